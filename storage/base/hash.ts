@@ -15,13 +15,13 @@ export function stableHash(value: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < value.length; i++) {
     const unit = value.charCodeAt(i);
-    if (unit > 0x7f) return hashBytes(encodeUtf8(value));
+    if (unit > 0x7f) return stableHashBytes(encodeUtf8(value));
     hash = Math.imul(hash ^ unit, 0x01000193);
   }
   return mix(hash);
 }
 
-function hashBytes(bytes: Uint8Array): number {
+export function stableHashBytes(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   return mix(hash);

@@ -34,6 +34,7 @@
 
 import { assert } from "./assert.ts";
 import { decodeUtf8, getI64, getU64, setI64, setU64, viewOf } from "./bytes.ts";
+import { stableHashBytes } from "./hash.ts";
 
 /** What is said about a message besides its body. */
 export interface MessageAttributes {
@@ -261,6 +262,15 @@ export const MessageFields = {
   keyHash: (view: DataView, at: number) => view.getUint32(at + 18),
   tagHash: (view: DataView, at: number) => view.getUint32(at + 22),
 } as const;
+
+/** `stableHash` of the id, read in place; undefined when the payload is not a message. */
+export function messageIdHash(payload: Uint8Array, view: DataView): number | undefined {
+  if (payload.length < FIXED_SIZE) return undefined;
+  const simple = view.getUint16(34) === 0;
+  const at = simple ? FIXED_SIZE : readOptional(payload, view)?.end;
+  if (at === undefined || at + 3 > payload.length || payload[at] !== TAG.id) return undefined;
+  return stableHashBytes(payload.subarray(at + 3, at + 3 + view.getUint16(at + 1)));
+}
 
 /**
  * Decodes a payload whose checksum held; `body` is a view.

@@ -1,0 +1,9 @@
+/**
+ * The checksum port: CRC-32 (IEEE), the polynomial of zlib and of RocketMQ's
+ * body checksum. `checksum_node.ts` is the native one.
+ *
+ * @module
+ */
+
+/** Returns the CRC-32 of `bytes` as an unsigned 32-bit integer. */
+export type Crc32 = (bytes: Uint8Array) => number;

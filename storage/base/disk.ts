@@ -1,0 +1,75 @@
+/**
+ * What the log needs of a disk. `disk_node.ts` is the real one for Bun, Deno
+ * and Node; `disk_memory.ts` is the one that loses power on command.
+ *
+ * Paths are relative to the data directory, with `/` between parts. Every
+ * failure rejects or throws with what the system said; the caller decides what
+ * it means. Nothing is durable before the `sync` that covers it returns: bytes
+ * by `DiskFile.sync`, names (create, rename, remove) by `Disk.syncDir`.
+ *
+ * @module
+ */
+
+export interface Disk {
+  makeDir(path: string): Promise<void>;
+  /** Names in a directory, sorted; empty when there is no such directory. */
+  list(path: string): Promise<readonly string[]>;
+  /** Opens for reading and writing; `create` makes the file when it is missing. */
+  open(path: string, options: { create: boolean }): Promise<DiskFile>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  syncDir(path: string): Promise<void>;
+}
+
+export interface DiskFile {
+  size(): Promise<number>;
+  /** Fills `target` from `position`; returns how many bytes there were. */
+  read(target: Uint8Array, position: number): Promise<number>;
+  /**
+   * Writes all of `bytes` into the page cache. Synchronous: it costs a few
+   * microseconds, where a thread hop would cost a hundred. After a throw the
+   * bytes from `position` on are unknown.
+   */
+  write(bytes: Uint8Array, position: number): void;
+  /** Resolves once every byte written before the call survives power loss (fdatasync). */
+  sync(): Promise<void>;
+  truncate(size: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Reads all of `[position, position + size)`, or what there is of it. */
+export async function readRange(
+  file: DiskFile,
+  position: number,
+  size: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size);
+  const got = await file.read(bytes, position);
+  return got === size ? bytes : bytes.subarray(0, got);
+}
+
+/**
+ * Puts a whole file in place so that a crash leaves the old one or the new one,
+ * never a mixture: write aside, sync, rename, sync the directory.
+ */
+export async function replaceFile(
+  disk: Disk,
+  path: string,
+  parts: readonly Uint8Array[],
+): Promise<void> {
+  const aside = `${path}.tmp`;
+  const file = await disk.open(aside, { create: true });
+  try {
+    await file.truncate(0);
+    let at = 0;
+    for (const part of parts) {
+      file.write(part, at);
+      at += part.length;
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(aside, path);
+  await disk.syncDir(path.slice(0, Math.max(0, path.lastIndexOf("/"))));
+}

@@ -1,0 +1,115 @@
+/**
+ * The real disk, through `node:fs`, which Bun, Deno and Node share.
+ *
+ * Positional writes loop over short counts (Bun and Node return them, Deno
+ * loops by itself). Bun's own writers are not used: they lose errors.
+ *
+ * @module
+ */
+
+import {
+  close,
+  constants,
+  fdatasync,
+  fstat,
+  fsync,
+  ftruncate,
+  mkdir,
+  open,
+  read,
+  readdir,
+  rename,
+  unlink,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Disk, DiskFile } from "./disk.ts";
+
+const openFile = promisify(open);
+const closeFile = promisify(close);
+const syncData = promisify(fdatasync);
+const syncAll = promisify(fsync);
+
+class NodeFile implements DiskFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  async size(): Promise<number> {
+    return (await promisify(fstat)(this.#fd)).size;
+  }
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    let got = 0;
+    while (got < target.length) {
+      const count = await this.#readSome(target, got, position + got);
+      if (count === 0) break;
+      got += count;
+    }
+    return got;
+  }
+
+  #readSome(target: Uint8Array, at: number, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      read(this.#fd, target, at, target.length - at, position, (error, count) => {
+        if (error) reject(error);
+        else resolve(count);
+      });
+    });
+  }
+
+  write(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const count = writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
+      if (count <= 0) throw new Error(`Cannot write: the system took ${count} bytes`);
+      done += count;
+    }
+  }
+
+  sync(): Promise<void> {
+    return syncData(this.#fd);
+  }
+
+  truncate(size: number): Promise<void> {
+    return promisify(ftruncate)(this.#fd, size);
+  }
+
+  close(): Promise<void> {
+    return closeFile(this.#fd);
+  }
+}
+
+/** A disk whose paths lie below `root`. */
+export function openNodeDisk(root: string): Disk {
+  const at = (path: string) => join(root, path);
+  return {
+    async makeDir(path) {
+      await promisify(mkdir)(at(path), { recursive: true });
+    },
+    async list(path) {
+      try {
+        return (await promisify(readdir)(at(path))).toSorted();
+      } catch (error) {
+        if ((error as { code?: unknown }).code === "ENOENT") return [];
+        throw error;
+      }
+    },
+    async open(path, { create }) {
+      const flags = constants.O_RDWR | (create ? constants.O_CREAT : 0);
+      return new NodeFile(await openFile(at(path), flags, 0o644));
+    },
+    rename: (from, to) => promisify(rename)(at(from), at(to)),
+    remove: (path) => promisify(unlink)(at(path)),
+    async syncDir(path) {
+      const fd = await openFile(at(path), constants.O_RDONLY);
+      try {
+        await syncAll(fd);
+      } finally {
+        await closeFile(fd);
+      }
+    },
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * How far the log was known to be synced: what tells damage from a torn tail.
+ *
+ * One file of two slots, written in turn, so that a torn write spoils the older
+ * one at most. The valid slot with the greater sequence holds.
+ *
+ *   slot i at 512 × i:
+ *   at  size  field
+ *    0     8  magic       "TIDECKP1"
+ *    8     8  sequence    rises with every write
+ *   16     8  durableEnd  every frame below it was synced
+ *   24     4  epoch
+ *   28     4  crc32       of bytes [0, 28)
+ *
+ * It is written once a second while the log moves, at every new segment and at
+ * the end, so it lags: frames beyond durableEnd may be synced, none below is not.
+ *
+ * @module
+ */
+
+import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+
+const PATH = "checkpoint";
+const SLOT_SIZE = 512;
+const USED_SIZE = 32;
+const MAGIC = "TIDECKP1";
+
+export interface Checkpoint {
+  readonly sequence: number;
+  readonly durableEnd: number;
+  readonly epoch: number;
+}
+
+export function encodeCheckpoint(checkpoint: Checkpoint, crc32: Crc32): Uint8Array {
+  const bytes = new Uint8Array(SLOT_SIZE);
+  const view = viewOf(bytes);
+  bytes.set(encodeUtf8(MAGIC));
+  setU64(view, 8, checkpoint.sequence);
+  setU64(view, 16, checkpoint.durableEnd);
+  view.setUint32(24, checkpoint.epoch);
+  view.setUint32(28, crc32(bytes.subarray(0, 28)));
+  return bytes;
+}
+
+function decodeSlot(bytes: Uint8Array, crc32: Crc32): Checkpoint | undefined {
+  if (bytes.length < USED_SIZE || decodeUtf8(bytes.subarray(0, 8)) !== MAGIC) return undefined;
+  const view = viewOf(bytes);
+  if (view.getUint32(28) !== crc32(bytes.subarray(0, 28))) return undefined;
+  return { sequence: getU64(view, 8), durableEnd: getU64(view, 16), epoch: view.getUint32(24) };
+}
+
+/** The newest valid slot of both; all zero where there is none. */
+export function decodeCheckpoints(bytes: Uint8Array, crc32: Crc32): Checkpoint {
+  let newest: Checkpoint = { sequence: 0, durableEnd: 0, epoch: 0 };
+  for (let i = 0; i < 2; i++) {
+    const slot = decodeSlot(bytes.subarray(i * SLOT_SIZE, (i + 1) * SLOT_SIZE), crc32);
+    if (slot && slot.sequence > newest.sequence) newest = slot;
+  }
+  return newest;
+}
+
+/** The file of both slots. One write at a time. */
+export class CheckpointFile {
+  readonly #file: DiskFile;
+  readonly #crc32: Crc32;
+  #latest: Checkpoint;
+
+  private constructor(file: DiskFile, crc32: Crc32, latest: Checkpoint) {
+    this.#file = file;
+    this.#crc32 = crc32;
+    this.#latest = latest;
+  }
+
+  static async open(disk: Disk, crc32: Crc32): Promise<CheckpointFile> {
+    const file = await disk.open(PATH, { create: true });
+    const found = decodeCheckpoints(await readRange(file, 0, 2 * SLOT_SIZE), crc32);
+    await disk.syncDir("");
+    return new CheckpointFile(file, crc32, found);
+  }
+
+  get latest(): Checkpoint {
+    return this.#latest;
+  }
+
+  /** @throws what the disk says; the caller treats it as a failed log sync. */
+  async write(next: { durableEnd: number; epoch: number }): Promise<void> {
+    const checkpoint = { sequence: this.#latest.sequence + 1, ...next };
+    const slot = checkpoint.sequence % 2;
+    this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * SLOT_SIZE);
+    await this.#file.sync();
+    this.#latest = checkpoint;
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * The CommitLog: one sequence of frames over many segment files.
+ *
+ *   append ──▶ LogTail ──▶ Flusher ──▶ segment files
+ *                 └──────────┴── read: young frames from memory, others from disk
+ *
+ * Offsets, rising:  0 ≤ confirmOffset ≤ writtenEnd ≤ end. On one node a frame is
+ * confirmed when it is synced.
+ *
+ * @module
+ */
+
+import { assert } from "./base/assert.ts";
+import { viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+import type { Clock } from "./base/clock.ts";
+import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { CheckpointFile } from "./checkpoint.ts";
+import { type ActiveSegment, Flusher } from "./flusher.ts";
+import { type Frame, readFrame } from "./frame.ts";
+import { LogTail } from "./log_tail.ts";
+import { openSegments } from "./open_log.ts";
+import type { DamagedRange } from "./recovery.ts";
+import { SEGMENT_HEADER_SIZE } from "./segment.ts";
+
+export interface LogPorts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly crc32: Crc32;
+  /** Called once, when durability can no longer be promised: the process must end. */
+  fatal(error: Error): void;
+}
+
+export interface LogEvents {
+  onWritten(end: number): void;
+  /** Frames below `end` are confirmed: they may be seen. */
+  onConfirm(end: number): void;
+  /** The segment before the one at `base` is sealed. */
+  onSealed(segment: { readonly base: number; readonly end: number }): void;
+}
+
+export interface Segment {
+  readonly base: number;
+  /** Undefined while active. */
+  readonly end: number | undefined;
+  readonly firstStoredAt: number;
+  readonly file: DiskFile;
+}
+
+export interface Recovery {
+  readonly damaged: readonly DamagedRange[];
+  /** The unsynced tail that was cut, if it held anything. */
+  readonly torn: { readonly at: number; readonly reason: string } | undefined;
+  /** Frames walked. */
+  readonly frames: number;
+}
+
+/** The log moves for as long between two checkpoints, at most. */
+const CHECKPOINT_INTERVAL_MS = 1000;
+
+export class CommitLog {
+  readonly tail: LogTail;
+  readonly recovery: Recovery;
+  readonly #ports: LogPorts;
+  readonly #segments: Segment[];
+  readonly #flusher: Flusher;
+  readonly #checkpoint: CheckpointFile;
+  #events: LogEvents = { onWritten() {}, onConfirm() {}, onSealed() {} };
+  #confirmOffset: number;
+  #writtenEnd: number;
+  #cancelCheckpoint: (() => void) | undefined;
+  #checkpointing: Promise<void> = Promise.resolve();
+
+  /**
+   * Opens the log, cuts a torn tail and visits every frame of the segment that
+   * holds `walkFrom` and of all behind it.
+   *
+   * @throws when a file cannot be read, or its format is not known.
+   */
+  static async open(
+    ports: LogPorts,
+    options: {
+      readonly segmentBytes: number;
+      /** A confirmed unit end: the log reaches that far. */
+      readonly from: number;
+      /** The walk begins at the segment that holds it; at most `from`. */
+      readonly walkFrom: number;
+      visit(frame: Frame, segment: { readonly base: number }): void;
+    },
+  ): Promise<CommitLog> {
+    const checkpoint = await CheckpointFile.open(ports.disk, ports.crc32);
+    const durableEnd = Math.max(checkpoint.latest.durableEnd, options.from);
+    const opened = await openSegments(ports, { ...options, durableEnd });
+    return new CommitLog(ports, { checkpoint, opened, segmentBytes: options.segmentBytes });
+  }
+
+  private constructor(
+    ports: LogPorts,
+    parts: {
+      readonly checkpoint: CheckpointFile;
+      readonly opened: Awaited<ReturnType<typeof openSegments>>;
+      readonly segmentBytes: number;
+    },
+  ) {
+    const { checkpoint, opened, segmentBytes } = parts;
+    const { segments, end, lastCrc, lastStoredAt } = opened;
+    const active = segments.at(-1);
+    this.#ports = ports;
+    this.#checkpoint = checkpoint;
+    this.#segments = segments;
+    this.recovery = opened.recovery;
+    this.#confirmOffset = end;
+    this.#writtenEnd = end;
+    const epoch = Math.max(opened.epoch, checkpoint.latest.epoch);
+    const segmentBase = active?.base ?? end;
+    const start = { end, lastCrc, lastStoredAt, epoch, segmentBase, segmentBytes };
+    this.tail = new LogTail(start, ports.crc32);
+    if (!active) this.tail.rolls.push({ base: end, prevCrc: lastCrc, firstStoredAt: lastStoredAt });
+    this.#flusher = new Flusher(this.tail, {
+      ports,
+      active,
+      segmentBytes,
+      events: {
+        onWritten: (written) => this.#onWritten(written),
+        onDurable: (durable) => this.#onDurable(durable),
+        onSegment: (next) => this.#onSegment(next),
+        fatal: (error) => ports.fatal(error),
+      },
+    });
+  }
+
+  listen(events: LogEvents): void {
+    this.#events = events;
+  }
+
+  get end(): number {
+    return this.tail.end;
+  }
+
+  get writtenEnd(): number {
+    return this.#writtenEnd;
+  }
+
+  get confirmOffset(): number {
+    return this.#confirmOffset;
+  }
+
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  /** The segment that holds, or will hold, `logOffset`. */
+  segmentAt(logOffset: number): Segment | undefined {
+    return this.#segments.findLast((segment) => segment.base <= logOffset);
+  }
+
+  /** What was appended in this turn goes to disk at its end. */
+  flush(): void {
+    this.#flusher.kick();
+  }
+
+  /** Resolves when all that was appended is confirmed. */
+  settled(): Promise<void> {
+    return this.#flusher.idle();
+  }
+
+  /** A frame with its checksum and place verified; undefined when its bytes are damaged. */
+  async read(at: {
+    readonly logOffset: number;
+    readonly size: number;
+  }): Promise<Frame | undefined> {
+    const { logOffset, size } = at;
+    const bytes = this.tail.find(logOffset, size) ?? (await this.#readDisk(logOffset, size));
+    return bytes && this.verify(bytes, logOffset);
+  }
+
+  /** Contiguous bytes of one segment, unverified; undefined when they are not there. */
+  async readBytes(from: number, size: number): Promise<Uint8Array | undefined> {
+    return this.tail.find(from, size) ?? (await this.#readDisk(from, size));
+  }
+
+  verify(bytes: Uint8Array, logOffset: number): Frame | undefined {
+    const expected = { logOffset, prevCrc: undefined, crc32: this.#ports.crc32 };
+    const read = readFrame({ bytes, view: viewOf(bytes), at: 0 }, expected);
+    return read.kind === "frame" ? read.frame : undefined;
+  }
+
+  async #readDisk(logOffset: number, size: number): Promise<Uint8Array | undefined> {
+    const segment = this.segmentAt(logOffset);
+    if (!segment) return undefined;
+    const position = SEGMENT_HEADER_SIZE + logOffset - segment.base;
+    const bytes = await readRange(segment.file, position, size);
+    return bytes.length === size ? bytes : undefined;
+  }
+
+  #onWritten(end: number): void {
+    this.#writtenEnd = end;
+    this.#events.onWritten(end);
+  }
+
+  #onDurable(end: number): void {
+    assert(end >= this.#confirmOffset, "confirmOffset never falls");
+    this.#confirmOffset = end;
+    this.tail.confirmOffset = end;
+    this.#events.onConfirm(end);
+    this.#cancelCheckpoint ??= this.#ports.clock.after(CHECKPOINT_INTERVAL_MS, () => {
+      this.#cancelCheckpoint = undefined;
+      void this.#writeCheckpoint();
+    });
+  }
+
+  async #onSegment(next: ActiveSegment): Promise<void> {
+    const previous = this.#segments.at(-1);
+    if (previous && previous.end === undefined) {
+      const sealed = { ...previous, end: next.base };
+      this.#segments[this.#segments.length - 1] = sealed;
+      await this.#writeCheckpoint();
+      this.#events.onSealed(sealed);
+    }
+    this.#segments.push({ ...next, end: undefined });
+  }
+
+  /** One at a time, in order of call. */
+  #writeCheckpoint(): Promise<void> {
+    const next = { durableEnd: this.#confirmOffset, epoch: this.tail.epoch };
+    this.#checkpointing = this.#checkpointing
+      .then(() => this.#checkpoint.write(next))
+      .catch((error: unknown) => this.#ports.fatal(error as Error));
+    return this.#checkpointing;
+  }
+
+  /** Flushes, writes a last checkpoint and closes the files. */
+  async close(): Promise<void> {
+    await this.settled();
+    this.#cancelCheckpoint?.();
+    await this.#writeCheckpoint();
+    await this.#checkpoint.close();
+    for (const { file } of this.#segments) await file.close();
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The consume queues: which messages are visible, by queue, in order.
+ *
+ * Derived from the confirmed log, one frame after the other. The units of young
+ * segments are runs in memory; a sealed segment's runs lie in its sidecar. A
+ * queue's runs form a chain from its newest segment back, with skips:
+ *
+ *   run n ──▶ run n−1                      (the segment before that holds it)
+ *     ├─────▶ the last run whose ordinal is a multiple of 16
+ *     └─────▶ the last run whose ordinal is a multiple of 256
+ *
+ * so memory holds one small object per non-empty queue, however long its
+ * history, and any offset is found in a few steps. `queue_reader.ts` walks it.
+ *
+ * Invariant: a queue's units are consecutive: run by run, without gap or overlap.
+ *
+ * @module
+ */
+
+import { assert } from "./base/assert.ts";
+import { viewOf } from "./base/bytes.ts";
+import { MessageFields } from "./base/message.ts";
+import { FLAG_DEFERRED, type Frame } from "./frame.ts";
+import { KINDS } from "./records/mod.ts";
+import { type Unit, UnitBuffer } from "./units.ts";
+
+/** An older run of a queue: in which segment, and its first queueOffset. */
+export interface Link {
+  readonly base: number;
+  readonly first: number;
+}
+
+/** What a run knows of those before it. */
+export interface Links {
+  /** How many runs came before. */
+  readonly ordinal: number;
+  readonly previous: Link | undefined;
+  readonly skip16: Link | undefined;
+  readonly skip256: Link | undefined;
+}
+
+export const NO_LINKS: Links = {
+  ordinal: 0,
+  previous: undefined,
+  skip16: undefined,
+  skip256: undefined,
+};
+
+/** The units of one queue in one young segment. */
+export interface MemoryRun {
+  readonly base: number;
+  readonly first: number;
+  readonly links: Links;
+  readonly units: UnitBuffer;
+}
+
+export interface ConsumeQueue {
+  readonly topicGen: number;
+  readonly queueId: number;
+  /** The oldest queueOffset there is. */
+  start: number;
+  /** The queueOffset the next visible message gets. */
+  end: number;
+  /** For the run to come. */
+  links: Links;
+  /** Oldest first; segments whose sidecar is not in use yet. */
+  readonly runs: MemoryRun[];
+  /** Already in the list of queues touched since it was taken. */
+  touched: boolean;
+}
+
+/** A queue as it stood where a segment begins: what a snapshot holds of it. */
+export interface QueueMark {
+  readonly topicGen: number;
+  readonly queueId: number;
+  readonly start: number;
+  readonly end: number;
+  readonly links: Links;
+}
+
+const MESSAGE = KINDS.message.id;
+const REVEAL = KINDS.reveal.id;
+
+export class ConsumeQueues {
+  readonly #topics = new Map<number, (ConsumeQueue | undefined)[]>();
+  readonly #bySegment = new Map<number, ConsumeQueue[]>();
+  /** Got a run since they were last marked. */
+  readonly #unsaved = new Set<ConsumeQueue>();
+  #touched: ConsumeQueue[] = [];
+
+  find(topicGen: number, queueId: number): ConsumeQueue | undefined {
+    return this.#topics.get(topicGen)?.[queueId];
+  }
+
+  /** Puts a queue as a snapshot knew it. */
+  restore(mark: QueueMark): void {
+    const queue = this.#obtain(mark.topicGen, mark.queueId);
+    queue.start = mark.start;
+    queue.end = mark.end;
+    queue.links = mark.links;
+  }
+
+  /** The queues of a deleted topic; their units stay in the sidecars, unreachable. */
+  forget(topicGen: number): void {
+    for (const queue of this.#topics.get(topicGen) ?? []) if (queue) this.#unsaved.delete(queue);
+    this.#topics.delete(topicGen);
+  }
+
+  /** Takes in one confirmed frame of the segment at `base`. */
+  apply(frame: Frame, base: number): void {
+    if (frame.kind === MESSAGE && (frame.flags & FLAG_DEFERRED) === 0)
+      this.#applyMessage(frame, base);
+    else if (frame.kind === REVEAL) this.#applyReveal(frame, base);
+  }
+
+  #applyMessage({ payload, logOffset, size, storedAt }: Frame, base: number): void {
+    const view = viewOf(payload);
+    const queue = this.#obtain(MessageFields.topicGen(view, 0), MessageFields.queueId(view, 0));
+    this.#append(queue, base, {
+      queueOffset: MessageFields.queueOffset(view, 0),
+      bodyLogOffset: logOffset,
+      size,
+      tagHash: MessageFields.tagHash(view, 0),
+      keyHash: MessageFields.keyHash(view, 0),
+      visibleLogOffset: logOffset,
+      visibleAt: storedAt,
+    });
+  }
+
+  #applyReveal({ payload, logOffset, storedAt }: Frame, base: number): void {
+    for (const item of KINDS.reveal.decode(payload)?.items ?? []) {
+      const visible = { visibleLogOffset: logOffset, visibleAt: storedAt };
+      this.#append(this.#obtain(item.topicGen, item.queueId), base, { ...item, ...visible });
+    }
+  }
+
+  #obtain(topicGen: number, queueId: number): ConsumeQueue {
+    let queues = this.#topics.get(topicGen);
+    if (!queues) {
+      queues = [];
+      this.#topics.set(topicGen, queues);
+    }
+    let queue = queues[queueId];
+    if (!queue) {
+      queue = { topicGen, queueId, start: 0, end: 0, links: NO_LINKS, runs: [], touched: false };
+      queues[queueId] = queue;
+    }
+    return queue;
+  }
+
+  #append(queue: ConsumeQueue, base: number, unit: Unit & { readonly queueOffset: number }): void {
+    assert(unit.queueOffset >= queue.end, "a queueOffset is given once");
+    if (queue.links.ordinal === 0) queue.start = queue.end = unit.queueOffset; // older ones are gone
+    let run = queue.runs.at(-1);
+    if (!run || run.base !== base) run = this.#openRun(queue, base);
+    while (queue.end < unit.queueOffset) {
+      // Frames between were lost to damage: keep their places.
+      run.units.push({ ...unit, size: 0, bodyLogOffset: 0, tagHash: 0, keyHash: 0 });
+      queue.end++;
+    }
+    run.units.push(unit);
+    queue.end++;
+    if (queue.touched) return;
+    queue.touched = true;
+    this.#touched.push(queue);
+  }
+
+  #openRun(queue: ConsumeQueue, base: number): MemoryRun {
+    const { links } = queue;
+    const run = { base, first: queue.end, links, units: new UnitBuffer() };
+    queue.runs.push(run);
+    this.#unsaved.add(queue);
+    const link = { base, first: queue.end };
+    queue.links = {
+      ordinal: links.ordinal + 1,
+      previous: link,
+      skip16: links.ordinal % 16 === 0 ? link : links.skip16,
+      skip256: links.ordinal % 256 === 0 ? link : links.skip256,
+    };
+    const queues = this.#bySegment.get(base);
+    if (queues) queues.push(queue);
+    else this.#bySegment.set(base, [queue]);
+    return run;
+  }
+
+  /** The queues that got units since the last call. */
+  takeTouched(): readonly ConsumeQueue[] {
+    const touched = this.#touched;
+    if (touched.length === 0) return touched;
+    for (const queue of touched) queue.touched = false;
+    this.#touched = [];
+    return touched;
+  }
+
+  /** Every queue with units in the segment, by (topicGen, queueId), with its run there. */
+  runsOf(base: number): { queue: ConsumeQueue; run: MemoryRun }[] {
+    const found: { queue: ConsumeQueue; run: MemoryRun }[] = [];
+    for (const queue of this.#bySegment.get(base) ?? []) {
+      const run = queue.runs.find((one) => one.base === base);
+      if (run) found.push({ queue, run });
+    }
+    return found.sort(
+      ({ queue: a }, { queue: b }) => a.topicGen - b.topicGen || a.queueId - b.queueId,
+    );
+  }
+
+  /** The queues of a young segment, as they stood where it begins. */
+  marksAt(base: number): QueueMark[] {
+    return this.runsOf(base).map(({ queue, run }) => {
+      const { topicGen, queueId, start } = queue;
+      return { topicGen, queueId, start, end: run.first, links: run.links };
+    });
+  }
+
+  /** Lets go of a segment's runs: its sidecar answers from now on. */
+  release(base: number): void {
+    for (const queue of this.#bySegment.get(base) ?? []) {
+      const at = queue.runs.findIndex((run) => run.base === base);
+      if (at >= 0) queue.runs.splice(at, 1);
+    }
+    this.#bySegment.delete(base);
+  }
+
+  /** The queues that changed since the last call, as they stood where segment `base` begins. */
+  takeMarks(base: number): QueueMark[] {
+    const marks: QueueMark[] = [];
+    for (const queue of this.#unsaved) {
+      const later = queue.runs.find((run) => run.base >= base);
+      const { topicGen, queueId, start } = queue;
+      const { end, links } = later ? { end: later.first, links: later.links } : queue;
+      if (links.ordinal > 0) marks.push({ topicGen, queueId, start, end, links });
+      if (!later) this.#unsaved.delete(queue);
+    }
+    return marks;
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The heavy work that must not hold the event loop: building a sidecar, merging
+ * a snapshot. A job is plain data and touches only files, so the same code runs
+ * in a worker thread (`jobs_node.ts`) and, in tests and simulation, inline.
+ *
+ * @module
+ */
+
+import { viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+import { type Disk, readRange, replaceFile } from "./base/disk.ts";
+import { messageIdHash } from "./base/message.ts";
+import { ConsumeQueues, type QueueMark } from "./consume_queues.ts";
+import type { Frame } from "./frame.ts";
+import { IdTable } from "./ids.ts";
+import { KINDS } from "./records/mod.ts";
+import { recoverSegment } from "./recovery.ts";
+import { segmentPath, sidecarPath } from "./segment.ts";
+import { encodeSidecar } from "./sidecar.ts";
+import {
+  type Change,
+  decodeSnapshot,
+  encodeSnapshot,
+  mergeEntries,
+  SNAPSHOT_DIR,
+  snapshotOffsets,
+  snapshotPath,
+} from "./snapshot.ts";
+
+export type Job =
+  | {
+      /** Builds the sidecar of a sealed segment. */
+      readonly kind: "seal";
+      readonly base: number;
+      readonly end: number;
+      /** Its queues as they stood where it begins. */
+      readonly marks: readonly QueueMark[];
+    }
+  | {
+      /** Writes a snapshot: the newest whole one, merged with `changes`; drops the third oldest. */
+      readonly kind: "snapshot";
+      readonly logOffset: number;
+      readonly changes: readonly Change[];
+    };
+
+export interface Jobs {
+  /** Resolves when the file is in place. Jobs run one after the other. */
+  run(job: Job): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function runJob(
+  job: Job,
+  ports: { readonly disk: Disk; readonly crc32: Crc32 },
+): Promise<void> {
+  await (job.kind === "seal" ? buildSidecar(job, ports) : writeSnapshot(job, ports));
+}
+
+/** Runs jobs where they are asked for. */
+export function inlineJobs(ports: { readonly disk: Disk; readonly crc32: Crc32 }): Jobs {
+  let last: Promise<void> = Promise.resolve();
+  return {
+    run(job) {
+      const done = last.then(() => runJob(job, ports));
+      last = done.catch(() => {});
+      return done;
+    },
+    close: () => last,
+  };
+}
+
+/** Takes one frame into the indexes that live beside a segment. */
+export function indexFrame(
+  frame: Frame,
+  index: { readonly queues: ConsumeQueues; readonly ids: IdTable; readonly base: number },
+): void {
+  index.queues.apply(frame, index.base);
+  if (frame.kind !== KINDS.message.id) return;
+  const hash = messageIdHash(frame.payload, viewOf(frame.payload));
+  if (hash !== undefined) index.ids.push(hash, frame.logOffset - index.base);
+}
+
+async function buildSidecar(
+  job: Job & { kind: "seal" },
+  { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
+): Promise<void> {
+  const { base, end } = job;
+  const queues = new ConsumeQueues();
+  for (const mark of job.marks) queues.restore(mark);
+  const ids = new IdTable();
+  const file = await disk.open(segmentPath(base), { create: false });
+  try {
+    const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
+    const visit = (frame: Frame) => indexFrame(frame, { queues, ids, base });
+    await recoverSegment(segment, { crc32, visit });
+  } finally {
+    await file.close();
+  }
+  const runs = queues.runsOf(base).map(({ queue, run }) => ({
+    topicGen: queue.topicGen,
+    queueId: queue.queueId,
+    ...run,
+  }));
+  const sidecar = encodeSidecar({ base, end, runs, ids: ids.encode() }, crc32);
+  await replaceFile(disk, sidecarPath(base), [sidecar]);
+}
+
+const GENERATIONS_KEPT = 2;
+
+async function writeSnapshot(
+  job: Job & { kind: "snapshot" },
+  { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
+): Promise<void> {
+  const before = await newestSnapshot(disk, crc32);
+  const entries = mergeEntries(before?.entries ?? [], job.changes);
+  const file = encodeSnapshot(job.logOffset, { entries, crc32 });
+  await replaceFile(disk, snapshotPath(job.logOffset), [file]);
+  const offsets = snapshotOffsets(await disk.list(SNAPSHOT_DIR));
+  for (const offset of offsets.slice(GENERATIONS_KEPT)) await disk.remove(snapshotPath(offset));
+}
+
+/** The newest snapshot that is whole. */
+export async function newestSnapshot(disk: Disk, crc32: Crc32) {
+  for (const offset of snapshotOffsets(await disk.list(SNAPSHOT_DIR))) {
+    const file = await disk.open(snapshotPath(offset), { create: false });
+    try {
+      const snapshot = decodeSnapshot(await readRange(file, 0, await file.size()), crc32);
+      if (snapshot?.logOffset === offset) return snapshot;
+    } finally {
+      await file.close();
+    }
+  }
+  return undefined;
+}

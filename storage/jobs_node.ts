@@ -1,0 +1,73 @@
+/**
+ * Jobs in a worker thread, started when the first one is asked for.
+ *
+ * The same file is the worker: it opens the data directory it is told and runs
+ * one job after the other.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { crc32 } from "./base/checksum_node.ts";
+import { openNodeDisk } from "./base/disk_node.ts";
+import { type Job, type Jobs, runJob } from "./jobs.ts";
+
+interface Outcome {
+  readonly error?: string;
+}
+
+interface Waiting {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** @param root the data directory. */
+export function workerJobs(root: string): Jobs {
+  const waiting: Waiting[] = [];
+  let worker: Worker | undefined;
+
+  const start = (): Worker => {
+    const started = new Worker(fileURLToPath(import.meta.url), { workerData: { tidegate: root } });
+    started.unref();
+    started.on("message", ({ error }: Outcome) => {
+      const job = waiting.shift();
+      if (error === undefined) job?.resolve();
+      else job?.reject(new Error(error));
+    });
+    started.on("error", (error: Error) => {
+      worker = undefined;
+      for (const job of waiting.splice(0)) job.reject(error);
+    });
+    return started;
+  };
+
+  return {
+    run(job) {
+      worker ??= start();
+      const target = worker;
+      return new Promise((resolve, reject) => {
+        waiting.push({ resolve, reject });
+        target.postMessage(job);
+      });
+    },
+    async close() {
+      await worker?.terminate();
+    },
+  };
+}
+
+const root = (workerData as { tidegate?: string } | null)?.tidegate;
+if (!isMainThread && parentPort && root !== undefined) {
+  const port = parentPort;
+  const ports = { disk: openNodeDisk(root), crc32 };
+  let last: Promise<void> = Promise.resolve();
+  port.on("message", (job: Job) => {
+    last = last
+      .then(() => runJob(job, ports))
+      .then(
+        () => port.postMessage({}),
+        (error: unknown) => port.postMessage({ error: String(error) }),
+      );
+  });
+}

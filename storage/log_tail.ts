@@ -1,0 +1,194 @@
+/**
+ * The youngest part of the log, in memory: where appends land, from which the
+ * flusher writes, and where readers find what was just written.
+ *
+ * Frames are encoded in place into chunks of contiguous log bytes. A chunk is
+ * kept until it is both flushed and pushed out by younger ones, so a reader at
+ * the tail costs no I/O, and bytes are copied once: from the request to here.
+ *
+ *   chunks   [base ─ filled) [base ─ filled) … [base ──── end
+ *   log      kept for readers      │ flushed │ not yet written
+ *
+ * A unit is announced with `begin`, which moves on to a new segment when the
+ * unit would not fit the current one; then each frame is `reserve`d, its payload
+ * written at the place given, and `seal`ed.
+ *
+ * Invariant: `end` lies between units whenever control returns to the event loop.
+ *
+ * @module
+ */
+
+import { assert } from "./base/assert.ts";
+import { viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+import { FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
+
+const CHUNK_SIZE = 1024 * 1024;
+/** 8 MiB of flushed log stays at hand: seconds of traffic at full speed. */
+const FLUSHED_CHUNKS_KEPT = 8;
+
+export interface Chunk {
+  readonly base: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  filled: number;
+}
+
+/** Where a segment begins that does not exist yet. */
+export interface Roll {
+  readonly base: number;
+  readonly prevCrc: number;
+  readonly firstStoredAt: number;
+}
+
+export interface TailStart {
+  readonly end: number;
+  readonly lastCrc: number;
+  readonly lastStoredAt: number;
+  readonly epoch: number;
+  readonly segmentBase: number;
+  readonly segmentBytes: number;
+}
+
+export class LogTail {
+  readonly #crc32: Crc32;
+  readonly #segmentBytes: number;
+  readonly #chunks: Chunk[] = [];
+  readonly rolls: Roll[] = [];
+  /** Called before the first record of a new segment. */
+  onRoll: (base: number) => void = () => {};
+  /** Goes into every frame; the owner moves it. */
+  confirmOffset: number;
+  #end: number;
+  #lastCrc: number;
+  #storedAt: number;
+  #epoch: number;
+  #segmentBase: number;
+
+  constructor(start: TailStart, crc32: Crc32) {
+    this.#crc32 = crc32;
+    this.#segmentBytes = start.segmentBytes;
+    this.#end = start.end;
+    this.confirmOffset = start.end;
+    this.#lastCrc = start.lastCrc;
+    this.#storedAt = start.lastStoredAt;
+    this.#epoch = start.epoch;
+    this.#segmentBase = start.segmentBase;
+  }
+
+  /** Everything appended, written or not. */
+  get end(): number {
+    return this.#end;
+  }
+
+  get lastCrc(): number {
+    return this.#lastCrc;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Leader time of the unit begun last. */
+  get storedAt(): number {
+    return this.#storedAt;
+  }
+
+  startEpoch(epoch: number): void {
+    assert(epoch > this.#epoch, "epochs rise");
+    this.#epoch = epoch;
+  }
+
+  /**
+   * Announces a unit of at most `sizeMax` bytes, frame headers included.
+   *
+   * @returns its leader time: `now`, or the last one if the clock stepped back.
+   */
+  begin(now: number, sizeMax: number): number {
+    this.#storedAt = Math.max(this.#storedAt, now);
+    const used = this.#end - this.#segmentBase;
+    if (used > 0 && used + sizeMax > this.#segmentBytes) this.#roll();
+    return this.#storedAt;
+  }
+
+  #roll(): void {
+    this.onRoll(this.#end);
+    this.#segmentBase = this.#end;
+    this.rolls.push({ base: this.#end, prevCrc: this.#lastCrc, firstStoredAt: this.#storedAt });
+  }
+
+  /** A chunk with room for a frame; its payload goes to {@linkcode payloadAt}. */
+  reserve(payloadSizeMax: number): Chunk {
+    const size = FRAME_HEADER_SIZE + payloadSizeMax;
+    const chunk = this.#chunks.at(-1);
+    if (chunk && chunk.filled + size <= chunk.bytes.length) return chunk;
+    const bytes = new Uint8Array(Math.max(size, CHUNK_SIZE));
+    const fresh = { base: this.#end, bytes, view: viewOf(bytes), filled: 0 };
+    this.#chunks.push(fresh);
+    return fresh;
+  }
+
+  payloadAt(chunk: Chunk): number {
+    return chunk.filled + FRAME_HEADER_SIZE;
+  }
+
+  /**
+   * Completes the frame whose payload ends at `payloadEnd` in `chunk`.
+   *
+   * @returns the frame's logOffset.
+   */
+  seal(chunk: Chunk, frame: { kind: number; flags: number; payloadEnd: number }): number {
+    const logOffset = this.#end;
+    const size = frame.payloadEnd - chunk.filled;
+    assert(chunk.base + chunk.filled === logOffset, "a chunk is contiguous");
+    this.#lastCrc = sealFrame(
+      { bytes: chunk.bytes, view: chunk.view, at: chunk.filled },
+      {
+        kind: frame.kind,
+        flags: frame.flags,
+        epoch: this.#epoch,
+        prevCrc: this.#lastCrc,
+        logOffset,
+        storedAt: this.#storedAt,
+        confirmOffset: this.confirmOffset,
+        size,
+        crc32: this.#crc32,
+      },
+    );
+    chunk.filled += size;
+    this.#end += size;
+    return logOffset;
+  }
+
+  /** The bytes `[from, to)` in order; they must not have been dropped. */
+  *slices(from: number, to: number): Generator<{ chunk: Chunk; from: number; to: number }> {
+    for (const chunk of this.#chunks) {
+      const start = Math.max(from, chunk.base);
+      const end = Math.min(to, chunk.base + chunk.filled);
+      if (start < end) yield { chunk, from: start - chunk.base, to: end - chunk.base };
+    }
+  }
+
+  /** The bytes of a frame that is still at hand; a view. */
+  find(logOffset: number, size: number): Uint8Array | undefined {
+    for (let i = this.#chunks.length - 1; i >= 0; i--) {
+      const chunk = this.#chunks[i] as Chunk;
+      if (logOffset < chunk.base) continue;
+      const at = logOffset - chunk.base;
+      return at + size <= chunk.filled ? chunk.bytes.subarray(at, at + size) : undefined;
+    }
+    return undefined;
+  }
+
+  /** Lets go of chunks that are flushed up to `durableEnd` and no longer young. */
+  trim(durableEnd: number): void {
+    const excess = this.#chunks.length - FLUSHED_CHUNKS_KEPT;
+    let drop = 0;
+    while (drop < excess && this.#isFlushed(this.#chunks[drop] as Chunk, durableEnd)) drop++;
+    if (drop > 0) this.#chunks.splice(0, drop);
+  }
+
+  #isFlushed(chunk: Chunk, durableEnd: number): boolean {
+    return chunk.base + chunk.filled <= durableEnd;
+  }
+}

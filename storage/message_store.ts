@@ -1,0 +1,230 @@
+/**
+ * The MessageStore: the CommitLog and everything that is derived from it.
+ *
+ *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, ids ──sealed──▶ sidecars
+ *                          │
+ *                          └──▶ listener: what became visible, how far is safe
+ *
+ * The state of whoever appends (the broker's fold) is folded at append and
+ * snapshotted together with the queues: entries changed since the last snapshot
+ * are taken where a new segment begins, and written once that place is confirmed.
+ *
+ * @module
+ */
+
+import { encodeMessage, messageSizeMax } from "./base/message.ts";
+import { CommitLog, type LogPorts } from "./commit_log.ts";
+import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
+import {
+  FLAG_CONTINUED,
+  FLAG_DEFERRED,
+  FRAME_HEADER_SIZE,
+  type Frame,
+  frameInPlace,
+} from "./frame.ts";
+import { IdIndex } from "./id_index.ts";
+import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
+import { decodeQueueMark } from "./queue_marks.ts";
+import { QueueReader } from "./queue_reader.ts";
+import type { RecordKind } from "./records/kind.ts";
+import { KINDS, kindName, type KindName, type RecordOf } from "./records/mod.ts";
+import { Sealer } from "./sealer.ts";
+import { LOG_DIR } from "./segment.ts";
+import { openSidecars } from "./sidecar_file.ts";
+import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
+import { TidegateError } from "./base/errors.ts";
+
+export interface StorePorts extends LogPorts {
+  readonly jobs: Jobs;
+  /** A job failed: derived data is behind, nothing is lost. */
+  report(error: Error): void;
+}
+
+/** The state that is folded from the log and kept in snapshots. */
+export interface Fold {
+  /** One entry of the snapshot, in order of key. */
+  restore(key: Uint8Array, value: Uint8Array): void;
+  /** One record behind the snapshot, in log order. */
+  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void;
+  /** What changed since the last call. */
+  takeChanges(): Change[];
+}
+
+export interface RecordPlace {
+  readonly logOffset: number;
+  readonly storedAt: number;
+  readonly deferred: boolean;
+}
+
+export interface StoreListener {
+  /** Bytes below `end` are in the page cache. */
+  onWritten(end: number): void;
+  /** All below `end` is confirmed; `queues` got visible messages. */
+  onConfirm(end: number, queues: readonly ConsumeQueue[]): void;
+}
+
+export class MessageStore {
+  readonly log: CommitLog;
+  readonly queues: ConsumeQueues;
+  readonly reader: QueueReader;
+  readonly ids: IdIndex;
+  readonly #sealer: Sealer;
+  #listener: StoreListener = { onWritten() {}, onConfirm() {} };
+  #dispatched: number;
+  /** The segment of the next frame to dispatch. */
+  #dispatchBase: number;
+
+  /** Restores and replays `fold`, and leaves the store ready for appends. */
+  static async open(
+    ports: StorePorts,
+    options: { readonly segmentBytes: number; readonly fold: Fold },
+  ): Promise<MessageStore> {
+    const { fold } = options;
+    const { disk, crc32 } = ports;
+    await disk.makeDir(LOG_DIR);
+    await disk.makeDir(SNAPSHOT_DIR);
+    const sidecars = await openSidecars(disk, crc32);
+    const snapshot = await newestSnapshot(disk, crc32);
+    const from = snapshot?.logOffset ?? 0;
+    // A sidecar that is gone is built again from the queues as they stood then, so from the start.
+    const walkFrom = sidecars.missing.some((base) => base < from) ? 0 : from;
+    const queues = new ConsumeQueues();
+    for (const entry of snapshot?.entries ?? []) {
+      const mark = decodeQueueMark(entry);
+      if (!mark) fold.restore(entry[0], entry[1]);
+      else if (walkFrom > 0) queues.restore(mark);
+    }
+    const ids = new IdIndex();
+    const log = await CommitLog.open(ports, {
+      segmentBytes: options.segmentBytes,
+      from,
+      walkFrom,
+      visit(frame, { base }) {
+        indexFrame(frame, { queues, ids: ids.table(base), base });
+        if (frame.logOffset >= from) replay(fold, frame);
+      },
+    });
+    const store = new MessageStore(ports, { log, queues, ids, fold });
+    await store.#sealer.start(sidecars.files);
+    return store;
+  }
+
+  private constructor(
+    ports: StorePorts,
+    parts: {
+      readonly log: CommitLog;
+      readonly queues: ConsumeQueues;
+      readonly ids: IdIndex;
+      readonly fold: Fold;
+    },
+  ) {
+    const { log, queues, ids, fold } = parts;
+    queues.takeTouched();
+    this.log = log;
+    this.queues = queues;
+    this.ids = ids;
+    this.#dispatched = log.end;
+    this.#dispatchBase = log.segments.at(-1)?.base ?? log.end;
+    this.#sealer = new Sealer(ports, { log, queues, ids, fold });
+    this.reader = new QueueReader(queues, (base) => this.#sealer.sidecar(base));
+    ids.open((base) => this.#sealer.sidecar(base));
+    log.tail.onRoll = (base) => this.#sealer.capture(base);
+    log.listen({
+      onWritten: (end) => this.#listener.onWritten(end),
+      onConfirm: (end) => this.#onConfirm(end),
+      onSealed: (segment) => this.#sealer.seal(segment),
+    });
+  }
+
+  listen(listener: StoreListener): void {
+    this.#listener = listener;
+  }
+
+  /**
+   * Begins a unit; its frames follow in this turn, all but the last `continued`.
+   *
+   * @param sizeMax of all its frames, see {@linkcode messageFrameSizeMax}.
+   * @returns its leader time.
+   */
+  begin(now: number, sizeMax: number): number {
+    return this.log.tail.begin(now, sizeMax);
+  }
+
+  /** Appends a message record; returns its logOffset. */
+  putMessage(
+    message: Parameters<typeof encodeMessage>[2],
+    flags: { readonly continued: boolean; readonly deferred?: boolean },
+  ): number {
+    const { tail } = this.log;
+    const chunk = tail.reserve(messageSizeMax(message.attributes, message.body.length));
+    const payloadEnd = encodeMessage(chunk.bytes, tail.payloadAt(chunk), message);
+    const bits = (flags.continued ? FLAG_CONTINUED : 0) | (flags.deferred ? FLAG_DEFERRED : 0);
+    return tail.seal(chunk, { kind: KINDS.message.id, flags: bits, payloadEnd });
+  }
+
+  /** Appends any other record as a unit of its own. */
+  append<K extends Exclude<KindName, "message">>(
+    kind: K,
+    record: RecordOf<K>,
+    now: number,
+  ): RecordPlace {
+    const { tail } = this.log;
+    const { id, encode } = KINDS[kind] as unknown as RecordKind<RecordOf<K>>;
+    const payload = encode(record);
+    const storedAt = tail.begin(now, FRAME_HEADER_SIZE + payload.length);
+    const chunk = tail.reserve(payload.length);
+    const payloadAt = tail.payloadAt(chunk);
+    chunk.bytes.set(payload, payloadAt);
+    const payloadEnd = payloadAt + payload.length;
+    const logOffset = tail.seal(chunk, { kind: id, flags: 0, payloadEnd });
+    return { logOffset, storedAt, deferred: false };
+  }
+
+  #onConfirm(end: number): void {
+    const { tail } = this.log;
+    for (const slice of tail.slices(this.#dispatched, end)) {
+      const { chunk, to } = slice;
+      for (let at = slice.from; at < to; ) {
+        const logOffset = chunk.base + at;
+        this.#dispatchBase = this.log.segmentAt(logOffset)?.base ?? this.#dispatchBase;
+        const base = this.#dispatchBase;
+        const frame = frameInPlace(chunk, at);
+        indexFrame(frame, { queues: this.queues, ids: this.ids.table(base), base });
+        at += frame.size;
+      }
+    }
+    this.#dispatched = end;
+    this.#listener.onConfirm(end, this.queues.takeTouched());
+    this.#sealer.onConfirm(end);
+  }
+
+  /** Flushes, snapshots and closes. */
+  async close(): Promise<void> {
+    await this.log.settled();
+    await this.#sealer.close();
+    await this.log.close();
+  }
+}
+
+/** What a message takes in the log at most, its frame header included. */
+export function messageFrameSizeMax(
+  message: Parameters<typeof messageSizeMax>[0],
+  bodySize: number,
+): number {
+  return FRAME_HEADER_SIZE + messageSizeMax(message, bodySize);
+}
+
+function replay(fold: Fold, frame: Frame): void {
+  const name = kindName(frame.kind);
+  const place = {
+    logOffset: frame.logOffset,
+    storedAt: frame.storedAt,
+    deferred: (frame.flags & FLAG_DEFERRED) !== 0,
+  };
+  const record = name && KINDS[name].decode(frame.payload);
+  if (!name || !record) {
+    const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
+    throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
+  }
+  fold.apply(name, record as RecordOf<typeof name>, place);
+}

@@ -1,0 +1,24 @@
+/**
+ * The door of the storage room.
+ *
+ * @module
+ */
+
+export type { DamagedRange } from "./recovery.ts";
+export type { Recovery, Segment } from "./commit_log.ts";
+export type { ConsumeQueue } from "./consume_queues.ts";
+export { FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
+export { inlineJobs, type Jobs } from "./jobs.ts";
+export {
+  type Fold,
+  messageFrameSizeMax,
+  MessageStore,
+  type RecordPlace,
+  type StoreListener,
+  type StorePorts,
+} from "./message_store.ts";
+export { Reader, Writer } from "./records/fields.ts";
+export * as fields from "./records/fields.ts";
+export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
+export type { Change } from "./snapshot.ts";
+export type { Unit } from "./units.ts";

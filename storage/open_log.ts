@@ -1,0 +1,125 @@
+/**
+ * Opening the segments of a log: find them, recover those from `walkFrom` on, make
+ * what was found durable, and leave the last one ready for appends.
+ *
+ * @module
+ */
+
+import type { Crc32 } from "./base/checksum.ts";
+import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { TidegateError } from "./base/errors.ts";
+import type { Recovery, Segment } from "./commit_log.ts";
+import type { Frame } from "./frame.ts";
+import { type DamagedRange, recoverSegment } from "./recovery.ts";
+import {
+  decodeSegmentHeader,
+  LOG_DIR,
+  SEGMENT_HEADER_SIZE,
+  segmentBases,
+  segmentPath,
+} from "./segment.ts";
+
+export interface OpenedSegments {
+  readonly segments: Segment[];
+  readonly end: number;
+  readonly lastCrc: number;
+  readonly lastStoredAt: number;
+  readonly epoch: number;
+  readonly recovery: Recovery;
+}
+
+interface Found {
+  readonly base: number;
+  readonly file: DiskFile;
+  readonly firstStoredAt: number;
+  readonly prevCrc: number | undefined;
+}
+
+export async function openSegments(
+  ports: { readonly disk: Disk; readonly crc32: Crc32 },
+  options: {
+    readonly segmentBytes: number;
+    readonly walkFrom: number;
+    readonly durableEnd: number;
+    visit(frame: Frame, segment: { readonly base: number }): void;
+  },
+): Promise<OpenedSegments> {
+  const { disk, crc32 } = ports;
+  const { durableEnd } = options;
+  const found = await findSegments(disk, { crc32, durableEnd });
+  if (found.length === 0 && durableEnd > 0) {
+    const detail = `Cannot open the log: it reached ${durableEnd}, and no segment is there`;
+    throw new TidegateError("data-damaged", detail, { from: 0, to: durableEnd });
+  }
+
+  const damaged: DamagedRange[] = [];
+  let [end, lastStoredAt, epoch, frames] = [found[0]?.base ?? 0, 0, 0, 0];
+  let lastCrc: number | undefined = 0;
+  let torn: Recovery["torn"];
+  for (const [i, segment] of found.entries()) {
+    const next = found[i + 1];
+    if (next && next.base <= options.walkFrom) continue; // the snapshot covers it
+    const recovered = await recoverSegment(
+      { ...segment, sealedEnd: next?.base, durableEnd },
+      {
+        crc32,
+        visit(frame) {
+          frames++;
+          lastStoredAt = Math.max(lastStoredAt, frame.storedAt);
+          epoch = Math.max(epoch, frame.epoch);
+          options.visit(frame, segment);
+        },
+      },
+    );
+    ({ end, lastCrc, torn } = recovered);
+    damaged.push(...recovered.damaged);
+    lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
+    if (!next) await settleTail(segment, { ...options, end });
+  }
+  const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
+  const recovery = { damaged, torn, frames };
+  return { segments, end, lastCrc: lastCrc ?? 0, lastStoredAt, epoch, recovery };
+}
+
+async function findSegments(
+  disk: Disk,
+  options: { readonly crc32: Crc32; readonly durableEnd: number },
+): Promise<Found[]> {
+  const bases = segmentBases(await disk.list(LOG_DIR));
+  const found: Found[] = [];
+  for (const [i, base] of bases.entries()) {
+    const file = await disk.open(segmentPath(base), { create: false });
+    const header = decodeSegmentHeader(
+      await readRange(file, 0, SEGMENT_HEADER_SIZE),
+      options.crc32,
+    );
+    const last = i === bases.length - 1;
+    if (!header && last && base >= options.durableEnd) {
+      // The power went between the file's name and its header: nothing was promised in it.
+      await file.close();
+      await disk.remove(segmentPath(base));
+      await disk.syncDir(LOG_DIR);
+      continue;
+    }
+    // A damaged header is a name the file still has; its frames carry their own offsets.
+    const whole = header?.base === base ? header : undefined;
+    const { firstStoredAt = 0, prevCrc } = whole ?? {};
+    found.push({ base, file, firstStoredAt, prevCrc });
+  }
+  return found;
+}
+
+/** Zeros behind the last unit, the rest written once more, all of it synced. */
+async function settleTail(
+  { file, base }: Found,
+  options: { readonly end: number; readonly durableEnd: number; readonly segmentBytes: number },
+): Promise<void> {
+  const { end, durableEnd, segmentBytes } = options;
+  const position = (logOffset: number) => SEGMENT_HEADER_SIZE + logOffset - base;
+  const from = Math.max(base, Math.min(durableEnd, end));
+  const young = await readRange(file, position(from), end - from);
+  await file.truncate(position(end));
+  await file.truncate(Math.max(position(end), SEGMENT_HEADER_SIZE + segmentBytes));
+  file.write(young, position(from));
+  await file.sync();
+}

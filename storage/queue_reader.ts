@@ -1,0 +1,151 @@
+/**
+ * Reading a consume queue wherever its units lie: in memory for young segments,
+ * in sidecars for sealed ones.
+ *
+ * A place is found by walking the queue's chain of runs from the newest back,
+ * with skips (consume_queues.ts): about log16 of the history in steps.
+ *
+ * @module
+ */
+
+import type { ConsumeQueue, ConsumeQueues, Link, Links, MemoryRun } from "./consume_queues.ts";
+import type { SidecarFile } from "./sidecar_file.ts";
+import type { DirectoryEntry } from "./sidecar.ts";
+import { type Unit, Units } from "./units.ts";
+
+/** A sidecar by the base of its segment; undefined while it is not in place, or damaged. */
+export type FindSidecar = (base: number) => SidecarFile | undefined;
+
+/** A run, wherever it lies. */
+interface Run {
+  readonly first: number;
+  readonly count: number;
+  readonly links: Links;
+  units(from: number, count: number): Units | Promise<Units>;
+}
+
+/** Units with consecutive queueOffsets. */
+export interface UnitSlice {
+  readonly firstOffset: number;
+  readonly units: readonly Unit[];
+}
+
+/** Where to begin: an offset, or the first unit visible at or after a log position or a time. */
+export type Seek =
+  | { readonly by: "offset"; readonly offset: number }
+  | { readonly by: "log"; readonly logOffset: number; readonly base: number }
+  | { readonly by: "time"; readonly time: number; readonly base: number };
+
+export class QueueReader {
+  readonly #queues: ConsumeQueues;
+  readonly #sidecar: FindSidecar;
+
+  constructor(queues: ConsumeQueues, sidecar: FindSidecar) {
+    this.#queues = queues;
+    this.#sidecar = sidecar;
+  }
+
+  /** Up to `max` units from queueOffset `from` on; may stop short of both, then ask again. */
+  async read(
+    queue: { readonly topicGen: number; readonly queueId: number },
+    range: { readonly from: number; readonly max: number },
+  ): Promise<UnitSlice> {
+    const found = this.#queues.find(queue.topicGen, queue.queueId);
+    if (!found || range.from >= found.end) return { firstOffset: range.from, units: [] };
+    const from = Math.max(range.from, found.start);
+    const run = await this.#runAt(found, (link) => link.first > from);
+    if (!run) return { firstOffset: from, units: [] };
+    const skip = Math.max(0, from - run.first);
+    const units = await run.units(skip, Math.min(range.max, run.count - skip));
+    return {
+      firstOffset: run.first + skip,
+      units: Array.from({ length: units.count }, (_, i) => units.unit(i)),
+    };
+  }
+
+  /** The queueOffset of the first unit there; the queue's end when there is none. */
+  async seek(
+    queue: { readonly topicGen: number; readonly queueId: number },
+    to: Seek,
+  ): Promise<number> {
+    const found = this.#queues.find(queue.topicGen, queue.queueId);
+    if (!found) return 0;
+    if (to.by === "offset") return Math.min(Math.max(to.offset, found.start), found.end);
+    const { base } = to;
+    const run = await this.#runAt(found, (link) => link.base > base);
+    if (!run) return found.start;
+    const reached = (units: Units, i: number) =>
+      to.by === "log" ? units.visibleLogOffset(i) >= to.logOffset : units.visibleAt(i) >= to.time;
+    return run.first + (await firstWhere(run, reached));
+  }
+
+  /** The newest run that is not too new; the oldest when all are. */
+  async #runAt(queue: ConsumeQueue, tooNew: (link: Link) => boolean): Promise<Run | undefined> {
+    let oldest: MemoryRun | undefined;
+    for (let i = queue.runs.length - 1; i >= 0; i--) {
+      const run = queue.runs[i] as MemoryRun;
+      if (!tooNew(run)) return memoryRun(run);
+      oldest = run;
+    }
+    let link = oldest ? oldest.links.previous : queue.links.previous;
+    let newer: Run | undefined = oldest && memoryRun(oldest);
+    while (link) {
+      const run = await this.#sidecarRun(queue, link);
+      if (!run) return newer;
+      if (!tooNew(link)) return run;
+      newer = run;
+      link = nextLink(run.links, tooNew);
+    }
+    return newer;
+  }
+
+  async #sidecarRun(queue: ConsumeQueue, link: Link): Promise<Run | undefined> {
+    const sidecar = this.#sidecar(link.base);
+    const entry = await sidecar?.entry(queue);
+    return sidecar && entry && sidecarRun(sidecar, entry);
+  }
+}
+
+/** Units read at once at the end of a search. */
+const SEARCH_BLOCK = 128;
+
+/** As `Units.firstWhere`, without reading the whole run. */
+async function firstWhere(
+  run: Run,
+  reached: (units: Units, index: number) => boolean,
+): Promise<number> {
+  let low = 0;
+  let high = run.count;
+  while (high - low > SEARCH_BLOCK) {
+    const middle = (low + high) >>> 1;
+    if (reached(await run.units(middle, 1), 0)) high = middle;
+    else low = middle + 1;
+  }
+  const block = await run.units(low, high - low);
+  return low + block.firstWhere((i) => reached(block, i));
+}
+
+/** The farthest step back that does not step over the run looked for. */
+function nextLink(links: Links, tooNew: (link: Link) => boolean): Link | undefined {
+  if (links.skip256 && tooNew(links.skip256)) return links.skip256;
+  if (links.skip16 && tooNew(links.skip16)) return links.skip16;
+  return links.previous;
+}
+
+function memoryRun(run: MemoryRun): Run {
+  return {
+    first: run.first,
+    count: run.units.count,
+    links: run.links,
+    units: (from, count) => new Units(run.units.slice(from, count)),
+  };
+}
+
+function sidecarRun(sidecar: SidecarFile, entry: DirectoryEntry): Run {
+  return {
+    first: entry.first,
+    count: entry.count,
+    links: entry.links,
+    units: (from, count) => sidecar.units(entry, { from, count }),
+  };
+}

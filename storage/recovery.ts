@@ -1,0 +1,170 @@
+/**
+ * Recovery: what of the log is there after a stop, however it ended.
+ *
+ * Segments are walked from where the snapshot begins. At the first frame that is
+ * not valid, at p, two things look alike, and this tells them apart:
+ *
+ *   torn tail   the bytes were never synced, so nobody was promised them (the
+ *               pages of a power cut land in any order): cut at p
+ *   damage      the bytes had been synced and changed since: the range is kept,
+ *               reported and stepped over; nothing is cut or renumbered
+ *
+ * It is damage if p lies below the durableEnd of the checkpoint (or of the
+ * snapshot), or if a segment follows, or if a valid frame behind p carries a
+ * confirmOffset beyond p: its leader had seen p confirmed. Otherwise it is a torn
+ * tail. A synced last batch that nothing follows and no checkpoint covers yet
+ * cannot be told from a torn one; a group of nodes can, one node cannot.
+ *
+ * A unit whose end is missing is cut as a whole.
+ *
+ * What was found above the checkpoint is written and synced once more before it
+ * is trusted: after a failed sync the page cache may hold what the disk does not.
+ *
+ * @module
+ */
+
+import type { Crc32 } from "./base/checksum.ts";
+import { type DiskFile, readRange } from "./base/disk.ts";
+import { TidegateError } from "./base/errors.ts";
+import { FLAG_CONTINUED, type Frame } from "./frame.ts";
+import { findFrame, scanFrames } from "./scan.ts";
+import { SEGMENT_HEADER_SIZE } from "./segment.ts";
+
+/** logOffsets `[from, to)` whose bytes are not what was written. */
+export interface DamagedRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface SegmentToRecover {
+  readonly file: DiskFile;
+  readonly base: number;
+  /** crc32 of the frame before the segment, undefined when not known. */
+  readonly prevCrc: number | undefined;
+  /** Where the next segment begins; undefined for the last one. */
+  readonly sealedEnd: number | undefined;
+  /** Every frame below was synced. */
+  readonly durableEnd: number;
+}
+
+export interface RecoveredSegment {
+  /** Behind the last whole unit. */
+  readonly end: number;
+  /** Of the last frame; undefined behind damage, where the chain begins anew. */
+  readonly lastCrc: number | undefined;
+  readonly damaged: readonly DamagedRange[];
+  /** Why and where the tail was cut, when it held more than zeros. */
+  readonly torn: { readonly at: number; readonly reason: string } | undefined;
+}
+
+/** The decision, apart from how its facts are found. */
+export function isDamage(facts: {
+  /** Where the bad frame lies. */
+  readonly at: number;
+  readonly durableEnd: number;
+  readonly segmentFollows: boolean;
+  /** The greatest confirmOffset of a valid frame behind, if there is one. */
+  readonly confirmedBehind: number;
+}): boolean {
+  return facts.at < facts.durableEnd || facts.segmentFollows || facts.confirmedBehind > facts.at;
+}
+
+/**
+ * Walks one segment and visits its frames, whole units only, in order; a frame's
+ * payload is valid only during the visit.
+ */
+export async function recoverSegment(
+  segment: SegmentToRecover,
+  ports: { readonly crc32: Crc32; visit(frame: Frame): void },
+): Promise<RecoveredSegment> {
+  const { file, base, sealedEnd } = segment;
+  const to = sealedEnd ?? base + Math.max(0, (await file.size()) - SEGMENT_HEADER_SIZE);
+  const range = { base, to, crc32: ports.crc32 };
+  const units = new Units(ports.visit);
+  const damaged: DamagedRange[] = [];
+  let from = base;
+  let prevCrc = segment.prevCrc;
+  for (;;) {
+    const stop = await scanFrames(file, { ...range, from, prevCrc }, (frame) => units.take(frame));
+    if (stop.unknownFormat !== undefined) throw unknownFormat(stop.at, stop.unknownFormat);
+    if (sealedEnd !== undefined && stop.at >= to) {
+      units.release();
+      return { end: to, lastCrc: stop.lastCrc, damaged, torn: undefined };
+    }
+
+    const behind = await findFrame(file, { ...range, from: Math.min(stop.at + 1, to) });
+    const confirmedBehind = behind
+      ? await greatestConfirm(file, { ...range, from: behind.logOffset })
+      : 0;
+    const facts = { at: stop.at, durableEnd: segment.durableEnd, confirmedBehind };
+    if (!isDamage({ ...facts, segmentFollows: sealedEnd !== undefined })) {
+      const cut = units.cut() ?? { end: stop.at, lastCrc: stop.lastCrc };
+      const torn = await hasBytes(file, { base, from: cut.end, to });
+      const reason = stop.reason ?? "the unit has no end";
+      return { ...cut, damaged, torn: torn ? { at: cut.end, reason } : undefined };
+    }
+
+    units.release();
+    const resume = behind?.logOffset ?? sealedEnd ?? segment.durableEnd;
+    damaged.push({ from: stop.at, to: resume });
+    if (!behind) return { end: resume, lastCrc: undefined, damaged, torn: undefined };
+    from = resume;
+    prevCrc = undefined;
+  }
+}
+
+async function greatestConfirm(
+  file: DiskFile,
+  range: { base: number; from: number; to: number; crc32: Crc32 },
+): Promise<number> {
+  let greatest = 0;
+  await scanFrames(file, { ...range, prevCrc: undefined }, (frame) => {
+    greatest = Math.max(greatest, frame.confirmOffset);
+  });
+  return greatest;
+}
+
+/** Whether anything but zeros lies in the range: something was cut. */
+async function hasBytes(
+  file: DiskFile,
+  { base, from, to }: { base: number; from: number; to: number },
+): Promise<boolean> {
+  const size = Math.min(to - from, 64 * 1024);
+  const bytes = await readRange(file, SEGMENT_HEADER_SIZE + from - base, Math.max(0, size));
+  return bytes.some((byte) => byte !== 0);
+}
+
+function unknownFormat(at: number, format: number): Error {
+  const detail = `Cannot open the log: the frame at ${at} has format ${format}, of a later build`;
+  return new TidegateError("not-implemented", detail, { at, format });
+}
+
+/** Holds the frames of a unit back until its last one is there. */
+class Units {
+  readonly #visit: (frame: Frame) => void;
+  #open: Frame[] = [];
+
+  constructor(visit: (frame: Frame) => void) {
+    this.#visit = visit;
+  }
+
+  take(frame: Frame): void {
+    const continued = (frame.flags & FLAG_CONTINUED) !== 0;
+    if (this.#open.length === 0 && !continued) return this.#visit(frame);
+    this.#open.push({ ...frame, payload: frame.payload.slice() });
+    if (!continued) this.release();
+  }
+
+  /** Where the log ends without the unit whose end is missing; undefined when none is open. */
+  cut(): { end: number; lastCrc: number } | undefined {
+    const first = this.#open[0];
+    return first && { end: first.logOffset, lastCrc: first.prevCrc };
+  }
+
+  /** Visits what is held: the unit is whole, or damage took its end and the rest was promised. */
+  release(): void {
+    const unit = this.#open;
+    this.#open = [];
+    for (const frame of unit) this.#visit(frame);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * What happens where one segment ends and the next begins.
+ *
+ *   roll, at append      the fold's changes are taken: the state at the boundary
+ *   sealed, on disk      a job builds the sidecar; memory answers until it is in use
+ *   boundary confirmed   a job writes the snapshot
+ *
+ * A job that fails is reported and costs nothing but time: the sidecar is built
+ * at the next start, the changes go into the next snapshot.
+ *
+ * @module
+ */
+
+import type { CommitLog } from "./commit_log.ts";
+import type { ConsumeQueues } from "./consume_queues.ts";
+import type { IdIndex } from "./id_index.ts";
+import type { Job } from "./jobs.ts";
+import type { Fold, StorePorts } from "./message_store.ts";
+import { encodeQueueMark } from "./queue_marks.ts";
+import { SidecarFile } from "./sidecar_file.ts";
+import type { Change } from "./snapshot.ts";
+
+interface Captured {
+  readonly boundary: number;
+  readonly changes: Change[];
+}
+
+interface Sealed {
+  readonly base: number;
+  readonly end: number;
+}
+
+export class Sealer {
+  readonly #ports: StorePorts;
+  readonly #log: CommitLog;
+  readonly #queues: ConsumeQueues;
+  readonly #ids: IdIndex;
+  readonly #fold: Fold;
+  readonly #sidecars = new Map<number, SidecarFile>();
+  /** Boundaries passed by appends and not yet confirmed, with the fold's changes there. */
+  readonly #captured: Captured[] = [];
+  /** Changes of a snapshot that could not be written. */
+  #leftOver: Change[] = [];
+  #pending: Promise<void> = Promise.resolve();
+
+  constructor(
+    ports: StorePorts,
+    parts: {
+      readonly log: CommitLog;
+      readonly queues: ConsumeQueues;
+      readonly ids: IdIndex;
+      readonly fold: Fold;
+    },
+  ) {
+    this.#ports = ports;
+    this.#log = parts.log;
+    this.#queues = parts.queues;
+    this.#ids = parts.ids;
+    this.#fold = parts.fold;
+  }
+
+  sidecar(base: number): SidecarFile | undefined {
+    return this.#sidecars.get(base);
+  }
+
+  /** Puts the sidecars that are there in use and builds those that are not. */
+  async start(sidecars: ReadonlyMap<number, SidecarFile>): Promise<void> {
+    for (const { base, end } of this.#log.segments) {
+      const sidecar = sidecars.get(base);
+      if (end === undefined) await sidecar?.close();
+      else if (sidecar) this.#use(base, sidecar);
+      else this.seal({ base, end });
+    }
+    await this.#pending;
+  }
+
+  capture(boundary: number): void {
+    this.#captured.push({ boundary, changes: this.#fold.takeChanges() });
+  }
+
+  seal({ base, end }: Sealed): void {
+    this.#enqueue(async () => {
+      const marks = this.#queues.marksAt(base);
+      await this.#ports.jobs.run({ kind: "seal", base, end, marks });
+      const sidecar = await SidecarFile.open(this.#ports.disk, { base, end }, this.#ports.crc32);
+      if (sidecar) this.#use(base, sidecar);
+    });
+  }
+
+  #use(base: number, sidecar: SidecarFile): void {
+    this.#sidecars.set(base, sidecar);
+    this.#queues.release(base);
+    this.#ids.release(base);
+  }
+
+  /** A boundary is behind us once something beyond it is confirmed: its segment exists. */
+  onConfirm(end: number): void {
+    for (let next = this.#captured[0]; next && next.boundary < end; next = this.#captured[0]) {
+      this.#captured.shift();
+      this.#snapshot(next, next.boundary);
+    }
+  }
+
+  /** @param base where the segment begins that a start will walk from its beginning. */
+  #snapshot({ boundary: logOffset, changes: foldChanges }: Captured, base: number): void {
+    const marks = this.#queues.takeMarks(base).map(encodeQueueMark);
+    this.#enqueue(async () => {
+      const changes = latest([...this.#leftOver, ...foldChanges, ...marks]);
+      this.#leftOver = changes;
+      await this.#ports.jobs.run({ kind: "snapshot", logOffset, changes } satisfies Job);
+      this.#leftOver = [];
+    });
+  }
+
+  #enqueue(work: () => Promise<void>): void {
+    this.#pending = this.#pending.then(work).catch((error: unknown) => {
+      this.#ports.report(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  /** Writes a last snapshot, where the log ends, and closes the sidecars. */
+  async close(): Promise<void> {
+    const boundary = this.#log.end;
+    const base = this.#log.segmentAt(boundary)?.base ?? boundary;
+    this.#snapshot({ boundary, changes: this.#fold.takeChanges() }, base);
+    await this.#pending;
+    await this.#ports.jobs.close();
+    for (const sidecar of this.#sidecars.values()) await sidecar.close();
+  }
+}
+
+/** One change per key: the last one. */
+function latest(changes: readonly Change[]): Change[] {
+  const byKey = new Map<string, Change>();
+  for (const change of changes) byKey.set(String.fromCharCode(...change[0]), change);
+  return [...byKey.values()];
+}

@@ -1,0 +1,150 @@
+/**
+ * A sidecar as it is read: the directory is loaded when first asked for and
+ * dropped when cold; units and ids are read where they lie.
+ *
+ * @module
+ */
+
+import { viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { TidegateError } from "./base/errors.ts";
+import { ID_PAIR_SIZE } from "./ids.ts";
+import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
+import {
+  decodeSidecarHeader,
+  DIRECTORY_ENTRY_SIZE,
+  type DirectoryEntry,
+  findEntry,
+  SIDECAR_HEADER_SIZE,
+  type SidecarHeader,
+} from "./sidecar.ts";
+import { UNIT_SIZE, Units } from "./units.ts";
+
+/** Pairs looked at per read when searching ids. */
+const ID_BLOCK = 512;
+
+export class SidecarFile {
+  readonly #file: DiskFile;
+  readonly #header: SidecarHeader;
+  readonly #crc32: Crc32;
+  #directory: Promise<Uint8Array> | undefined;
+
+  private constructor(file: DiskFile, header: SidecarHeader, crc32: Crc32) {
+    this.#file = file;
+    this.#header = header;
+    this.#crc32 = crc32;
+  }
+
+  /** Undefined when there is no sidecar of this segment, or not a whole one. */
+  static async open(
+    disk: Disk,
+    segment: { readonly base: number; readonly end: number },
+    crc32: Crc32,
+  ): Promise<SidecarFile | undefined> {
+    let file: DiskFile;
+    try {
+      file = await disk.open(sidecarPath(segment.base), { create: false });
+    } catch {
+      return undefined; // missing: it is derived, so it is built again
+    }
+    const header = decodeSidecarHeader(await readRange(file, 0, SIDECAR_HEADER_SIZE), crc32);
+    if (header && header.base === segment.base && header.end === segment.end) {
+      const size = header.directoryAt + header.queueCount * DIRECTORY_ENTRY_SIZE;
+      if ((await file.size()) === size) return new SidecarFile(file, header, crc32);
+    }
+    await file.close();
+    return undefined;
+  }
+
+  /** Whether every byte is as it was written. Reads the whole file. */
+  async isWhole(): Promise<boolean> {
+    const size = (await this.#file.size()) - SIDECAR_HEADER_SIZE;
+    const sections = await readRange(this.#file, SIDECAR_HEADER_SIZE, size);
+    return this.#crc32(sections) === this.#header.sectionsCrc;
+  }
+
+  async entry(queue: {
+    readonly topicGen: number;
+    readonly queueId: number;
+  }): Promise<DirectoryEntry | undefined> {
+    this.#directory ??= this.#loadDirectory();
+    return findEntry(await this.#directory, queue);
+  }
+
+  async #loadDirectory(): Promise<Uint8Array> {
+    const { directoryAt, queueCount, directoryCrc } = this.#header;
+    const bytes = await readRange(this.#file, directoryAt, queueCount * DIRECTORY_ENTRY_SIZE);
+    if (this.#crc32(bytes) === directoryCrc) return bytes;
+    const { base, end } = this.#header;
+    const detail = `Cannot read the index of the segment at ${base}: its directory is damaged`;
+    throw new TidegateError("data-damaged", detail, { from: base, to: end });
+  }
+
+  /** Lets go of the directory; the next look loads it again. */
+  cool(): void {
+    this.#directory = undefined;
+  }
+
+  async units(entry: DirectoryEntry, range: { from: number; count: number }): Promise<Units> {
+    const count = Math.max(0, Math.min(range.count, entry.count - range.from));
+    const position = entry.unitsAt + range.from * UNIT_SIZE;
+    return new Units(await readRange(this.#file, position, count * UNIT_SIZE));
+  }
+
+  /** Places of messages whose id has this hash, newest first. */
+  async findIds(hash: number): Promise<number[]> {
+    const places: number[] = [];
+    for (let at = await this.#firstIdBlock(hash); at < this.#header.idCount; at += ID_BLOCK) {
+      const view = await this.#idBlock(at);
+      for (let i = 0; i < view.byteLength; i += ID_PAIR_SIZE) {
+        const found = view.getUint32(i);
+        if (found === hash) places.push(view.getUint32(i + 4));
+        if (found > hash) return places.reverse();
+      }
+    }
+    return places.reverse();
+  }
+
+  /** The block in which pairs of `hash` begin, if there are any. */
+  async #firstIdBlock(hash: number): Promise<number> {
+    let low = 0;
+    let high = Math.ceil(this.#header.idCount / ID_BLOCK);
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1;
+      const view = await this.#idBlock(middle * ID_BLOCK);
+      if (view.getUint32(0) < hash) low = middle;
+      else high = middle;
+    }
+    return low * ID_BLOCK;
+  }
+
+  async #idBlock(first: number): Promise<DataView> {
+    const { directoryAt, idCount } = this.#header;
+    const count = Math.min(ID_BLOCK, idCount - first);
+    const position = directoryAt - (idCount - first) * ID_PAIR_SIZE;
+    return viewOf(await readRange(this.#file, position, count * ID_PAIR_SIZE));
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+/** The sidecars of all segments but the last, and the bases of those that have none. */
+export async function openSidecars(
+  disk: Disk,
+  crc32: Crc32,
+): Promise<{ files: Map<number, SidecarFile>; missing: number[] }> {
+  const bases = segmentBases(await disk.list(LOG_DIR));
+  const files = new Map<number, SidecarFile>();
+  const missing: number[] = [];
+  for (const [i, base] of bases.entries()) {
+    const end = bases[i + 1];
+    if (end === undefined) break;
+    const sidecar = await SidecarFile.open(disk, { base, end }, crc32);
+    if (sidecar) files.set(base, sidecar);
+    else missing.push(base);
+  }
+  return { files, missing };
+}

@@ -1,0 +1,112 @@
+/**
+ * The snapshot: the state derived from the log up to one logOffset, as a sorted
+ * table of keys and values. It bounds how much of the log a start must walk; a
+ * missing or damaged one costs time, never data. Two generations are kept.
+ *
+ *   file `snapshots/<logOffset, 20 digits>.snap`
+ *   at  size  field
+ *    0     8  magic       "TIDESNP1"
+ *    8     8  logOffset   everything below it is in the table
+ *   16     4  entryCount
+ *   20     4  tableCrc    crc32 of bytes [64, end of file)
+ *   24     4  headerCrc   crc32 of bytes [0, 24)
+ *   28    36  zero
+ *   64     …  entries in ascending order of key:
+ *             keySize u16 · valueSize u32 · key · value
+ *
+ * A new generation is the one before, merged with the entries that changed since.
+ *
+ * @module
+ */
+
+import { concatBytes, decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+
+export const SNAPSHOT_DIR = "snapshots";
+const HEADER_SIZE = 64;
+const MAGIC = "TIDESNP1";
+
+export type Entry = readonly [key: Uint8Array, value: Uint8Array];
+/** A value of undefined removes the key. */
+export type Change = readonly [key: Uint8Array, value: Uint8Array | undefined];
+
+export function snapshotPath(logOffset: number): string {
+  return `${SNAPSHOT_DIR}/${String(logOffset).padStart(20, "0")}.snap`;
+}
+
+/** The logOffsets of the snapshots among `names`, newest first. */
+export function snapshotOffsets(names: readonly string[]): number[] {
+  return names
+    .filter((name) => /^\d{20}\.snap$/.test(name))
+    .map((name) => Number(name.slice(0, 20)))
+    .sort((a, b) => b - a);
+}
+
+/** @param entries in ascending order of key. */
+export function encodeSnapshot(
+  logOffset: number,
+  { entries, crc32 }: { readonly entries: readonly Entry[]; readonly crc32: Crc32 },
+): Uint8Array {
+  const parts: Uint8Array[] = [new Uint8Array(HEADER_SIZE)];
+  for (const [key, value] of entries) {
+    const sizes = new Uint8Array(6);
+    viewOf(sizes).setUint16(0, key.length);
+    viewOf(sizes).setUint32(2, value.length);
+    parts.push(sizes, key, value);
+  }
+  const file = concatBytes(parts);
+  const view = viewOf(file);
+  file.set(encodeUtf8(MAGIC));
+  setU64(view, 8, logOffset);
+  view.setUint32(16, entries.length);
+  view.setUint32(20, crc32(file.subarray(HEADER_SIZE)));
+  view.setUint32(24, crc32(file.subarray(0, 24)));
+  return file;
+}
+
+/** Undefined when the file is not whole; keys and values are views. */
+export function decodeSnapshot(
+  file: Uint8Array,
+  crc32: Crc32,
+): { readonly logOffset: number; readonly entries: readonly Entry[] } | undefined {
+  if (file.length < HEADER_SIZE || decodeUtf8(file.subarray(0, 8)) !== MAGIC) return undefined;
+  const view = viewOf(file);
+  if (view.getUint32(24) !== crc32(file.subarray(0, 24))) return undefined;
+  if (view.getUint32(20) !== crc32(file.subarray(HEADER_SIZE))) return undefined;
+  const entries: Entry[] = [];
+  for (let at = HEADER_SIZE, left = view.getUint32(16); left > 0; left--) {
+    const keyAt = at + 6;
+    const valueAt = keyAt + view.getUint16(at);
+    const end = valueAt + view.getUint32(at + 2);
+    entries.push([file.subarray(keyAt, valueAt), file.subarray(valueAt, end)]);
+    at = end;
+  }
+  return { logOffset: getU64(view, 8), entries };
+}
+
+/** The table after the changes. @param before in ascending order of key; @param changes in any order, one per key. */
+export function mergeEntries(before: readonly Entry[], changes: readonly Change[]): Entry[] {
+  const sorted = changes.toSorted(([a], [b]) => compareBytes(a, b));
+  const merged: Entry[] = [];
+  let next = 0;
+  for (const [key, value] of sorted) {
+    for (; next < before.length; next++) {
+      const entry = before[next] as Entry;
+      const order = compareBytes(entry[0], key);
+      if (order > 0) break;
+      if (order < 0) merged.push(entry);
+    }
+    if (value !== undefined) merged.push([key, value]);
+  }
+  merged.push(...before.slice(next));
+  return merged;
+}
+
+function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) {
+    const order = (a[i] as number) - (b[i] as number);
+    if (order !== 0) return order;
+  }
+  return a.length - b.length;
+}
