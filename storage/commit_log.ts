@@ -17,7 +17,7 @@ import type { Clock } from "./base/clock.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { CheckpointFile } from "./checkpoint.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
-import { type Frame, readFrame } from "./frame.ts";
+import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import { LogTail } from "./log_tail.ts";
 import { openSegments } from "./open_log.ts";
 import type { DamagedRange } from "./recovery.ts";
@@ -51,11 +51,13 @@ export interface Recovery {
   readonly damaged: readonly DamagedRange[];
   /** The unsynced tail that was cut, if it held anything. */
   readonly torn: { readonly at: number; readonly reason: string } | undefined;
+  /** Bases of segments whose header is damaged; the frames do not need it. */
+  readonly damagedHeaders: readonly number[];
   /** Frames walked. */
   readonly frames: number;
 }
 
-/** The log moves for as long between two checkpoints, at most. */
+/** Between two checkpoints while the log moves, at most. */
 const CHECKPOINT_INTERVAL_MS = 1000;
 
 export class CommitLog {
@@ -91,6 +93,11 @@ export class CommitLog {
     const checkpoint = await CheckpointFile.open(ports.disk, ports.crc32);
     const durableEnd = Math.max(checkpoint.latest.durableEnd, options.from);
     const opened = await openSegments(ports, { ...options, durableEnd });
+    if (opened.end > checkpoint.latest.durableEnd) {
+      // Readers see all of it from now on, so from now on its loss is damage.
+      const epoch = Math.max(opened.epoch, checkpoint.latest.epoch);
+      await checkpoint.write({ durableEnd: opened.end, epoch });
+    }
     return new CommitLog(ports, { checkpoint, opened, segmentBytes: options.segmentBytes });
   }
 
@@ -154,12 +161,24 @@ export class CommitLog {
     return this.#segments.findLast((segment) => segment.base <= logOffset);
   }
 
+  /** A logOffset at or before the first frame stored at `time` or later: where its segment begins. */
+  offsetAt(time: number): number {
+    const later = this.#segments.findIndex((segment) => segment.firstStoredAt >= time);
+    const index = later < 0 ? this.#segments.length - 1 : Math.max(0, later - 1);
+    return this.#segments[index]?.base ?? 0;
+  }
+
   /** What was appended in this turn goes to disk at its end. */
   flush(): void {
     this.#flusher.kick();
   }
 
-  /** Resolves when all that was appended is confirmed. */
+  /** The disk has failed: nothing is confirmed any more. */
+  get failed(): boolean {
+    return this.#flusher.failed;
+  }
+
+  /** Resolves when all that was appended is confirmed, or the disk has failed. */
   settled(): Promise<void> {
     return this.#flusher.idle();
   }
@@ -172,6 +191,14 @@ export class CommitLog {
     const { logOffset, size } = at;
     const bytes = this.tail.find(logOffset, size) ?? (await this.#readDisk(logOffset, size));
     return bytes && this.verify(bytes, logOffset);
+  }
+
+  /** As `read`, of a frame whose size is not known. */
+  async readAt(logOffset: number): Promise<Frame | undefined> {
+    const header = await this.readBytes(logOffset, FRAME_HEADER_SIZE);
+    const size = header && viewOf(header).getUint32(0);
+    if (!size || size < FRAME_HEADER_SIZE || size > FRAME_SIZE_MAX) return undefined;
+    return this.read({ logOffset, size });
   }
 
   /** Contiguous bytes of one segment, unverified; undefined when they are not there. */
@@ -187,7 +214,7 @@ export class CommitLog {
 
   async #readDisk(logOffset: number, size: number): Promise<Uint8Array | undefined> {
     const segment = this.segmentAt(logOffset);
-    if (!segment) return undefined;
+    if (!segment || logOffset + size > this.#writtenEnd) return undefined;
     const position = SEGMENT_HEADER_SIZE + logOffset - segment.base;
     const bytes = await readRange(segment.file, position, size);
     return bytes.length === size ? bytes : undefined;
@@ -224,8 +251,8 @@ export class CommitLog {
   #writeCheckpoint(): Promise<void> {
     const next = { durableEnd: this.#confirmOffset, epoch: this.tail.epoch };
     this.#checkpointing = this.#checkpointing
-      .then(() => this.#checkpoint.write(next))
-      .catch((error: unknown) => this.#ports.fatal(error as Error));
+      .then(() => (this.failed ? undefined : this.#checkpoint.write(next)))
+      .catch((error: unknown) => this.#flusher.fail(error));
     return this.#checkpointing;
   }
 

@@ -80,12 +80,15 @@ export interface QueueMark {
 
 const MESSAGE = KINDS.message.id;
 const REVEAL = KINDS.reveal.id;
+const DROP = KINDS.drop.id;
 
 export class ConsumeQueues {
   readonly #topics = new Map<number, (ConsumeQueue | undefined)[]>();
   readonly #bySegment = new Map<number, ConsumeQueue[]>();
   /** Got a run since they were last marked. */
   readonly #unsaved = new Set<ConsumeQueue>();
+  /** Went since they were last marked. */
+  #dropped: ConsumeQueue[] = [];
   #touched: ConsumeQueue[] = [];
 
   find(topicGen: number, queueId: number): ConsumeQueue | undefined {
@@ -100,17 +103,12 @@ export class ConsumeQueues {
     queue.links = mark.links;
   }
 
-  /** The queues of a deleted topic; their units stay in the sidecars, unreachable. */
-  forget(topicGen: number): void {
-    for (const queue of this.#topics.get(topicGen) ?? []) if (queue) this.#unsaved.delete(queue);
-    this.#topics.delete(topicGen);
-  }
-
   /** Takes in one confirmed frame of the segment at `base`. */
   apply(frame: Frame, base: number): void {
     if (frame.kind === MESSAGE && (frame.flags & FLAG_DEFERRED) === 0)
       this.#applyMessage(frame, base);
     else if (frame.kind === REVEAL) this.#applyReveal(frame, base);
+    else if (frame.kind === DROP) this.#applyDrop(frame);
   }
 
   #applyMessage({ payload, logOffset, size, storedAt }: Frame, base: number): void {
@@ -132,6 +130,18 @@ export class ConsumeQueues {
       const visible = { visibleLogOffset: logOffset, visibleAt: storedAt };
       this.#append(this.#obtain(item.topicGen, item.queueId), base, { ...item, ...visible });
     }
+  }
+
+  /** The queues of a deleted topic go; their units stay in the sidecars, unreachable. */
+  #applyDrop({ payload }: Frame): void {
+    const drop = KINDS.drop.decode(payload);
+    if (drop?.entity !== "topic") return;
+    for (const queue of this.#topics.get(drop.generation) ?? []) {
+      if (!queue) continue;
+      this.#unsaved.delete(queue);
+      this.#dropped.push(queue);
+    }
+    this.#topics.delete(drop.generation);
   }
 
   #obtain(topicGen: number, queueId: number): ConsumeQueue {
@@ -219,6 +229,13 @@ export class ConsumeQueues {
       if (at >= 0) queue.runs.splice(at, 1);
     }
     this.#bySegment.delete(base);
+  }
+
+  /** The queues of topics deleted since the last call. */
+  takeDropped(): readonly { readonly topicGen: number; readonly queueId: number }[] {
+    const dropped = this.#dropped;
+    this.#dropped = [];
+    return dropped;
   }
 
   /** The queues that changed since the last call, as they stood where segment `base` begins. */

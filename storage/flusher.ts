@@ -14,8 +14,9 @@
  *
  * Promise: `onDurable(end)` is called in order of `end`, after an fdatasync that
  * covers every byte below it. Any error of a write or a sync is final: `fatal`
- * is called once and nothing more is written; a failed fdatasync must not be
- * retried, for the kernel may have dropped the pages and say yes the second time.
+ * is called once and nothing more is written or said to be durable; a failed
+ * fdatasync must not be retried, for the kernel may have dropped the pages and
+ * say yes the second time.
  *
  * @module
  */
@@ -70,6 +71,17 @@ export class Flusher {
     this.#written = tail.end;
   }
 
+  get failed(): boolean {
+    return this.#failed;
+  }
+
+  /** Durability can no longer be promised, here or elsewhere in the log. */
+  fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#events.fatal(error instanceof Error ? error : new Error(String(error)));
+  }
+
   /** There may be something to flush. Cheap; call it after every append. */
   kick(): void {
     if (this.#running || this.#failed || this.#tail.end === this.#written) return;
@@ -85,10 +97,9 @@ export class Flusher {
 
   async #run(): Promise<void> {
     try {
-      while (this.#tail.end > this.#written) await this.#flush();
+      while (!this.#failed && this.#tail.end > this.#written) await this.#flush();
     } catch (error) {
-      this.#failed = true;
-      this.#events.fatal(error instanceof Error ? error : new Error(String(error)));
+      this.fail(error);
     }
     this.#running = undefined;
   }
@@ -99,6 +110,7 @@ export class Flusher {
       this.#tail.rolls.shift();
       this.#active = await this.#startSegment(roll);
       await this.#events.onSegment(this.#active);
+      if (this.#failed) return;
     }
     const active = this.#active;
     if (!active) throw new Error("Cannot flush: the log has no segment");
@@ -110,8 +122,9 @@ export class Flusher {
     this.#written = end;
     this.#events.onWritten(end);
     await active.file.sync();
-    this.#tail.trim(end);
+    if (this.#failed) return;
     this.#events.onDurable(end);
+    this.#tail.trim(end); // after: who is told reads these bytes from memory
   }
 
   async #startSegment(roll: Roll): Promise<ActiveSegment> {

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { assert } from "./base/assert.ts";
 import { viewOf } from "./base/bytes.ts";
 
 /** hash u32, logOffset − base of the segment u32 */
@@ -40,6 +41,7 @@ export class IdTable {
 
   /** The pairs sorted by hash, then place, big-endian: a section of the sidecar. */
   encode(): Uint8Array {
+    assert(this.#count <= RANKS, "a segment holds fewer messages than there are ranks");
     const order = new Float64Array(this.#count); // hash · 2^21 ⊕ rank sorts natively, without a comparator
     for (let i = 0; i < this.#count; i++) order[i] = (this.#pairs[2 * i] as number) * RANKS + i;
     order.sort();

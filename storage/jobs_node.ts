@@ -29,16 +29,19 @@ export function workerJobs(root: string): Jobs {
 
   const start = (): Worker => {
     const started = new Worker(fileURLToPath(import.meta.url), { workerData: { tidegate: root } });
+    const end = (error: Error) => {
+      if (worker === started) worker = undefined;
+      for (const job of waiting.splice(0)) job.reject(error);
+    };
     started.unref();
     started.on("message", ({ error }: Outcome) => {
       const job = waiting.shift();
+      if (waiting.length === 0) started.unref();
       if (error === undefined) job?.resolve();
       else job?.reject(new Error(error));
     });
-    started.on("error", (error: Error) => {
-      worker = undefined;
-      for (const job of waiting.splice(0)) job.reject(error);
-    });
+    started.on("error", end);
+    started.on("exit", (code) => end(new Error(`Cannot run the job: the worker ended, ${code}`)));
     return started;
   };
 
@@ -48,6 +51,7 @@ export function workerJobs(root: string): Jobs {
       const target = worker;
       return new Promise((resolve, reject) => {
         waiting.push({ resolve, reject });
+        target.ref(); // a process that only waits for its last job must not end before it
         target.postMessage(job);
       });
     },

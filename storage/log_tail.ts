@@ -24,8 +24,8 @@ import type { Crc32 } from "./base/checksum.ts";
 import { FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
-/** 8 MiB of flushed log stays at hand: seconds of traffic at full speed. */
-const FLUSHED_CHUNKS_KEPT = 8;
+/** So much of the log stays at hand when flushed: readers at the tail cost no I/O. */
+const KEPT_SIZE = 8 * 1024 * 1024;
 
 export interface Chunk {
   readonly base: number;
@@ -54,6 +54,7 @@ export class LogTail {
   readonly #crc32: Crc32;
   readonly #segmentBytes: number;
   readonly #chunks: Chunk[] = [];
+  #chunksSize = 0;
   readonly rolls: Roll[] = [];
   /** Called before the first record of a new segment. */
   onRoll: (base: number) => void = () => {};
@@ -125,6 +126,7 @@ export class LogTail {
     const bytes = new Uint8Array(Math.max(size, CHUNK_SIZE));
     const fresh = { base: this.#end, bytes, view: viewOf(bytes), filled: 0 };
     this.#chunks.push(fresh);
+    this.#chunksSize += bytes.length;
     return fresh;
   }
 
@@ -182,13 +184,13 @@ export class LogTail {
 
   /** Lets go of chunks that are flushed up to `durableEnd` and no longer young. */
   trim(durableEnd: number): void {
-    const excess = this.#chunks.length - FLUSHED_CHUNKS_KEPT;
     let drop = 0;
-    while (drop < excess && this.#isFlushed(this.#chunks[drop] as Chunk, durableEnd)) drop++;
+    while (this.#chunksSize > KEPT_SIZE) {
+      const chunk = this.#chunks[drop];
+      if (!chunk || chunk.base + chunk.filled > durableEnd) break;
+      this.#chunksSize -= chunk.bytes.length;
+      drop++;
+    }
     if (drop > 0) this.#chunks.splice(0, drop);
-  }
-
-  #isFlushed(chunk: Chunk, durableEnd: number): boolean {
-    return chunk.base + chunk.filled <= durableEnd;
   }
 }

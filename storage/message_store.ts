@@ -13,6 +13,7 @@
  */
 
 import { encodeMessage, messageSizeMax } from "./base/message.ts";
+import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
 import {
@@ -83,11 +84,12 @@ export class MessageStore {
     const { disk, crc32 } = ports;
     await disk.makeDir(LOG_DIR);
     await disk.makeDir(SNAPSHOT_DIR);
+    for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
     const sidecars = await openSidecars(disk, crc32);
     const snapshot = await newestSnapshot(disk, crc32);
     const from = snapshot?.logOffset ?? 0;
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
-    const walkFrom = sidecars.missing.some((base) => base < from) ? 0 : from;
+    const walkFrom = sidecars.missing.some(({ end }) => end <= from) ? 0 : from;
     const queues = new ConsumeQueues();
     for (const entry of snapshot?.entries ?? []) {
       const mark = decodeQueueMark(entry);
@@ -95,11 +97,17 @@ export class MessageStore {
       else if (walkFrom > 0) queues.restore(mark);
     }
     const ids = new IdIndex();
+    let walked: number | undefined;
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
       from,
       walkFrom,
       visit(frame, { base }) {
+        if (walked !== undefined && walked !== base && sidecars.files.has(walked)) {
+          queues.release(walked); // or a long walk would hold the indexes of the whole log
+          ids.release(walked);
+        }
+        walked = base;
         indexFrame(frame, { queues, ids: ids.table(base), base });
         if (frame.logOffset >= from) replay(fold, frame);
       },
@@ -198,7 +206,7 @@ export class MessageStore {
     this.#sealer.onConfirm(end);
   }
 
-  /** Flushes, snapshots and closes. */
+  /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
     await this.#sealer.close();

@@ -7,7 +7,7 @@
 export type { DamagedRange } from "./recovery.ts";
 export type { Recovery, Segment } from "./commit_log.ts";
 export type { ConsumeQueue } from "./consume_queues.ts";
-export { FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
+export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
   type Fold,
@@ -17,6 +17,8 @@ export {
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export { readFrames } from "./read_frames.ts";
+export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";
 export * as fields from "./records/fields.ts";
 export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";

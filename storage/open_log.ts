@@ -11,6 +11,7 @@ import { TidegateError } from "./base/errors.ts";
 import type { Recovery, Segment } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
 import { type DamagedRange, recoverSegment } from "./recovery.ts";
+import { findFrame } from "./scan.ts";
 import {
   decodeSegmentHeader,
   LOG_DIR,
@@ -33,6 +34,7 @@ interface Found {
   readonly file: DiskFile;
   readonly firstStoredAt: number;
   readonly prevCrc: number | undefined;
+  readonly headerDamaged: boolean;
 }
 
 export async function openSegments(
@@ -58,7 +60,12 @@ export async function openSegments(
   let torn: Recovery["torn"];
   for (const [i, segment] of found.entries()) {
     const next = found[i + 1];
-    if (next && next.base <= options.walkFrom) continue; // the snapshot covers it
+    if (next && next.base <= options.walkFrom) {
+      // The snapshot covers it; whether the bytes are there at all is cheap to ask.
+      const there = segment.base + (await framesSize(segment.file));
+      if (there < next.base) damaged.push({ from: there, to: next.base });
+      continue;
+    }
     const recovered = await recoverSegment(
       { ...segment, sealedEnd: next?.base, durableEnd },
       {
@@ -77,7 +84,8 @@ export async function openSegments(
     if (!next) await settleTail(segment, { ...options, end });
   }
   const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
-  const recovery = { damaged, torn, frames };
+  const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
+  const recovery = { damaged, torn, damagedHeaders, frames };
   return { segments, end, lastCrc: lastCrc ?? 0, lastStoredAt, epoch, recovery };
 }
 
@@ -94,8 +102,7 @@ async function findSegments(
       options.crc32,
     );
     const last = i === bases.length - 1;
-    if (!header && last && base >= options.durableEnd) {
-      // The power went between the file's name and its header: nothing was promised in it.
+    if (!header && last && (await isUnborn({ file, base }, options))) {
       await file.close();
       await disk.remove(segmentPath(base));
       await disk.syncDir(LOG_DIR);
@@ -104,10 +111,25 @@ async function findSegments(
     // A damaged header is a name the file still has; its frames carry their own offsets.
     const whole = header?.base === base ? header : undefined;
     const { firstStoredAt = 0, prevCrc } = whole ?? {};
-    found.push({ base, file, firstStoredAt, prevCrc });
+    found.push({ base, file, firstStoredAt, prevCrc, headerDamaged: !whole });
   }
   return found;
 }
+
+/** The power went between the file's name and its header, which comes before any frame. */
+async function isUnborn(
+  { file, base }: { readonly file: DiskFile; readonly base: number },
+  { crc32, durableEnd }: { readonly crc32: Crc32; readonly durableEnd: number },
+): Promise<boolean> {
+  const to = base + (await framesSize(file));
+  return base >= durableEnd && !(await findFrame(file, { base, from: base, to, crc32 }));
+}
+
+async function framesSize(file: DiskFile): Promise<number> {
+  return Math.max(0, (await file.size()) - SEGMENT_HEADER_SIZE);
+}
+
+const COPY_SIZE = 1024 * 1024;
 
 /** Zeros behind the last unit, the rest written once more, all of it synced. */
 async function settleTail(
@@ -117,9 +139,11 @@ async function settleTail(
   const { end, durableEnd, segmentBytes } = options;
   const position = (logOffset: number) => SEGMENT_HEADER_SIZE + logOffset - base;
   const from = Math.max(base, Math.min(durableEnd, end));
-  const young = await readRange(file, position(from), end - from);
   await file.truncate(position(end));
   await file.truncate(Math.max(position(end), SEGMENT_HEADER_SIZE + segmentBytes));
-  file.write(young, position(from));
+  for (let at = from; at < end; at += COPY_SIZE) {
+    const young = await readRange(file, position(at), Math.min(COPY_SIZE, end - at));
+    file.write(young, position(at));
+  }
   await file.sync();
 }

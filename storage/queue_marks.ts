@@ -21,7 +21,7 @@ export function encodeQueueMark(mark: QueueMark): Change {
   setU64(viewOf(value), 0, mark.start);
   setU64(viewOf(value), 8, mark.end);
   writeLinks(viewOf(value), 16, mark.links);
-  return [queueKey(mark.topicGen, mark.queueId), value];
+  return [queueKey(mark), value];
 }
 
 /** Undefined for a key that is not of a queue. */
@@ -37,7 +37,13 @@ export function decodeQueueMark([key, value]: Entry): QueueMark | undefined {
   };
 }
 
-export function queueKey(topicGen: number, queueId: number): Uint8Array {
+export function queueKey({
+  topicGen,
+  queueId,
+}: {
+  readonly topicGen: number;
+  readonly queueId: number;
+}): Uint8Array {
   const key = new Uint8Array(KEY_SIZE);
   key[0] = QUEUE_MARK_PREFIX;
   setU64(viewOf(key), 1, topicGen);

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { ConsumeQueue, ConsumeQueues, Link, Links, MemoryRun } from "./consume_queues.ts";
+import type { ConsumeQueue, ConsumeQueues, Link, Links } from "./consume_queues.ts";
 import type { SidecarFile } from "./sidecar_file.ts";
 import type { DirectoryEntry } from "./sidecar.ts";
 import { type Unit, Units } from "./units.ts";
@@ -53,7 +53,9 @@ export class QueueReader {
     const found = this.#queues.find(queue.topicGen, queue.queueId);
     if (!found || range.from >= found.end) return { firstOffset: range.from, units: [] };
     const from = Math.max(range.from, found.start);
-    const run = await this.#runAt(found, (link) => link.first > from);
+    const { at, newer } = await this.#runAt(found, (link) => link.first > from);
+    // Past the end of its run lies a hole that damage made: go on behind it.
+    const run = at && from >= at.first + at.count ? newer : at;
     if (!run) return { firstOffset: from, units: [] };
     const skip = Math.max(0, from - run.first);
     const units = await run.units(skip, Math.min(range.max, run.count - skip));
@@ -72,31 +74,27 @@ export class QueueReader {
     if (!found) return 0;
     if (to.by === "offset") return Math.min(Math.max(to.offset, found.start), found.end);
     const { base } = to;
-    const run = await this.#runAt(found, (link) => link.base > base);
+    const { at: run } = await this.#runAt(found, (link) => link.base > base);
     if (!run) return found.start;
     const reached = (units: Units, i: number) =>
       to.by === "log" ? units.visibleLogOffset(i) >= to.logOffset : units.visibleAt(i) >= to.time;
     return run.first + (await firstWhere(run, reached));
   }
 
-  /** The newest run that is not too new; the oldest when all are. */
-  async #runAt(queue: ConsumeQueue, tooNew: (link: Link) => boolean): Promise<Run | undefined> {
-    let oldest: MemoryRun | undefined;
-    for (let i = queue.runs.length - 1; i >= 0; i--) {
-      const run = queue.runs[i] as MemoryRun;
-      if (!tooNew(run)) return memoryRun(run);
-      oldest = run;
+  /** The newest run that is not too new, and the one looked at before; the oldest when all are too new. */
+  async #runAt(
+    queue: ConsumeQueue,
+    tooNew: (link: Link) => boolean,
+  ): Promise<{ at: Run | undefined; newer: Run | undefined }> {
+    let newer: Run | undefined;
+    for (let link = queue.links.previous; link; ) {
+      const at = memoryRun(queue, link) ?? (await this.#sidecarRun(queue, link));
+      if (!at) break;
+      if (!tooNew(link)) return { at, newer };
+      newer = at;
+      link = nextLink(at.links, tooNew);
     }
-    let link = oldest ? oldest.links.previous : queue.links.previous;
-    let newer: Run | undefined = oldest && memoryRun(oldest);
-    while (link) {
-      const run = await this.#sidecarRun(queue, link);
-      if (!run) return newer;
-      if (!tooNew(link)) return run;
-      newer = run;
-      link = nextLink(run.links, tooNew);
-    }
-    return newer;
+    return { at: newer, newer: undefined };
   }
 
   async #sidecarRun(queue: ConsumeQueue, link: Link): Promise<Run | undefined> {
@@ -132,7 +130,9 @@ function nextLink(links: Links, tooNew: (link: Link) => boolean): Link | undefin
   return links.previous;
 }
 
-function memoryRun(run: MemoryRun): Run {
+function memoryRun(queue: ConsumeQueue, { base }: Link): Run | undefined {
+  const run = queue.runs.findLast((one) => one.base === base);
+  if (!run) return undefined;
   return {
     first: run.first,
     count: run.units.count,

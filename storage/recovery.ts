@@ -27,7 +27,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import { type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { FLAG_CONTINUED, type Frame } from "./frame.ts";
-import { findFrame, scanFrames } from "./scan.ts";
+import { findFrame, scanFrames, type ScanRange } from "./scan.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
 
 /** logOffsets `[from, to)` whose bytes are not what was written. */
@@ -84,6 +84,7 @@ export async function recoverSegment(
   const damaged: DamagedRange[] = [];
   let from = base;
   let prevCrc = segment.prevCrc;
+  let confirmed: number | undefined; // by any frame behind the first bad one
   for (;;) {
     const stop = await scanFrames(file, { ...range, from, prevCrc }, (frame) => units.take(frame));
     if (stop.unknownFormat !== undefined) throw unknownFormat(stop.at, stop.unknownFormat);
@@ -93,13 +94,11 @@ export async function recoverSegment(
     }
 
     const behind = await findFrame(file, { ...range, from: Math.min(stop.at + 1, to) });
-    const confirmedBehind = behind
-      ? await greatestConfirm(file, { ...range, from: behind.logOffset })
-      : 0;
-    const facts = { at: stop.at, durableEnd: segment.durableEnd, confirmedBehind };
+    if (behind) confirmed ??= await greatestConfirm(file, { ...range, from: behind.logOffset });
+    const facts = { at: stop.at, durableEnd: segment.durableEnd, confirmedBehind: confirmed ?? 0 };
     if (!isDamage({ ...facts, segmentFollows: sealedEnd !== undefined })) {
       const cut = units.cut() ?? { end: stop.at, lastCrc: stop.lastCrc };
-      const torn = await hasBytes(file, { base, from: cut.end, to });
+      const torn = behind !== undefined || (await hasBytes(file, { base, from: cut.end, to }));
       const reason = stop.reason ?? "the unit has no end";
       return { ...cut, damaged, torn: torn ? { at: cut.end, reason } : undefined };
     }
@@ -113,14 +112,15 @@ export async function recoverSegment(
   }
 }
 
-async function greatestConfirm(
-  file: DiskFile,
-  range: { base: number; from: number; to: number; crc32: Crc32 },
-): Promise<number> {
+/** Over every valid frame from `range.from` on, with more bad ones between them. */
+async function greatestConfirm(file: DiskFile, range: ScanRange): Promise<number> {
   let greatest = 0;
-  await scanFrames(file, { ...range, prevCrc: undefined }, (frame) => {
-    greatest = Math.max(greatest, frame.confirmOffset);
-  });
+  for (let from: number | undefined = range.from; from !== undefined; ) {
+    const stop = await scanFrames(file, { ...range, from, prevCrc: undefined }, (frame) => {
+      greatest = Math.max(greatest, frame.confirmOffset);
+    });
+    from = (await findFrame(file, { ...range, from: Math.min(stop.at + 1, range.to) }))?.logOffset;
+  }
   return greatest;
 }
 

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { viewOf } from "./base/bytes.ts";
+import { getU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { DiskFile } from "./base/disk.ts";
-import { FRAME_HEADER_SIZE, FRAME_SIZE_MAX, type Frame, readFrame } from "./frame.ts";
+import { FRAME_HEADER_SIZE, type Frame, readFrame } from "./frame.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
 
 const WINDOW_SIZE = 4 * 1024 * 1024 + 256 * 1024;
@@ -98,40 +98,45 @@ export async function scanFrames(
  */
 export async function findFrame(file: DiskFile, range: ScanRange): Promise<Frame | undefined> {
   const window = new Window(file, range);
-  for (let at = range.from; at + FRAME_HEADER_SIZE <= range.to; ) {
-    await window.moveTo(at);
+  for (let from = range.from; from + FRAME_HEADER_SIZE <= range.to; ) {
+    await window.moveTo(from);
     if (window.bytes.length < FRAME_HEADER_SIZE) return undefined;
-    const found = findInWindow(window, range);
-    if (found === "more") {
-      at = Math.max(at + 1, window.start + window.bytes.length - FRAME_SIZE_MAX);
-      if (window.start + window.bytes.length >= range.to) return undefined;
-      continue;
+    for (let at = nextCandidate(window, 0); at !== undefined; ) {
+      const logOffset = window.start + at;
+      const expected = { logOffset, prevCrc: undefined, crc32: range.crc32 };
+      const read = readFrame({ bytes: window.bytes, view: window.view, at }, expected);
+      if (read.kind === "frame") return read.frame;
+      if (read.kind === "short" && at > 0 && logOffset + read.need <= range.to) {
+        await window.moveTo(logOffset); // it may be whole: look again with all of it in view
+        at = 0;
+      } else at = nextCandidate(window, at + 1);
     }
-    return found;
+    from = window.start + window.bytes.length - FRAME_HEADER_SIZE + 1;
   }
   return undefined;
 }
 
-/** A frame that starts in the window, or "more" when none does that lies within it. */
-function findInWindow({ bytes, view, start }: Window, range: ScanRange): Frame | "more" {
+/** The next position from `from` on where a frame could start: one that names its own logOffset. */
+function nextCandidate({ bytes, view, start }: Window, from: number): number | undefined {
   const last = bytes.length - FRAME_HEADER_SIZE;
-  for (let at = 0; at <= last; at++) {
-    // A frame holds its own logOffset: one cheap look rules out nearly every place.
-    const lowWord = view.getUint32(at + 24);
-    if (lowWord !== (start + at) >>> 0) {
-      if (lowWord === 0 && isZeroRun(view, at + 28) && (start + at) >>> 0 < ZERO_RUN_LIMIT) at += 4;
-      continue;
-    }
-    const expected = { logOffset: start + at, prevCrc: undefined, crc32: range.crc32 };
-    const read = readFrame({ bytes, view, at }, expected);
-    if (read.kind === "frame") return read.frame;
+  for (let at = from; at <= last; at++) {
+    const low = view.getUint32(at + 24);
+    if (low === (start + at) >>> 0 && getU64(view, at + 20) === start + at) return at;
+    if (low === 0) at = Math.max(at, lastBeforeData({ bytes, view, start }, at));
   }
-  return "more";
+  return undefined;
 }
 
-/** Skipped places are below this, so that none of them has a logOffset whose low word is zero. */
-const ZERO_RUN_LIMIT = 0xffff_fff0;
-
-function isZeroRun(view: DataView, at: number): boolean {
-  return view.getUint32(at) === 0;
+/** Within zeros, the last position where no frame can start: most of a segment that is not full. */
+function lastBeforeData(
+  { bytes, view, start }: Pick<Window, "bytes" | "view" | "start">,
+  at: number,
+): number {
+  let data = at + 28;
+  while (data + 4 <= bytes.length && view.getUint32(data) === 0) data += 4;
+  // A logOffset that is a multiple of 2^32 ends in zeros as well: stop before it.
+  const wrap = TWO_32 * Math.ceil((start + at + 1) / TWO_32) - start;
+  return Math.min(data - 28, wrap - 1);
 }
+
+const TWO_32 = 2 ** 32;

@@ -16,7 +16,7 @@ import type { ConsumeQueues } from "./consume_queues.ts";
 import type { IdIndex } from "./id_index.ts";
 import type { Job } from "./jobs.ts";
 import type { Fold, StorePorts } from "./message_store.ts";
-import { encodeQueueMark } from "./queue_marks.ts";
+import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import { SidecarFile } from "./sidecar_file.ts";
 import type { Change } from "./snapshot.ts";
 
@@ -103,9 +103,10 @@ export class Sealer {
 
   /** @param base where the segment begins that a start will walk from its beginning. */
   #snapshot({ boundary: logOffset, changes: foldChanges }: Captured, base: number): void {
+    const dropped = this.#queues.takeDropped().map((queue): Change => [queueKey(queue), undefined]);
     const marks = this.#queues.takeMarks(base).map(encodeQueueMark);
     this.#enqueue(async () => {
-      const changes = latest([...this.#leftOver, ...foldChanges, ...marks]);
+      const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks]);
       this.#leftOver = changes;
       await this.#ports.jobs.run({ kind: "snapshot", logOffset, changes } satisfies Job);
       this.#leftOver = [];
@@ -118,11 +119,15 @@ export class Sealer {
     });
   }
 
-  /** Writes a last snapshot, where the log ends, and closes the sidecars. */
+  /** Writes a last snapshot, where the log ends, if all of it is confirmed; closes the sidecars. */
   async close(): Promise<void> {
     const boundary = this.#log.end;
-    const base = this.#log.segmentAt(boundary)?.base ?? boundary;
-    this.#snapshot({ boundary, changes: this.#fold.takeChanges() }, base);
+    if (this.#log.confirmOffset === boundary) {
+      const base = this.#log.segmentAt(boundary)?.base ?? boundary;
+      const passed = this.#captured.splice(0).flatMap(({ changes }) => changes);
+      const changes = [...passed, ...this.#fold.takeChanges()];
+      this.#snapshot({ boundary, changes }, base);
+    }
     await this.#pending;
     await this.#ports.jobs.close();
     for (const sidecar of this.#sidecars.values()) await sidecar.close();

@@ -36,7 +36,7 @@ export class SidecarFile {
     this.#crc32 = crc32;
   }
 
-  /** Undefined when there is no sidecar of this segment, or not a whole one. */
+  /** Undefined when there is no sidecar of this segment, or one whose header or directory is damaged. */
   static async open(
     disk: Disk,
     segment: { readonly base: number; readonly end: number },
@@ -50,11 +50,23 @@ export class SidecarFile {
     }
     const header = decodeSidecarHeader(await readRange(file, 0, SIDECAR_HEADER_SIZE), crc32);
     if (header && header.base === segment.base && header.end === segment.end) {
-      const size = header.directoryAt + header.queueCount * DIRECTORY_ENTRY_SIZE;
-      if ((await file.size()) === size) return new SidecarFile(file, header, crc32);
+      const sidecar = new SidecarFile(file, header, crc32);
+      if (await sidecar.#isReadable()) return sidecar;
     }
     await file.close();
     return undefined;
+  }
+
+  async #isReadable(): Promise<boolean> {
+    const { directoryAt, queueCount, directoryCrc } = this.#header;
+    const size = directoryAt + queueCount * DIRECTORY_ENTRY_SIZE;
+    if ((await this.#file.size()) !== size) return false;
+    return this.#crc32(await this.#readDirectory()) === directoryCrc;
+  }
+
+  #readDirectory(): Promise<Uint8Array> {
+    const { directoryAt, queueCount } = this.#header;
+    return readRange(this.#file, directoryAt, queueCount * DIRECTORY_ENTRY_SIZE);
   }
 
   /** Whether every byte is as it was written. Reads the whole file. */
@@ -68,15 +80,17 @@ export class SidecarFile {
     readonly topicGen: number;
     readonly queueId: number;
   }): Promise<DirectoryEntry | undefined> {
-    this.#directory ??= this.#loadDirectory();
+    this.#directory ??= this.#loadDirectory().catch((error: unknown) => {
+      this.#directory = undefined; // the next look may fare better
+      throw error;
+    });
     return findEntry(await this.#directory, queue);
   }
 
   async #loadDirectory(): Promise<Uint8Array> {
-    const { directoryAt, queueCount, directoryCrc } = this.#header;
-    const bytes = await readRange(this.#file, directoryAt, queueCount * DIRECTORY_ENTRY_SIZE);
+    const bytes = await this.#readDirectory();
+    const { base, end, directoryCrc } = this.#header;
     if (this.#crc32(bytes) === directoryCrc) return bytes;
-    const { base, end } = this.#header;
     const detail = `Cannot read the index of the segment at ${base}: its directory is damaged`;
     throw new TidegateError("data-damaged", detail, { from: base, to: end });
   }
@@ -131,20 +145,20 @@ export class SidecarFile {
   }
 }
 
-/** The sidecars of all segments but the last, and the bases of those that have none. */
+/** The sidecars of all segments but the last, and the segments that have none. */
 export async function openSidecars(
   disk: Disk,
   crc32: Crc32,
-): Promise<{ files: Map<number, SidecarFile>; missing: number[] }> {
+): Promise<{ files: Map<number, SidecarFile>; missing: { base: number; end: number }[] }> {
   const bases = segmentBases(await disk.list(LOG_DIR));
   const files = new Map<number, SidecarFile>();
-  const missing: number[] = [];
+  const missing: { base: number; end: number }[] = [];
   for (const [i, base] of bases.entries()) {
     const end = bases[i + 1];
     if (end === undefined) break;
     const sidecar = await SidecarFile.open(disk, { base, end }, crc32);
     if (sidecar) files.set(base, sidecar);
-    else missing.push(base);
+    else missing.push({ base, end });
   }
   return { files, missing };
 }

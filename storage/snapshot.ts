@@ -19,6 +19,7 @@
  * @module
  */
 
+import { assert } from "./base/assert.ts";
 import { concatBytes, decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 
@@ -49,6 +50,7 @@ export function encodeSnapshot(
 ): Uint8Array {
   const parts: Uint8Array[] = [new Uint8Array(HEADER_SIZE)];
   for (const [key, value] of entries) {
+    assert(key.length <= 0xffff, "a key fits 65 535 bytes");
     const sizes = new Uint8Array(6);
     viewOf(sizes).setUint16(0, key.length);
     viewOf(sizes).setUint32(2, value.length);
@@ -98,7 +100,7 @@ export function mergeEntries(before: readonly Entry[], changes: readonly Change[
     }
     if (value !== undefined) merged.push([key, value]);
   }
-  merged.push(...before.slice(next));
+  for (; next < before.length; next++) merged.push(before[next] as Entry);
   return merged;
 }
 

@@ -135,6 +135,8 @@ export interface ReadRequest {
   readonly maxBytes: number;
   /** 0 to 60 000: how long to wait for the first message. */
   readonly waitMs: number;
+  /** Ask for {@linkcode ReadPage.cursors}. */
+  readonly cursors?: boolean | undefined;
 }
 
 export interface ReadPage {
@@ -142,6 +144,8 @@ export interface ReadPage {
   readonly messages: readonly StoredMessage[];
   /** Where to go on; moves past what a filter skipped even when nothing matched. */
   readonly cursor: string;
+  /** The position in the stream after each message; present when the request asks for it. */
+  readonly cursors?: readonly string[] | undefined;
   /** Nothing readable lay behind the cursor when the answer was made. */
   readonly upToDate: boolean;
   /** The topic's generation, for caches. */

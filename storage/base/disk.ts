@@ -11,6 +11,7 @@
  */
 
 export interface Disk {
+  /** Makes a directory and those above it, durably. */
   makeDir(path: string): Promise<void>;
   /** Names in a directory, sorted; empty when there is no such directory. */
   list(path: string): Promise<readonly string[]>;
@@ -48,6 +49,8 @@ export async function readRange(
   return got === size ? bytes : bytes.subarray(0, got);
 }
 
+const ASIDE = ".tmp";
+
 /**
  * Puts a whole file in place so that a crash leaves the old one or the new one,
  * never a mixture: write aside, sync, rename, sync the directory.
@@ -57,7 +60,7 @@ export async function replaceFile(
   path: string,
   parts: readonly Uint8Array[],
 ): Promise<void> {
-  const aside = `${path}.tmp`;
+  const aside = path + ASIDE;
   const file = await disk.open(aside, { create: true });
   try {
     await file.truncate(0);
@@ -72,4 +75,11 @@ export async function replaceFile(
   }
   await disk.rename(aside, path);
   await disk.syncDir(path.slice(0, Math.max(0, path.lastIndexOf("/"))));
+}
+
+/** Removes what a crash left of {@linkcode replaceFile} in a directory. */
+export async function removeAsides(disk: Disk, dir: string): Promise<void> {
+  for (const name of await disk.list(dir)) {
+    if (name.endsWith(ASIDE)) await disk.remove(`${dir}/${name}`);
+  }
 }

@@ -4,10 +4,13 @@
  * The crash model: written bytes lie in a cache until `sync`. When the power
  * goes, each unsynced 512-byte sector is kept or lost by chance, on its own, so
  * a tail may be torn anywhere and later sectors may survive earlier ones; the
- * file's size is the old one or the new one. A name that was made, moved or
- * removed without `syncDir` is as it was or as it is, by chance.
+ * file's size is the old one or the new one, with zeros where it was cut and
+ * grown again. A name that was made, moved or removed without `syncDir` is as
+ * it was or as it is, by chance.
  *
- * `failSync` and `failWrite` make the next calls fail, as a disk would.
+ * `failSync` and `failWrite` make the next calls fail, as a disk would. A sync
+ * that fails loses what it was to write, as Linux does: the cache goes on
+ * showing it, calls it clean, and a second sync says yes without writing it.
  *
  * @module
  */
@@ -20,30 +23,82 @@ const SECTOR = 512;
 class Inode {
   cached = new Uint8Array(0);
   durable = new Uint8Array(0);
-  readonly dirty = new Set<number>(); // sectors written since the last sync
+  /** Sectors written since the last sync. */
+  readonly #dirty = new Set<number>();
+  /** The smallest size since the last sync: what lay behind it was cut. */
+  #cutTo = 0;
 
   resize(size: number): void {
     if (size === this.cached.length) return;
-    const resized = new Uint8Array(size);
-    resized.set(this.cached.subarray(0, size));
-    this.cached = resized;
+    this.cached = resized(this.cached, size);
+    this.#cutTo = Math.min(this.#cutTo, size);
+    for (const sector of this.#dirty) if (sector * SECTOR >= size) this.#dirty.delete(sector);
+  }
+
+  write(bytes: Uint8Array, position: number): void {
+    const end = position + bytes.length;
+    if (end > this.cached.length) this.resize(end);
+    this.cached.set(bytes, position);
+    for (let at = Math.floor(position / SECTOR); at * SECTOR < end; at++) this.#dirty.add(at);
+  }
+
+  sync(): void {
+    this.durable = this.#landed(this.cached.length, () => true);
+    this.#settle();
+  }
+
+  /** The pages of a failed sync: dropped, and clean from then on. */
+  loseDirty(): void {
+    this.#settle();
+  }
+
+  #settle(): void {
+    this.#dirty.clear();
+    this.#cutTo = this.cached.length;
   }
 
   /** What the platter holds after power loss. */
   survivor(prng: Prng): Inode {
     const survivor = new Inode();
-    const grew = this.cached.length !== this.durable.length && prng.chance(50);
-    const bytes = new Uint8Array(grew ? this.cached.length : this.durable.length);
-    bytes.set(this.durable.subarray(0, bytes.length));
-    for (const sector of this.dirty) {
-      const from = sector * SECTOR;
-      const kept = this.cached.subarray(from, Math.min(from + SECTOR, bytes.length));
-      if (from < bytes.length && prng.chance(50)) bytes.set(kept, from);
-    }
+    const resizedToo = prng.chance(50);
+    const bytes = resizedToo
+      ? this.#landed(this.cached.length, () => prng.chance(50))
+      : this.#overwritten(this.durable.slice(), () => prng.chance(50));
     survivor.cached = bytes;
     survivor.durable = bytes.slice();
+    survivor.#settle();
     return survivor;
   }
+
+  twin(): Inode {
+    const twin = new Inode();
+    twin.cached = this.cached.slice();
+    twin.durable = this.durable.slice();
+    twin.#cutTo = this.#cutTo;
+    for (const sector of this.#dirty) twin.#dirty.add(sector);
+    return twin;
+  }
+
+  /** The durable bytes with the cuts and growth made, and the dirty sectors that landed. */
+  #landed(size: number, lands: () => boolean): Uint8Array<ArrayBuffer> {
+    const kept = this.durable.subarray(0, Math.min(this.#cutTo, size));
+    return this.#overwritten(resized(kept, size), lands);
+  }
+
+  #overwritten(bytes: Uint8Array<ArrayBuffer>, lands: () => boolean): Uint8Array<ArrayBuffer> {
+    for (const sector of this.#dirty) {
+      const from = sector * SECTOR;
+      if (from >= bytes.length || !lands()) continue;
+      bytes.set(this.cached.subarray(from, Math.min(from + SECTOR, bytes.length)), from);
+    }
+    return bytes;
+  }
+}
+
+function resized(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(size);
+  copy.set(bytes.subarray(0, size));
+  return copy;
 }
 
 export class MemoryDisk implements Disk {
@@ -119,16 +174,20 @@ export class MemoryDisk implements Disk {
     return after;
   }
 
-  /** A copy with everything written kept: what a killed process leaves to the next. */
+  /**
+   * A copy, with what is written still in its cache and what is synced on its
+   * platter: what a killed process leaves to the next.
+   */
   clone(): MemoryDisk {
     const copy = new MemoryDisk(this.#prng.word());
-    for (const [path, inode] of this.#names) {
-      const twin = new Inode();
-      twin.cached = inode.cached.slice();
-      twin.durable = inode.cached.slice();
-      copy.#names.set(path, twin);
-      copy.#durableNames.set(path, twin);
-    }
+    const twins = new Map<Inode, Inode>();
+    const twinOf = (inode: Inode): Inode => {
+      const twin = twins.get(inode) ?? inode.twin();
+      twins.set(inode, twin);
+      return twin;
+    };
+    for (const [path, inode] of this.#names) copy.#names.set(path, twinOf(inode));
+    for (const [path, inode] of this.#durableNames) copy.#durableNames.set(path, twinOf(inode));
     return copy;
   }
 
@@ -161,19 +220,17 @@ class MemoryFile implements DiskFile {
 
   write(bytes: Uint8Array, position: number): void {
     const whole = this.#countDown("failWrite");
-    const written = whole ? bytes : bytes.subarray(0, bytes.length >> 1);
-    const end = position + written.length;
-    if (end > this.#inode.cached.length) this.#inode.resize(end);
-    this.#inode.cached.set(written, position);
-    for (let at = Math.floor(position / SECTOR); at * SECTOR < end; at++) this.#inode.dirty.add(at);
+    this.#inode.write(whole ? bytes : bytes.subarray(0, bytes.length >> 1), position);
     if (!whole) throw new Error("Cannot write: no space left on device");
   }
 
   async sync(): Promise<void> {
     this.#disk.syncs++;
-    if (!this.#countDown("failSync")) throw new Error("Cannot sync: input/output error");
-    this.#inode.durable = this.#inode.cached.slice();
-    this.#inode.dirty.clear();
+    if (!this.#countDown("failSync")) {
+      this.#inode.loseDirty();
+      throw new Error("Cannot sync: input/output error");
+    }
+    this.#inode.sync();
   }
 
   async truncate(size: number): Promise<void> {

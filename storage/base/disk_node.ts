@@ -22,7 +22,7 @@ import {
   unlink,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { Disk, DiskFile } from "./disk.ts";
 
@@ -87,7 +87,11 @@ export function openNodeDisk(root: string): Disk {
   const at = (path: string) => join(root, path);
   return {
     async makeDir(path) {
-      await promisify(mkdir)(at(path), { recursive: true });
+      const first = await promisify(mkdir)(at(path), { recursive: true });
+      // The names of all that was made must be as durable as what is put there.
+      for (let made = at(path); first && made.length >= first.length; made = dirname(made)) {
+        await syncDirectory(dirname(made));
+      }
     },
     async list(path) {
       try {
@@ -103,13 +107,15 @@ export function openNodeDisk(root: string): Disk {
     },
     rename: (from, to) => promisify(rename)(at(from), at(to)),
     remove: (path) => promisify(unlink)(at(path)),
-    async syncDir(path) {
-      const fd = await openFile(at(path), constants.O_RDONLY);
-      try {
-        await syncAll(fd);
-      } finally {
-        await closeFile(fd);
-      }
-    },
+    syncDir: (path) => syncDirectory(at(path)),
   };
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const fd = await openFile(path, constants.O_RDONLY);
+  try {
+    await syncAll(fd);
+  } finally {
+    await closeFile(fd);
+  }
 }

@@ -6,8 +6,8 @@
  */
 
 export class Heap<T> {
-  readonly #keys: number[] = [];
-  readonly #values: T[] = [];
+  #keys: number[] = [];
+  #values: T[] = [];
 
   get size(): number {
     return this.#keys.length;
@@ -42,9 +42,24 @@ export class Heap<T> {
     return top;
   }
 
-  #sink(): void {
+  /** Keeps only the values for which `keep` holds. */
+  retain(keep: (value: T, key: number) => boolean): void {
+    const keys = this.#keys;
+    const values = this.#values;
+    this.#keys = [];
+    this.#values = [];
+    keys.forEach((key, i) => {
+      const value = values[i] as T;
+      if (!keep(value, key)) return;
+      this.#keys.push(key);
+      this.#values.push(value);
+    });
+    for (let at = (this.#keys.length >> 1) - 1; at >= 0; at--) this.#sink(at);
+  }
+
+  #sink(from = 0): void {
     const size = this.#keys.length;
-    for (let at = 0; ; ) {
+    for (let at = from; ; ) {
       const left = 2 * at + 1;
       if (left >= size) return;
       const right = left + 1;

@@ -1,0 +1,119 @@
+/**
+ * A running broker: opens the store, folds it, and answers.
+ *
+ *   openBroker ──▶ store and fold restored ──▶ epoch-start appended ──▶ api
+ *   drain      waits end now and none begins
+ *   close      what was appended is flushed and snapshotted
+ *
+ * @module
+ */
+
+import type { Log } from "../../storage/base/logger.ts";
+import { MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
+import type { BrokerApi } from "./api.ts";
+import { BrokerFold } from "./fold.ts";
+import { groupsApi, markAllReady } from "./groups_api.ts";
+import { messagesApi } from "./messages_api.ts";
+import { Shell, type ShellPorts } from "./shell.ts";
+import { topicsApi } from "./topics_api.ts";
+
+export interface BrokerPorts extends Omit<StorePorts, "report">, ShellPorts {
+  readonly log: Log;
+}
+
+export interface BrokerOptions {
+  readonly nodeId: string;
+  /** Size at which a segment is sealed. */
+  readonly segmentBytes: number;
+  /** Publishing to an unknown topic creates it. */
+  readonly autoCreate: boolean;
+  /** Long-polls and receives waiting at once. */
+  readonly waitersMax: number;
+}
+
+export interface Broker {
+  readonly api: BrokerApi;
+  /** What the start found. */
+  readonly recovery: Recovery;
+  /** Ends all waits, as if their time was up; those that come return at once. */
+  drain(): void;
+  /** Makes everything durable and closes the files. No call may follow. */
+  close(): Promise<void>;
+}
+
+/** @throws when the data directory cannot be read or is of a later build. */
+export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Promise<Broker> {
+  const fold = new BrokerFold();
+  const report = (error: Error) => {
+    ports.log("error", "A background job of the store failed", { error: error.message });
+  };
+  const { segmentBytes } = options;
+  const store = await MessageStore.open({ ...ports, report }, { segmentBytes, fold });
+  const shell = new Shell(ports, { ...options, store, fold });
+  listen(shell);
+  for (const name of fold.groups.names()) {
+    const group = fold.groups.named(name);
+    if (group) markAllReady(shell, group);
+  }
+  await startEpoch(shell, { nodeId: options.nodeId, bootId: ports.entropy(16) });
+
+  const api: BrokerApi = {
+    topics: topicsApi(shell),
+    messages: messagesApi(shell),
+    groups: groupsApi(shell),
+    status: () => ({
+      nodeId: options.nodeId,
+      group: "0",
+      ready: !shell.room.draining,
+      epoch: store.log.tail.epoch,
+      durableEnd: store.log.confirmOffset,
+      confirmOffset: store.log.confirmOffset,
+      damaged: store.log.recovery.damaged,
+    }),
+  };
+  return {
+    api,
+    recovery: store.log.recovery,
+    drain() {
+      shell.room.draining = true;
+      shell.readers.wakeAll();
+      shell.receivers.releaseAll();
+    },
+    close: () => store.close(),
+  };
+}
+
+/** What the log confirms goes to whoever waits for it. */
+function listen(shell: Shell): void {
+  const { core, store } = shell;
+  store.listen({
+    onWritten: (end) => shell.replies.onWritten(end),
+    onConfirm(end, queues) {
+      const groups = new Set(
+        queues.flatMap(({ topicGen, queueId }) => {
+          const topic = core.fold.topics.of(topicGen);
+          const subscribers = topic ? [...core.fold.groups.subscribers(topic.name)] : [];
+          for (const subscription of subscribers) shell.markReady(subscription, queueId);
+          return subscribers.map(({ group }) => group);
+        }),
+      );
+      shell.replies.onConfirm(end);
+      for (const topicGen of new Set(queues.map((queue) => queue.topicGen))) {
+        shell.readers.wake(topicGen);
+      }
+      for (const group of groups) shell.receivers.pump(group);
+    },
+  });
+}
+
+async function startEpoch(
+  shell: Shell,
+  { nodeId, bootId }: { nodeId: string; bootId: Uint8Array },
+): Promise<void> {
+  const { tail } = shell.store.log;
+  const epoch = tail.epoch + 1;
+  tail.startEpoch(epoch);
+  shell.store.append("epoch-start", { epoch, leader: nodeId, bootId }, shell.now());
+  shell.store.log.flush();
+  await shell.replies.confirmed(undefined);
+}

@@ -1,0 +1,88 @@
+/**
+ * What of the fold changed since the last snapshot.
+ *
+ * @module
+ */
+
+import type { Change } from "../../storage/mod.ts";
+import { Definition, encodeConfig, keyOf, Offsets, Place, placeOf, write } from "./entities.ts";
+import type { GroupState, Subscription } from "./groups.ts";
+import type { PopQueue } from "./pop_queue.ts";
+import type { TopicState } from "./topics.ts";
+import { fields } from "../../storage/mod.ts";
+
+export class Changes {
+  readonly #topics = new Set<TopicState>();
+  readonly #offsets = new Set<TopicState>();
+  readonly #groups = new Set<GroupState>();
+  readonly #places = new Map<PopQueue, GroupState>();
+  #removed: Uint8Array[] = [];
+
+  topic(topic: TopicState): void {
+    this.#topics.add(topic);
+  }
+
+  offsets(topic: TopicState): void {
+    this.#offsets.add(topic);
+  }
+
+  group(group: GroupState): void {
+    this.#groups.add(group);
+  }
+
+  place(subscription: Subscription, queue: PopQueue): void {
+    this.#places.set(queue, subscription.group);
+  }
+
+  removeTopic(topic: TopicState): void {
+    this.#topics.delete(topic);
+    this.#offsets.delete(topic);
+    this.#removed.push(keyOf("D", [topic.generation]), keyOf("N", [topic.generation]));
+  }
+
+  removeGroup(group: GroupState): void {
+    this.#groups.delete(group);
+    this.#removed.push(keyOf("G", [group.generation]));
+  }
+
+  removePlaces(subscription: Subscription): void {
+    for (const queue of subscription.queues) {
+      if (!queue) continue;
+      this.#places.delete(queue);
+      this.#removed.push(placeKey(subscription.group, queue));
+    }
+  }
+
+  take(lastGeneration: number): Change[] {
+    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
+    changes.push([keyOf("A"), write(fields.u64, lastGeneration)]);
+    for (const topic of this.#topics) changes.push([keyOf("D", [topic.generation]), define(topic)]);
+    for (const topic of this.#offsets) {
+      const next = Array.from(topic.next, (offset) => offset ?? 0);
+      changes.push([keyOf("N", [topic.generation]), write(Offsets, next)]);
+    }
+    for (const group of this.#groups) changes.push([keyOf("G", [group.generation]), define(group)]);
+    for (const [queue, group] of this.#places) {
+      changes.push([placeKey(group, queue), write(Place, placeOf(queue))]);
+    }
+    this.clear();
+    return changes;
+  }
+
+  clear(): void {
+    this.#topics.clear();
+    this.#offsets.clear();
+    this.#groups.clear();
+    this.#places.clear();
+    this.#removed = [];
+  }
+}
+
+function define(entity: TopicState | GroupState): Uint8Array {
+  const { name, version, createdAt } = entity;
+  return write(Definition, { name, version, createdAt, config: encodeConfig(entity.config) });
+}
+
+function placeKey(group: GroupState, queue: PopQueue): Uint8Array {
+  return keyOf("P", [group.generation, queue.topicGen], queue.queueId);
+}

@@ -1,0 +1,33 @@
+/**
+ * What every decision of the broker works on: the fold, the log it appends to,
+ * and nothing of the world. Decisions are synchronous and handed the time; they
+ * append what they decide and fold it at once, so the next decision sees it. The
+ * shell (`broker.ts`) answers only when the log up to there is confirmed.
+ *
+ * @module
+ */
+
+import type { MessageStore, KindName, RecordOf, RecordPlace } from "../../storage/mod.ts";
+import type { BrokerFold } from "./fold.ts";
+
+/** Where decisions are written. */
+export type Sink = Pick<MessageStore, "begin" | "putMessage" | "append">;
+
+export interface Core {
+  readonly fold: BrokerFold;
+  readonly sink: Sink;
+  /** Publishing to an unknown topic creates it. */
+  readonly autoCreate: boolean;
+  /** The confirmed end of a queue: what may be granted. */
+  visibleEnd(queue: { readonly topicGen: number; readonly queueId: number }): number;
+}
+
+/** Appends a record and folds it. */
+export function commit<K extends Exclude<KindName, "message">>(
+  core: Core,
+  change: { readonly kind: K; readonly record: RecordOf<K>; readonly now: number },
+): RecordPlace {
+  const place = core.sink.append(change.kind, change.record, change.now);
+  core.fold.apply(change.kind, change.record, place);
+  return place;
+}

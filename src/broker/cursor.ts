@@ -1,0 +1,126 @@
+/**
+ * Cursors: the position after the last message a reader got. Opaque to readers,
+ * in base32hex (0-9, a-v), so that they are safe in URLs, headers and SSE ids
+ * and the text order of a queue's cursors is the order of its messages.
+ *
+ *   queue cursor    1 u8 · topicGen u64 · queueId u16 · queueOffset u64
+ *                   the next message of that queue
+ *   stream cursor   2 u8 · topicGen u64 · count u8 · count × (brokerGroup u16 ·
+ *                   logOffset u64 · index u32)
+ *                   one log position per broker group: the first message visible
+ *                   at or after logOffset, `index` of those made visible by the
+ *                   very record at logOffset left out
+ *
+ * A cursor names the topic's generation, so one of a deleted topic is told apart.
+ *
+ * @module
+ */
+
+import { TidegateError } from "../../storage/base/errors.ts";
+import { getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
+
+export interface QueueCursor {
+  readonly kind: "queue";
+  readonly topicGen: number;
+  readonly queueId: number;
+  readonly queueOffset: number;
+}
+
+export interface StreamCursor {
+  readonly kind: "stream";
+  readonly topicGen: number;
+  readonly position: StreamPosition;
+}
+
+export interface StreamPosition {
+  readonly logOffset: number;
+  readonly index: number;
+}
+
+const QUEUE = 1;
+const STREAM = 2;
+const QUEUE_SIZE = 19;
+const STREAM_SIZE = 24; // of one broker group, all that this build has
+/** Broker groups are numbered from here. */
+const BROKER_GROUP = 0;
+
+const queueBytes = new Uint8Array(QUEUE_SIZE);
+const queueView = viewOf(queueBytes);
+
+export function encodeQueueCursor(cursor: Omit<QueueCursor, "kind">): string {
+  queueBytes[0] = QUEUE;
+  setU64(queueView, 1, cursor.topicGen);
+  queueView.setUint16(9, cursor.queueId);
+  setU64(queueView, 11, cursor.queueOffset);
+  return base32(queueBytes);
+}
+
+export function encodeStreamCursor(cursor: Omit<StreamCursor, "kind">): string {
+  const bytes = new Uint8Array(STREAM_SIZE);
+  const view = viewOf(bytes);
+  bytes[0] = STREAM;
+  setU64(view, 1, cursor.topicGen);
+  bytes[9] = 1;
+  view.setUint16(10, BROKER_GROUP);
+  setU64(view, 12, cursor.position.logOffset);
+  view.setUint32(20, cursor.position.index);
+  return base32(bytes);
+}
+
+/** @throws `invalid-cursor` */
+export function decodeCursor(text: string): QueueCursor | StreamCursor {
+  const bytes = fromBase32(text);
+  if (bytes?.[0] === QUEUE && bytes.length === QUEUE_SIZE) {
+    const view = viewOf(bytes);
+    return {
+      kind: "queue",
+      topicGen: getU64(view, 1),
+      queueId: view.getUint16(9),
+      queueOffset: getU64(view, 11),
+    };
+  }
+  if (bytes?.[0] === STREAM && bytes.length === STREAM_SIZE && bytes[9] === 1) {
+    const view = viewOf(bytes);
+    const position = { logOffset: getU64(view, 12), index: view.getUint32(20) };
+    if (view.getUint16(10) === BROKER_GROUP) {
+      return { kind: "stream", topicGen: getU64(view, 1), position };
+    }
+  }
+  throw new TidegateError("invalid-cursor", "Cannot read the cursor: it is not one of ours");
+}
+
+const ALPHABET = "0123456789abcdefghijklmnopqrstuv";
+const VALUES = new Map([...ALPHABET].map((letter, value) => [letter, value]));
+
+function base32(bytes: Uint8Array): string {
+  let text = "";
+  let buffer = 0;
+  let bits = 0;
+  for (const byte of bytes) {
+    buffer = ((buffer << 8) | byte) & 0xfff;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += ALPHABET[(buffer >>> bits) & 31];
+    }
+  }
+  return bits > 0 ? text + ALPHABET[(buffer << (5 - bits)) & 31] : text;
+}
+
+function fromBase32(text: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(Math.floor((text.length * 5) / 8));
+  let buffer = 0;
+  let bits = 0;
+  let at = 0;
+  for (const letter of text) {
+    const value = VALUES.get(letter);
+    if (value === undefined) return undefined;
+    buffer = ((buffer << 5) | value) & 0xfff;
+    bits += 5;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes[at++] = buffer >>> bits;
+  }
+  // The bits left over are zero in what we wrote: one text per position.
+  return (buffer & ((1 << bits) - 1)) === 0 && bits < 5 ? bytes : undefined;
+}

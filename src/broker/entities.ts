@@ -1,0 +1,115 @@
+/**
+ * How the entities of the fold stand in a snapshot, and in `state` records.
+ *
+ *   key                                         value
+ *   "A"                                         lastGeneration u64
+ *   "D" · topic generation u64                  a topic's definition
+ *   "G" · group generation u64                  a group's definition
+ *   "N" · topic generation u64                  list of u64: next offset by queue
+ *   "P" · group gen · topic gen · queueId u16   a group's place in one queue
+ *
+ * Restored in order of key, so topics come before groups, groups before places.
+ *
+ * @module
+ */
+
+import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
+import { assert } from "../../storage/base/assert.ts";
+import { fields, Reader, Writer } from "../../storage/mod.ts";
+import type { PopQueue } from "./pop_queue.ts";
+
+const { bytes32, fixed, list, oneOf, optional, struct, text16, text8, u16, u32, u64, u8 } = fields;
+
+/** A configuration as stored: JSON in UTF-8. */
+export function encodeConfig(config: unknown): Uint8Array {
+  return encodeUtf8(JSON.stringify(config));
+}
+
+/** The writer is this build or one that keeps its format: the shape is trusted. */
+export function decodeConfig<T>(bytes: Uint8Array): T {
+  return JSON.parse(decodeUtf8(bytes)) as T;
+}
+
+export const Definition = struct({ name: text8, version: u32, createdAt: u64, config: bytes32 });
+
+export const Offsets = list(u64);
+
+export const Place = struct({
+  head: u64,
+  grantSeq: u64,
+  grants: list(
+    struct({
+      seq: u64,
+      nonce: fixed(8),
+      attemptId: optional(text8),
+      consumerId: optional(text8),
+    }),
+  ),
+  open: list(struct({ queueOffset: u64, grantSeq: u64, attempt: u16, at: u64, released: u8 })),
+  dead: list(
+    struct({
+      queueOffset: u64,
+      attempts: u16,
+      cause: oneOf({ attempts: 1, rejected: 2 }),
+      reason: text16,
+      deadAt: u64,
+    }),
+  ),
+});
+
+export function placeOf(queue: PopQueue): fields.Value<typeof Place> {
+  const open = [...queue.open.values()];
+  return {
+    head: queue.head,
+    grantSeq: queue.grantSeq,
+    grants: [...new Set(open.map((message) => message.grant))],
+    open: open.map(({ queueOffset, grant, attempt, at, released }) => ({
+      queueOffset,
+      grantSeq: grant.seq,
+      attempt,
+      at,
+      released: released ? 1 : 0,
+    })),
+    dead: [...queue.dead].map(([queueOffset, letter]) => ({ queueOffset, ...letter })),
+  };
+}
+
+export function write<T>(field: fields.Field<T>, value: T): Uint8Array {
+  const writer = new Writer();
+  field.write(writer, value);
+  return writer.bytes;
+}
+
+export function read<T>(field: fields.Field<T>, bytes: Uint8Array): T {
+  const reader = new Reader(bytes);
+  const value = field.read(reader);
+  assert(!reader.failed && reader.left === 0, "a snapshot whose checksum held decodes");
+  return value;
+}
+
+/** A key of `prefix` and generations. */
+export function keyOf(
+  prefix: string,
+  generations: readonly number[] = [],
+  queueId?: number,
+): Uint8Array {
+  const key = new Uint8Array(1 + 8 * generations.length + (queueId === undefined ? 0 : 2));
+  const view = viewOf(key);
+  key[0] = prefix.charCodeAt(0);
+  generations.forEach((generation, i) => setU64(view, 1 + 8 * i, generation));
+  if (queueId !== undefined) view.setUint16(1 + 8 * generations.length, queueId);
+  return key;
+}
+
+export function parseKey(key: Uint8Array): {
+  prefix: string;
+  generations: number[];
+  queueId: number;
+} {
+  const view = viewOf(key);
+  const generations: number[] = [];
+  for (let at = 1; at + 8 <= key.length; at += 8) generations.push(getU64(view, at));
+  const queueAt = 1 + 8 * generations.length;
+  const queueId = queueAt + 2 <= key.length ? view.getUint16(queueAt) : -1;
+  return { prefix: String.fromCharCode(key[0] ?? 0), generations, queueId };
+}

@@ -1,0 +1,167 @@
+/**
+ * The consumer groups of the fold: subscriptions, their queues, and which of
+ * them have something to deliver.
+ *
+ *   Group ─▶ Subscription (a topic) ─▶ PopQueue (a queue)
+ *
+ * A subscription outlives its topic: while there is no topic of that name it is
+ * `pending`, and a topic made later is read from its beginning.
+ *
+ * Ready queues rotate: a subscription is in its group's ready set while it has a
+ * ready queue, a queue in its subscription's while it may have a message to
+ * deliver. Taking from the front and putting back at the end is the rotation;
+ * nothing is ever scanned to find work.
+ *
+ * @module
+ */
+
+import { Heap } from "../../storage/base/heap.ts";
+import type { GroupConfig } from "./api.ts";
+import { type OpenMessage, PopQueue, type Tally } from "./pop_queue.ts";
+
+export interface Subscription {
+  readonly group: GroupState;
+  readonly topic: string;
+  /** Undefined while there is no such topic. */
+  topicGen: number | undefined;
+  /** By queueId; made when first needed. */
+  queues: (PopQueue | undefined)[];
+  ready: Set<PopQueue>;
+}
+
+/** A message to look at when its time comes. */
+export interface Timed {
+  readonly subscription: Subscription;
+  readonly queue: PopQueue;
+  readonly message: OpenMessage;
+}
+
+export class GroupState {
+  readonly name: string;
+  readonly generation: number;
+  readonly createdAt: number;
+  version: number;
+  config: GroupConfig;
+  readonly subscriptions = new Map<string, Subscription>();
+  readonly ready = new Set<Subscription>();
+  /** Leases and waits by their end; entries whose message changed since are stale. */
+  readonly timers = new Heap<Timed>();
+  readonly tally: Tally = { leased: 0, open: 0 };
+  /** Leases of a receive that named its attempt, for when it asks again. */
+  readonly attempts = new Map<string, Timed[]>();
+
+  constructor(group: {
+    readonly name: string;
+    readonly generation: number;
+    readonly createdAt: number;
+    readonly version: number;
+    readonly config: GroupConfig;
+  }) {
+    this.name = group.name;
+    this.generation = group.generation;
+    this.createdAt = group.createdAt;
+    this.version = group.version;
+    this.config = group.config;
+  }
+}
+
+export class GroupTable {
+  readonly #byName = new Map<string, GroupState>();
+  readonly #byGeneration = new Map<number, GroupState>();
+  readonly #byTopic = new Map<string, Set<Subscription>>();
+
+  named(name: string): GroupState | undefined {
+    return this.#byName.get(name);
+  }
+
+  of(generation: number): GroupState | undefined {
+    return this.#byGeneration.get(generation);
+  }
+
+  /** The subscriptions to a topic of this name, whether it exists or not. */
+  subscribers(topic: string): Iterable<Subscription> {
+    return this.#byTopic.get(topic) ?? [];
+  }
+
+  names(): readonly string[] {
+    return [...this.#byName.keys()].sort();
+  }
+
+  add(group: GroupState): void {
+    this.#byName.set(group.name, group);
+    this.#byGeneration.set(group.generation, group);
+  }
+
+  remove(group: GroupState): void {
+    for (const subscription of group.subscriptions.values()) this.unsubscribe(subscription);
+    this.#byName.delete(group.name);
+    this.#byGeneration.delete(group.generation);
+  }
+
+  subscribe(group: GroupState, topic: string): Subscription {
+    const subscription = {
+      group,
+      topic,
+      topicGen: undefined,
+      queues: [],
+      ready: new Set<PopQueue>(),
+    };
+    group.subscriptions.set(topic, subscription);
+    const subscribers = this.#byTopic.get(topic);
+    if (subscribers) subscribers.add(subscription);
+    else this.#byTopic.set(topic, new Set([subscription]));
+    return subscription;
+  }
+
+  unsubscribe(subscription: Subscription): void {
+    const { group, topic } = subscription;
+    detach(subscription);
+    group.subscriptions.delete(topic);
+    this.#byTopic.get(topic)?.delete(subscription);
+    if (this.#byTopic.get(topic)?.size === 0) this.#byTopic.delete(topic);
+  }
+}
+
+/** The topic is gone: leases and positions with it. */
+export function detach(subscription: Subscription): void {
+  const { group } = subscription;
+  for (const queue of subscription.queues) queue?.clear();
+  subscription.topicGen = undefined;
+  subscription.queues = [];
+  subscription.ready = new Set();
+  group.ready.delete(subscription);
+}
+
+/** The subscription's queue, made at the beginning of the topic's when new. */
+export function popQueue(subscription: Subscription, queueId: number): PopQueue {
+  let queue = subscription.queues[queueId];
+  if (!queue) {
+    queue = new PopQueue(
+      { topicGen: subscription.topicGen ?? 0, queueId },
+      subscription.group.tally,
+    );
+    subscription.queues[queueId] = queue;
+  }
+  return queue;
+}
+
+/** The queue may have something to deliver. */
+export function markReady(subscription: Subscription, queue: PopQueue): void {
+  subscription.ready.add(queue);
+  subscription.group.ready.add(subscription);
+}
+
+/** Stale timers kept for free; beyond twice the live ones they are swept. */
+const STALE_TIMERS = 4096;
+
+/** The message is to be looked at when its `at` comes. */
+export function setTimer(timed: Timed): void {
+  const { timers, tally } = timed.subscription.group;
+  timers.push(timed.message.at, timed);
+  if (timers.size > 2 * tally.open + STALE_TIMERS) timers.retain(isCurrent);
+}
+
+/** Whether the message is still open and still has that time. */
+export function isCurrent({ queue, message }: Timed, at: number): boolean {
+  return message.at === at && queue.open.get(message.queueOffset) === message;
+}

@@ -1,0 +1,127 @@
+/**
+ * {@linkcode MessagesApi} on this node.
+ *
+ * @module
+ */
+
+import { TidegateError } from "../../storage/base/errors.ts";
+import { stableHash } from "../../storage/base/hash.ts";
+import { decodeMessage } from "../../storage/base/message.ts";
+import { type Frame, KINDS } from "../../storage/mod.ts";
+import type { CallOptions, MessagesApi, ReadPage, ReadRequest, StoredMessage } from "./api.ts";
+import { encodeQueueCursor } from "./cursor.ts";
+import { topicNamed } from "./define.ts";
+import { checkMessage, storeAtomically, storeMessage, topicForPublish } from "./publish.ts";
+import { LogReader } from "./reading.ts";
+import type { Shell } from "./shell.ts";
+import type { TopicState } from "./topics.ts";
+
+export function messagesApi(shell: Shell): MessagesApi {
+  const { core, store } = shell;
+  const reader = new LogReader(store);
+
+  return {
+    publish(name, message) {
+      try {
+        shell.admit();
+        const now = shell.now();
+        const topic = topicForPublish(core, { name, now });
+        checkMessage(topic, message);
+        const published = storeMessage(core, { topic, message, now });
+        store.log.flush();
+        return shell.replies.acknowledged(topic.config.acks, published);
+      } catch (error) {
+        return shell.refuse(error);
+      }
+    },
+
+    publishBatch(name, messages, { atomic }) {
+      try {
+        shell.admit();
+        const now = shell.now();
+        const topic = topicForPublish(core, { name, now });
+        if (atomic) for (const message of messages) checkMessage(topic, message);
+        const results = atomic
+          ? storeAtomically(core, { topic, messages, now })
+          : messages.map((message) => {
+              try {
+                checkMessage(topic, message);
+                return storeMessage(core, { topic, message, now });
+              } catch (error) {
+                if (error instanceof TidegateError) return error;
+                throw error;
+              }
+            });
+        store.log.flush();
+        return shell.replies.acknowledged(topic.config.acks, results);
+      } catch (error) {
+        return shell.refuse(error);
+      }
+    },
+
+    read: (request, options) => read(shell, { reader, request, options }),
+
+    async get(name, id) {
+      const topic = await shell.decide(() => topicNamed(core, name));
+      const hash = stableHash(id);
+      for (const segment of store.log.segments.toReversed()) {
+        for (const logOffset of await store.ids.find(hash, segment.base)) {
+          const frame = await store.log.readAt(logOffset);
+          const found = frame && matching(topic, { id, frame });
+          if (found) return found;
+        }
+      }
+      const detail = `Cannot find message "${id}" in "${name}": no message has this id`;
+      throw new TidegateError("message-not-found", detail, { id });
+    },
+  };
+}
+
+async function read(
+  shell: Shell,
+  call: { reader: LogReader; request: ReadRequest; options: CallOptions | undefined },
+): Promise<ReadPage> {
+  const { reader, request } = call;
+  const signal = call.options?.signal;
+  const topic = await shell.decide(() => topicNamed(shell.core, request.topic));
+  const deadline = shell.now() + request.waitMs;
+  let position = await reader.start(topic, request);
+  for (;;) {
+    const seen = shell.store.log.confirmOffset;
+    const page = await reader.page(topic, { position, request });
+    position = page.position;
+    const waitMs = deadline - shell.now();
+    const over = waitMs <= 0 || signal?.aborted || shell.room.draining;
+    if (page.messages.length > 0 || over) return page;
+    if (!page.upToDate || shell.store.log.confirmOffset !== seen) continue; // more to look at
+    await shell.readers.wait(topic.generation, { waitMs, signal });
+    checkStill(shell, topic);
+  }
+}
+
+/** @throws `topic-not-found`, `cursor-generation` when the topic went while its reader waited. */
+function checkStill(shell: Shell, topic: TopicState): void {
+  if (topicNamed(shell.core, topic.name) === topic) return;
+  const detail = `Cannot go on reading "${topic.name}": it was deleted and made again`;
+  throw new TidegateError("cursor-generation", detail);
+}
+
+/** The message of a record, if it is the one asked for. */
+function matching(
+  topic: TopicState,
+  { id, frame }: { id: string; frame: Frame },
+): StoredMessage | undefined {
+  if (frame.kind !== KINDS.message.id) return undefined;
+  const message = decodeMessage(frame.payload);
+  if (message?.id !== id || message.topicGen !== topic.generation) return undefined;
+  const { queueId, queueOffset } = message;
+  const after = { topicGen: topic.generation, queueId, queueOffset: queueOffset + 1 };
+  return {
+    topic: topic.name,
+    queueId,
+    queueOffset,
+    cursor: encodeQueueCursor(after),
+    publishedAt: frame.storedAt,
+    payload: frame.payload,
+  };
+}

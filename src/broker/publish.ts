@@ -1,0 +1,110 @@
+/**
+ * The decision to store messages: which queue, which offset.
+ *
+ * A message with a key goes to the queue of the key's stable hash, one without
+ * goes round robin. Offsets are given at append, in order of call.
+ *
+ * @module
+ */
+
+import { TidegateError } from "../../storage/base/errors.ts";
+import { stableHash } from "../../storage/base/hash.ts";
+import { LIMITS } from "../../storage/base/message.ts";
+import { FRAME_HEADER_SIZE, messageFrameSizeMax, UNIT_SIZE_MAX } from "../../storage/mod.ts";
+import type { NewMessage, Published } from "./api.ts";
+import type { Core } from "./core.ts";
+import { encodeQueueCursor } from "./cursor.ts";
+import { DEFAULT_TOPIC, putTopic, topicNamed } from "./define.ts";
+import type { TopicState } from "./topics.ts";
+
+/** The topic to publish to, created when unknown and allowed. */
+export function topicForPublish(
+  core: Core,
+  { name, now }: { name: string; now: number },
+): TopicState {
+  const known = core.fold.topics.named(name);
+  if (known) return known;
+  if (!core.autoCreate) return topicNamed(core, name);
+  return putTopic(core, { name, config: DEFAULT_TOPIC, now }).topic;
+}
+
+/** @throws `message-too-large`, `message-type-mismatch`; nothing is stored then. */
+export function checkMessage(topic: TopicState, message: NewMessage): void {
+  if (message.body.length > LIMITS.bodyBytes) {
+    const detail = `Cannot publish ${message.body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
+    throw new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
+  }
+  const { messageType } = topic.config;
+  const mismatch =
+    messageType === "fifo"
+      ? message.key === undefined && "takes only messages with a key"
+      : messageType === "normal" &&
+        message.key !== undefined &&
+        "takes only messages without a key";
+  if (!mismatch) return;
+  const detail = `Cannot publish to "${topic.name}": a ${messageType} topic ${mismatch}`;
+  throw new TidegateError("message-type-mismatch", detail, { messageType });
+}
+
+/** Stores one message as a unit of its own. The caller has checked it. */
+export function storeMessage(
+  core: Core,
+  wish: { readonly topic: TopicState; readonly message: NewMessage; readonly now: number },
+): Published {
+  const { topic, message, now } = wish;
+  const storedAt = core.sink.begin(now, messageFrameSizeMax(message, message.body.length));
+  return put(core, { topic, message, now, storedAt, continued: false });
+}
+
+/** Stores all as one unit. @throws `body-too-large`; nothing is stored then. */
+export function storeAtomically(
+  core: Core,
+  wish: {
+    readonly topic: TopicState;
+    readonly messages: readonly NewMessage[];
+    readonly now: number;
+  },
+): Published[] {
+  const { topic, messages, now } = wish;
+  const sizeMax = messages.reduce(
+    (sum, message) => sum + messageFrameSizeMax(message, message.body.length),
+    0,
+  );
+  const certain = messages.reduce((sum, { body }) => sum + FRAME_HEADER_SIZE + body.length, 0);
+  if (certain > UNIT_SIZE_MAX) {
+    const detail = `Cannot publish the batch atomically: it exceeds ${UNIT_SIZE_MAX} bytes`;
+    throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
+  }
+  const storedAt = core.sink.begin(now, sizeMax);
+  return messages.map((message, i) =>
+    put(core, { topic, message, now, storedAt, continued: i < messages.length - 1 }),
+  );
+}
+
+function put(
+  core: Core,
+  wish: {
+    readonly topic: TopicState;
+    readonly message: NewMessage;
+    readonly now: number;
+    readonly storedAt: number;
+    readonly continued: boolean;
+  },
+): Published {
+  const { topic, message, storedAt } = wish;
+  const { generation: topicGen } = topic;
+  const keyHash = message.key === undefined ? 0 : stableHash(message.key);
+  const tagHash = message.tag === undefined ? 0 : stableHash(message.tag);
+  const queueId = message.key === undefined ? nextQueue(topic) : keyHash % topic.config.queues;
+  const queueOffset = topic.next[queueId] ?? 0;
+  const envelope = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt: wish.now };
+  core.sink.putMessage({ envelope, attributes: message, body: message.body }, wish);
+  core.fold.appended(topic, envelope);
+  const cursor = encodeQueueCursor({ topicGen, queueId, queueOffset: queueOffset + 1 });
+  return { id: message.id, queueId, queueOffset, cursor, publishedAt: storedAt };
+}
+
+function nextQueue(topic: TopicState): number {
+  topic.lastQueue = (topic.lastQueue + 1) % topic.config.queues;
+  return topic.lastQueue;
+}

@@ -1,0 +1,134 @@
+/**
+ * Receives that found nothing and wait for their group.
+ *
+ * Something to deliver goes to the one that waited longest: when a group may
+ * have messages ready, grants are tried for its waiters in order of arrival, so a
+ * message wakes one waiter. The end of the group's earliest lease is such a
+ * moment, so one timer per waited-for group runs.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../storage/base/clock.ts";
+import type { Core } from "./core.ts";
+import { endLeases, grant, type GrantWish, hasReady, type Leased } from "./grant.ts";
+import type { GroupState } from "./groups.ts";
+import type { WaitOptions, WaitRoom } from "./waiters.ts";
+
+interface Waiter {
+  readonly wish: Omit<GrantWish, "now">;
+  /** Ends the wait. */
+  resolve(leased: Leased[]): void;
+}
+
+interface Line {
+  readonly waiters: Set<Waiter>;
+  cancelTimer: () => void;
+  timerAt: number;
+}
+
+export class ReceiveWaiters {
+  readonly #core: Core;
+  readonly #clock: Clock;
+  readonly #room: WaitRoom;
+  readonly #now: () => number;
+  readonly #lines = new Map<GroupState, Line>();
+  /** Grants were logged outside of a request's turn: the log wants flushing. */
+  readonly #flush: () => void;
+
+  constructor(
+    core: Core,
+    ports: {
+      readonly clock: Clock;
+      readonly room: WaitRoom;
+      now(): number;
+      flush(): void;
+    },
+  ) {
+    this.#core = core;
+    this.#clock = ports.clock;
+    this.#room = ports.room;
+    this.#now = ports.now;
+    this.#flush = ports.flush;
+  }
+
+  /** Resolves with leases, or with none when the wait is over. @throws `overloaded` */
+  async wait(
+    group: GroupState,
+    { wish, waitMs, signal }: WaitOptions & { readonly wish: Omit<GrantWish, "now"> },
+  ): Promise<Leased[]> {
+    if (this.#room.draining || signal?.aborted) return [];
+    this.#room.enter();
+    const { promise, resolve } = Promise.withResolvers<Leased[]>();
+    const waiter = { wish, resolve };
+    const line = this.#line(group);
+    line.waiters.add(waiter);
+    this.#setTimer(group, line);
+    const giveUp = () => resolve([]);
+    const cancel = this.#clock.after(waitMs, giveUp);
+    signal?.addEventListener("abort", giveUp);
+    const leased = await promise;
+    signal?.removeEventListener("abort", giveUp);
+    cancel();
+    this.#leave(group, waiter);
+    this.#room.leave();
+    return leased;
+  }
+
+  #line(group: GroupState): Line {
+    let line = this.#lines.get(group);
+    if (!line) {
+      line = { waiters: new Set(), cancelTimer: () => {}, timerAt: Infinity };
+      this.#lines.set(group, line);
+    }
+    return line;
+  }
+
+  #leave(group: GroupState, waiter: Waiter): void {
+    const line = this.#lines.get(group);
+    line?.waiters.delete(waiter);
+    if (!line || line.waiters.size > 0) return;
+    line.cancelTimer();
+    this.#lines.delete(group);
+  }
+
+  /** Something may be ready: grants go to waiters in order of arrival. */
+  pump(group: GroupState): void {
+    const line = this.#lines.get(group);
+    if (!line) return;
+    const now = this.#now();
+    endLeases(this.#core, { group, now });
+    for (const waiter of line.waiters) {
+      if (!hasReady(group, undefined)) break;
+      if (!hasReady(group, waiter.wish.topic)) continue;
+      const leased = grant(this.#core, { ...waiter.wish, group, now });
+      if (leased.length === 0) continue;
+      line.waiters.delete(waiter);
+      waiter.resolve(leased);
+    }
+    this.#setTimer(group, line);
+    this.#flush();
+  }
+
+  /** The group is gone: its waiters look again, and find that out. */
+  release(group: GroupState): void {
+    for (const waiter of this.#lines.get(group)?.waiters ?? []) waiter.resolve([]);
+  }
+
+  releaseAll(): void {
+    for (const group of [...this.#lines.keys()]) this.release(group);
+  }
+
+  /** Wakes when the group's earliest lease or wait ends. */
+  #setTimer(group: GroupState, line: Line): void {
+    const at = group.timers.minKey;
+    if (at === line.timerAt) return;
+    line.cancelTimer();
+    line.timerAt = at;
+    if (at === Infinity) return;
+    line.cancelTimer = this.#clock.after(Math.max(0, at - this.#now()), () => {
+      line.timerAt = Infinity;
+      this.pump(group);
+    });
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * A receive, from the wish to the messages in hand: lease, wait if nothing is
+ * ready, read the bodies while the lease is made durable, then answer.
+ *
+ * What was leased and cannot be handed over goes back at once without counting
+ * an attempt: what exceeds the answer's size, and everything when the caller is
+ * gone. A message whose bytes are damaged becomes a dead letter: it can never be
+ * delivered, and must not hold up its queue.
+ *
+ * @module
+ */
+
+import { TidegateError } from "../../storage/base/errors.ts";
+import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
+import { loadMessages, type Visible } from "./bodies.ts";
+import { groupNamed } from "./define.ts";
+import { bury, grant, type Leased } from "./grant.ts";
+import type { GroupState } from "./groups.ts";
+import { type PopQueue, toRanges } from "./pop_queue.ts";
+import { encodeReceipt } from "./receipt.ts";
+import { undo } from "./settle.ts";
+import type { Shell } from "./shell.ts";
+
+interface Handed {
+  readonly lease: Leased;
+  readonly message: StoredMessage;
+}
+
+export async function receive(
+  shell: Shell,
+  { request, options }: { request: ReceiveRequest; options: CallOptions | undefined },
+): Promise<readonly Delivery[]> {
+  const signal = options?.signal;
+  const group = await shell.decide(() => subscribedGroup(shell, request));
+  const wish = {
+    max: request.max,
+    leaseMs: request.leaseMs ?? group.config.leaseMs,
+    topic: request.topic,
+    attemptId: request.attemptId,
+    nonce: shell.nonce(),
+  };
+  let leased = grant(shell.core, { ...wish, group, now: shell.now() });
+  if (leased.length === 0 && request.waitMs > 0) {
+    shell.store.log.flush(); // dead letters found on the way
+    leased = await shell.receivers.wait(group, { wish, waitMs: request.waitMs, signal });
+  }
+  if (leased.length === 0) {
+    if (shell.core.fold.groups.of(group.generation) !== group)
+      groupNamed(shell.core, request.group);
+    return [];
+  }
+  const safe = shell.replies.confirmed(undefined);
+  shell.store.log.flush();
+  const handed = await load(shell, { group, leased, maxBytes: request.maxBytes });
+  await safe;
+  if (signal?.aborted) {
+    giveBack(shell, { group, leases: handed.map(({ lease }) => lease) });
+    return [];
+  }
+  return handed.map(({ lease, message }) => deliver(group, { lease, message }));
+}
+
+function subscribedGroup(shell: Shell, request: ReceiveRequest): GroupState {
+  const group = groupNamed(shell.core, request.group);
+  const { topic } = request;
+  if (topic === undefined || group.subscriptions.has(topic)) return group;
+  const detail = `Cannot receive from "${topic}": group "${group.name}" has no subscription to it`;
+  throw new TidegateError("topic-not-found", detail, { topic });
+}
+
+function deliver(group: GroupState, { lease, message }: Handed): Delivery {
+  const { grant: given, attempt, at, queueOffset } = lease.message;
+  const { topicGen, queueId } = lease.queue;
+  const receipt = encodeReceipt({
+    topicGen,
+    groupGen: group.generation,
+    queueId,
+    queueOffset,
+    grantSeq: given.seq,
+    nonce: given.nonce,
+  });
+  return { ...message, receipt, attempt, leaseUntil: at };
+}
+
+/** Reads the bodies of leases, up to `maxBytes`; the rest is given back. */
+async function load(
+  shell: Shell,
+  wish: { group: GroupState; leased: readonly Leased[]; maxBytes: number },
+): Promise<Handed[]> {
+  const handed: Handed[] = [];
+  const surplus: Leased[] = [];
+  let bytes = 0;
+  for (const [queue, leases] of Map.groupBy(wish.leased, (lease) => lease.queue)) {
+    const messages = await loadQueue(shell, { queue, leases });
+    const damaged: Leased[] = [];
+    for (const lease of leases) {
+      const message = messages.get(lease.message.queueOffset);
+      if (!message) {
+        damaged.push(lease);
+        continue;
+      }
+      bytes += message.payload.length;
+      if (bytes > wish.maxBytes && handed.length > 0) surplus.push(lease);
+      else handed.push({ lease, message });
+    }
+    discard(shell, { group: wish.group, queue, damaged });
+  }
+  if (surplus.length > 0) giveBack(shell, { group: wish.group, leases: surplus });
+  return handed;
+}
+
+/** The messages of leases of one queue, by queueOffset; those damaged are missing. */
+async function loadQueue(
+  shell: Shell,
+  { queue, leases }: { queue: PopQueue; leases: readonly Leased[] },
+): Promise<Map<number, StoredMessage>> {
+  const { topicGen, queueId } = queue;
+  const topic = shell.core.fold.topics.of(topicGen);
+  const found = new Map<number, StoredMessage>();
+  if (!topic) return found;
+  const offsets = leases.map(({ message }) => message.queueOffset).sort((a, b) => a - b);
+  const visible: Visible[] = [];
+  for (const { first, count } of toRanges(offsets)) {
+    for (let from = first; from < first + count; ) {
+      const max = first + count - from;
+      const slice = await shell.store.reader.read({ topicGen, queueId }, { from, max });
+      slice.units.forEach((unit, i) => {
+        visible.push({ queueId, queueOffset: slice.firstOffset + i, unit });
+      });
+      if (slice.units.length === 0) break;
+      from = slice.firstOffset + slice.units.length;
+    }
+  }
+  for (const message of await loadMessages(shell.store, { topic, visible })) {
+    if (message) found.set(message.queueOffset, message);
+  }
+  return found;
+}
+
+function discard(
+  shell: Shell,
+  wish: { group: GroupState; queue: PopQueue; damaged: readonly Leased[] },
+): void {
+  const { group, queue } = wish;
+  const dead = wish.damaged
+    .filter(({ message }) => queue.open.get(message.queueOffset) === message)
+    .map(({ message }) => ({
+      message,
+      cause: "rejected" as const,
+      reason: "the stored bytes are damaged",
+    }));
+  if (dead.length === 0) return;
+  bury(shell.core, { group, queue, dead, now: shell.now() });
+  shell.store.log.flush();
+}
+
+function giveBack(shell: Shell, wish: { group: GroupState; leases: readonly Leased[] }): void {
+  undo(shell.core, { leases: wish.leases, now: shell.now() });
+  shell.receivers.pump(wish.group);
+  shell.store.log.flush();
+}

@@ -1,0 +1,207 @@
+/**
+ * The decision what a receipt is still worth, and what follows from it.
+ *
+ *   where the message is          ack     release   extend   reject
+ *   leased by this grant          ok      ok        ok       ok
+ *   its lease has ended, nobody
+ *     else has it                 late    late      late     late    (all count)
+ *   given back by this grant      lost    ok        lost     lost
+ *   granted again since           lost    lost      lost     lost
+ *   done                          ok      lost      lost     lost
+ *   a dead letter                 lost    lost      lost     ok
+ *
+ * A receipt of another group or of a generation that is gone is `lost`; one that
+ * was never given out is `invalid`.
+ *
+ * @module
+ */
+
+import type { Backoff, SettleRequest, SettleResult } from "./api.ts";
+import { type Core, commit } from "./core.ts";
+import { bury } from "./grant.ts";
+import type { GroupState, Subscription } from "./groups.ts";
+import { type OpenMessage, type PopQueue, toRanges } from "./pop_queue.ts";
+import { decodeReceipt, sameNonce } from "./receipt.ts";
+
+type Op =
+  | { readonly op: "ack" }
+  | { readonly op: "release"; readonly delayMs: number | undefined }
+  | { readonly op: "extend"; readonly leaseMs: number }
+  | { readonly op: "reject"; readonly reason: string };
+
+/** One receipt's standing. */
+type Found =
+  | { readonly kind: "answer"; readonly status: SettleResult["status"] }
+  | {
+      readonly kind: "open";
+      readonly subscription: Subscription;
+      readonly queue: PopQueue;
+      readonly message: OpenMessage;
+    };
+
+export function settle(
+  core: Core,
+  wish: { readonly group: GroupState; readonly request: SettleRequest; readonly now: number },
+): SettleResult[] {
+  const { group, request, now } = wish;
+  const batch = new Batch(core, { group, now });
+  const results: SettleResult[] = [];
+  const each = (receipt: string, op: Op) => results.push(batch.take(receipt, op));
+  for (const receipt of request.ack) each(receipt, { op: "ack" });
+  for (const { receipt, delayMs } of request.release) each(receipt, { op: "release", delayMs });
+  for (const { receipt, leaseMs } of request.extend) each(receipt, { op: "extend", leaseMs });
+  for (const { receipt, reason } of request.reject) {
+    each(receipt, { op: "reject", reason: reason ?? "" });
+  }
+  batch.commit();
+  return results;
+}
+
+/** Gives back leases that never reached their consumer: ready at once, the attempt does not count. */
+export function undo(
+  core: Core,
+  wish: {
+    readonly leases: readonly {
+      subscription: Subscription;
+      queue: PopQueue;
+      message: OpenMessage;
+    }[];
+    readonly now: number;
+  },
+): void {
+  for (const [queue, leases] of Map.groupBy(wish.leases, (lease) => lease.queue)) {
+    const [first] = leases;
+    if (!first) continue;
+    const timed = leases
+      .filter(({ message }) => queue.open.get(message.queueOffset) === message && message.leased)
+      .map(({ message }) => ({
+        op: "undo" as const,
+        queueOffset: message.queueOffset,
+        at: wish.now,
+      }));
+    const { group } = first.subscription;
+    const place = { groupGen: group.generation, topicGen: queue.topicGen, queueId: queue.queueId };
+    if (timed.length > 0) {
+      commit(core, { kind: "settle", record: { ...place, acked: [], timed }, now: wish.now });
+    }
+  }
+}
+
+/** What is to be logged about one queue. */
+interface QueueBatch {
+  readonly acked: number[];
+  readonly timed: { op: "release" | "extend"; queueOffset: number; at: number }[];
+  readonly dead: { message: OpenMessage; cause: "attempts" | "rejected"; reason: string }[];
+}
+
+/** Collects outcomes into one record per queue. */
+class Batch {
+  readonly #core: Core;
+  readonly #group: GroupState;
+  readonly #now: number;
+  readonly #queues = new Map<PopQueue, QueueBatch>();
+  /** Messages with an outcome in this batch: one named twice is judged by its new state. */
+  readonly #touched = new Set<OpenMessage>();
+
+  constructor(core: Core, { group, now }: { group: GroupState; now: number }) {
+    this.#core = core;
+    this.#group = group;
+    this.#now = now;
+  }
+
+  take(receipt: string, op: Op): SettleResult {
+    let found = this.#find(receipt, op);
+    if (found.kind === "open" && this.#touched.has(found.message)) {
+      this.commit();
+      found = this.#find(receipt, op);
+    }
+    if (found.kind === "answer") return { receipt, status: found.status };
+    const { message } = found;
+    this.#touched.add(message);
+    const status = message.at > this.#now ? "ok" : "late";
+    const leaseUntil = this.#record(found, op);
+    return leaseUntil === undefined ? { receipt, status } : { receipt, status, leaseUntil };
+  }
+
+  #find(text: string, { op }: Op): Found {
+    const receipt = decodeReceipt(text);
+    if (!receipt) return { kind: "answer", status: "invalid" };
+    if (receipt.groupGen !== this.#group.generation) return { kind: "answer", status: "lost" };
+    const found = this.#core.fold.queueOf(receipt);
+    if (!found) return { kind: "answer", status: "lost" };
+    const { queue } = found;
+    const { queueOffset, grantSeq } = receipt;
+    const message = queue.open.get(queueOffset);
+    if (!message) return { kind: "answer", status: settledStatus(queue, { queueOffset, op }) };
+    if (grantSeq < message.grant.seq) return { kind: "answer", status: "lost" };
+    const forged = grantSeq > message.grant.seq || !sameNonce(message.grant.nonce, receipt.nonce);
+    if (forged) return { kind: "answer", status: "invalid" };
+    if (message.released) return { kind: "answer", status: op === "release" ? "ok" : "lost" };
+    return { kind: "open", ...found, message };
+  }
+
+  /** Returns the new end of the lease, for extend. */
+  #record(found: Found & { kind: "open" }, op: Op): number | undefined {
+    const { message } = found;
+    const { queueOffset } = message;
+    const batch = this.#batchOf(found);
+    if (op.op === "ack") {
+      batch.acked.push(queueOffset);
+    } else if (op.op === "reject") {
+      batch.dead.push({ message, cause: "rejected", reason: op.reason });
+    } else if (op.op === "extend") {
+      const at = this.#now + op.leaseMs;
+      batch.timed.push({ op: "extend", queueOffset, at });
+      return at;
+    } else if (message.attempt >= this.#group.config.maxAttempts) {
+      batch.dead.push({ message, cause: "attempts", reason: "" });
+    } else {
+      const delayMs = op.delayMs ?? backoffMs(this.#group.config.backoff, message.attempt);
+      batch.timed.push({ op: "release", queueOffset, at: this.#now + delayMs });
+    }
+    return undefined;
+  }
+
+  #batchOf({ queue }: Found & { kind: "open" }): QueueBatch {
+    let batch = this.#queues.get(queue);
+    if (!batch) {
+      batch = { acked: [], timed: [], dead: [] };
+      this.#queues.set(queue, batch);
+    }
+    return batch;
+  }
+
+  commit(): void {
+    const now = this.#now;
+    for (const [queue, { acked, timed, dead }] of this.#queues) {
+      const { topicGen, queueId } = queue;
+      if (acked.length + timed.length > 0) {
+        const ranges = toRanges(acked.sort((a, b) => a - b));
+        const groupGen = this.#group.generation;
+        const record = { groupGen, topicGen, queueId, acked: ranges, timed };
+        commit(this.#core, { kind: "settle", record, now });
+      }
+      if (dead.length > 0) bury(this.#core, { group: this.#group, queue, dead, now });
+    }
+    this.#queues.clear();
+    this.#touched.clear();
+  }
+}
+
+function settledStatus(
+  queue: PopQueue,
+  { queueOffset, op }: { queueOffset: number; op: Op["op"] },
+): SettleResult["status"] {
+  if (queueOffset >= queue.head) return "invalid";
+  if (queue.dead.has(queueOffset)) return op === "reject" ? "ok" : "lost";
+  return op === "ack" ? "ok" : "lost";
+}
+
+/** What a release waits that names no delay. @param attempt deliveries so far. */
+export function backoffMs(backoff: Backoff, attempt: number): number {
+  if ("scheduleMs" in backoff) {
+    const last = backoff.scheduleMs.length - 1;
+    return backoff.scheduleMs[Math.min(attempt - 1, last)] ?? 0;
+  }
+  return Math.min(backoff.maxMs, backoff.initialMs * backoff.multiplier ** (attempt - 1));
+}

@@ -1,0 +1,47 @@
+/**
+ * The topics of the fold: by name and by generation, with the offsets their
+ * queues have reached at append.
+ *
+ * @module
+ */
+
+import type { TopicConfig } from "./api.ts";
+
+export interface TopicState {
+  readonly name: string;
+  readonly generation: number;
+  readonly createdAt: number;
+  version: number;
+  config: TopicConfig;
+  /** By queue: the queueOffset of the next message appended; absent is 0. */
+  readonly next: number[];
+  /** The queue that got the last message without a key. Not kept: any start is as good. */
+  lastQueue: number;
+}
+
+export class TopicTable {
+  readonly #byName = new Map<string, TopicState>();
+  readonly #byGeneration = new Map<number, TopicState>();
+
+  named(name: string): TopicState | undefined {
+    return this.#byName.get(name);
+  }
+
+  of(generation: number): TopicState | undefined {
+    return this.#byGeneration.get(generation);
+  }
+
+  add(topic: TopicState): void {
+    this.#byName.set(topic.name, topic);
+    this.#byGeneration.set(topic.generation, topic);
+  }
+
+  remove(topic: TopicState): void {
+    this.#byName.delete(topic.name);
+    this.#byGeneration.delete(topic.generation);
+  }
+
+  names(): readonly string[] {
+    return [...this.#byName.keys()].sort();
+  }
+}

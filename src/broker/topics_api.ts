@@ -1,0 +1,63 @@
+/**
+ * {@linkcode TopicsApi} on this node.
+ *
+ * @module
+ */
+
+import type { Page, Topic, TopicsApi } from "./api.ts";
+import { dropTopic, patchTopic, putTopic, topicNamed } from "./define.ts";
+import type { Shell } from "./shell.ts";
+import type { TopicState } from "./topics.ts";
+
+export function topicsApi(shell: Shell): TopicsApi {
+  const { core } = shell;
+  const show = (topic: TopicState): Topic => ({
+    ...topic.config,
+    name: topic.name,
+    generation: topic.generation,
+    createdAt: topic.createdAt,
+    endOffsets: Array.from({ length: topic.config.queues }, (_, queueId) =>
+      core.visibleEnd({ topicGen: topic.generation, queueId }),
+    ),
+  });
+  return {
+    put: (name, config) =>
+      shell.decide((now) => {
+        const { created, topic } = putTopic(core, { name, config, now });
+        return { created, topic: show(topic) };
+      }),
+    get: (name) => shell.decide(() => show(topicNamed(core, name))),
+    patch: (name, change) => shell.decide((now) => show(patchTopic(core, { name, change, now }))),
+    async delete(name) {
+      const generation = await shell.decide((now) => {
+        const topic = topicNamed(core, name);
+        dropTopic(core, { name, now });
+        return topic.generation;
+      });
+      shell.readers.wake(generation); // they find it gone
+    },
+    list: (page) =>
+      shell.decide(() => {
+        const { names, next } = pageOf(core.fold.topics.names(), page);
+        const topics = names.map((name) => show(topicNamed(core, name)));
+        return next === undefined ? { topics } : { topics, next };
+      }),
+  };
+}
+
+/** A page of sorted names. */
+export function pageOf(
+  all: readonly string[],
+  { limit, after }: Page,
+): { names: readonly string[]; next: string | undefined } {
+  let from = 0;
+  if (after !== undefined) {
+    for (let high = all.length; from < high; ) {
+      const middle = (from + high) >>> 1;
+      if ((all[middle] as string) <= after) from = middle + 1;
+      else high = middle;
+    }
+  }
+  const names = all.slice(from, from + limit);
+  return { names, next: from + limit < all.length ? names.at(-1) : undefined };
+}

@@ -1,0 +1,83 @@
+/**
+ * Who waits for something to happen: one small object each, bounded in number.
+ *
+ * A waiter is over when it is woken, its time is up, its caller went away or the
+ * broker drains, whichever comes first; it never keeps state of the broker.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../storage/base/clock.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+
+export interface WaitOptions {
+  readonly waitMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The number of waiters on a node has a bound; past it, the caller is told. */
+export class WaitRoom {
+  readonly #max: number;
+  #count = 0;
+  /** No wait begins any more; those that had are over. */
+  draining = false;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** @throws `overloaded` */
+  enter(): void {
+    if (this.#count >= this.#max) {
+      const detail = `Cannot wait: ${this.#max} requests wait already`;
+      throw new TidegateError("overloaded", detail, { limit: this.#max });
+    }
+    this.#count++;
+  }
+
+  leave(): void {
+    this.#count--;
+  }
+}
+
+/** Waits on keys: all waiters of a key wake together. */
+export class KeyedWaiters<K> {
+  readonly #clock: Clock;
+  readonly #room: WaitRoom;
+  readonly #byKey = new Map<K, Set<() => void>>();
+
+  constructor(clock: Clock, room: WaitRoom) {
+    this.#clock = clock;
+    this.#room = room;
+  }
+
+  /** Resolves when the wait is over, for whatever reason. @throws `overloaded` */
+  async wait(key: K, { waitMs, signal }: WaitOptions): Promise<void> {
+    if (this.#room.draining || signal?.aborted) return;
+    this.#room.enter();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    const waiters = this.#byKey.get(key) ?? new Set();
+    this.#byKey.set(key, waiters.add(wake));
+    const cancel = this.#clock.after(waitMs, wake);
+    signal?.addEventListener("abort", wake);
+    await promise;
+    signal?.removeEventListener("abort", wake);
+    cancel();
+    waiters.delete(wake);
+    if (waiters.size === 0 && this.#byKey.get(key) === waiters) this.#byKey.delete(key);
+    this.#room.leave();
+  }
+
+  wake(key: K): void {
+    for (const wake of this.#byKey.get(key) ?? []) wake();
+  }
+
+  wakeAll(): void {
+    for (const key of [...this.#byKey.keys()]) this.wake(key);
+  }
+}
