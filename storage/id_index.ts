@@ -6,14 +6,14 @@
  */
 
 import { IdTable } from "./ids.ts";
-import type { FindSidecar } from "./queue_reader.ts";
+import { NO_SIDECARS, type Sidecars, withSidecar } from "./sidecars.ts";
 
 export class IdIndex {
   readonly #young = new Map<number, IdTable>();
-  #sidecar: FindSidecar = () => undefined;
+  #sidecars: Sidecars = NO_SIDECARS;
 
-  open(sidecar: FindSidecar): void {
-    this.#sidecar = sidecar;
+  open(sidecars: Sidecars): void {
+    this.#sidecars = sidecars;
   }
 
   /** The table of a segment whose sidecar is not in use yet. */
@@ -29,7 +29,9 @@ export class IdIndex {
   /** logOffsets in the segment at `base` of messages whose id has this hash, newest first. */
   async find(hash: number, base: number): Promise<number[]> {
     const young = this.#young.get(base);
-    const places = young ? young.find(hash) : await this.#sidecar(base)?.findIds(hash);
+    const places = young
+      ? young.find(hash)
+      : await withSidecar(this.#sidecars, base, (sidecar) => sidecar.findIds(hash));
     return (places ?? []).map((place) => base + place);
   }
 

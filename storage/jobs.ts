@@ -40,6 +40,8 @@ export type Job =
       /** Writes a snapshot: the newest whole one, merged with `changes`; drops the third oldest. */
       readonly kind: "snapshot";
       readonly logOffset: number;
+      /** The base of the segment where its consume queues stand so. */
+      readonly walkFrom: number;
       readonly changes: readonly Change[];
     };
 
@@ -113,8 +115,9 @@ async function writeSnapshot(
 ): Promise<void> {
   const before = await newestSnapshot(disk, crc32);
   const entries = mergeEntries(before?.entries ?? [], job.changes);
-  const file = encodeSnapshot(job.logOffset, { entries, crc32 });
-  await replaceFile(disk, snapshotPath(job.logOffset), [file]);
+  const { logOffset, walkFrom } = job;
+  const file = encodeSnapshot({ logOffset, walkFrom, entries }, crc32);
+  await replaceFile(disk, snapshotPath(logOffset), [file]);
   const offsets = snapshotOffsets(await disk.list(SNAPSHOT_DIR));
   for (const offset of offsets.slice(GENERATIONS_KEPT)) await disk.remove(snapshotPath(offset));
 }

@@ -89,7 +89,8 @@ export class MessageStore {
     const snapshot = await newestSnapshot(disk, crc32);
     const from = snapshot?.logOffset ?? 0;
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
-    const walkFrom = sidecars.missing.some(({ end }) => end <= from) ? 0 : from;
+    const known = snapshot?.walkFrom ?? 0;
+    const walkFrom = sidecars.missing.some(({ end }) => end <= known) ? 0 : known;
     const queues = new ConsumeQueues();
     for (const entry of snapshot?.entries ?? []) {
       const mark = decodeQueueMark(entry);
@@ -134,8 +135,8 @@ export class MessageStore {
     this.#dispatched = log.end;
     this.#dispatchBase = log.segments.at(-1)?.base ?? log.end;
     this.#sealer = new Sealer(ports, { log, queues, ids, fold });
-    this.reader = new QueueReader(queues, (base) => this.#sealer.sidecar(base));
-    ids.open((base) => this.#sealer.sidecar(base));
+    this.reader = new QueueReader(queues, this.#sealer);
+    ids.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
     log.listen({
       onWritten: (end) => this.#listener.onWritten(end),
@@ -234,5 +235,5 @@ function replay(fold: Fold, frame: Frame): void {
     const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
     throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
   }
-  fold.apply(name, record as RecordOf<typeof name>, place);
+  fold.apply(name, record, place);
 }

@@ -14,6 +14,7 @@ import { type DamagedRange, recoverSegment } from "./recovery.ts";
 import { findFrame } from "./scan.ts";
 import {
   decodeSegmentHeader,
+  encodeSegmentHeader,
   LOG_DIR,
   SEGMENT_HEADER_SIZE,
   segmentBases,
@@ -81,7 +82,7 @@ export async function openSegments(
     ({ end, lastCrc, torn } = recovered);
     damaged.push(...recovered.damaged);
     lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
-    if (!next) await settleTail(segment, { ...options, end });
+    if (!next) await settleTail(segment, { ...options, crc32, end });
   }
   const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
   const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
@@ -105,7 +106,6 @@ async function findSegments(
     if (!header && last && (await isUnborn({ file, base }, options))) {
       await file.close();
       await disk.remove(segmentPath(base));
-      await disk.syncDir(LOG_DIR);
       continue;
     }
     // A damaged header is a name the file still has; its frames carry their own offsets.
@@ -113,6 +113,7 @@ async function findSegments(
     const { firstStoredAt = 0, prevCrc } = whole ?? {};
     found.push({ base, file, firstStoredAt, prevCrc, headerDamaged: !whole });
   }
+  await disk.syncDir(LOG_DIR); // a process may have been killed before it did
   return found;
 }
 
@@ -131,14 +132,21 @@ async function framesSize(file: DiskFile): Promise<number> {
 
 const COPY_SIZE = 1024 * 1024;
 
-/** Zeros behind the last unit, the rest written once more, all of it synced. */
+/** Zeros behind the last unit; what may not be on the disk yet written once more; all of it synced. */
 async function settleTail(
-  { file, base }: Found,
-  options: { readonly end: number; readonly durableEnd: number; readonly segmentBytes: number },
+  segment: Found,
+  options: {
+    readonly end: number;
+    readonly durableEnd: number;
+    readonly segmentBytes: number;
+    readonly crc32: Crc32;
+  },
 ): Promise<void> {
-  const { end, durableEnd, segmentBytes } = options;
+  const { file, base, headerDamaged, firstStoredAt, prevCrc = 0 } = segment;
+  const { end, durableEnd, segmentBytes, crc32 } = options;
   const position = (logOffset: number) => SEGMENT_HEADER_SIZE + logOffset - base;
   const from = Math.max(base, Math.min(durableEnd, end));
+  if (!headerDamaged) file.write(encodeSegmentHeader({ base, firstStoredAt, prevCrc }, crc32), 0);
   await file.truncate(position(end));
   await file.truncate(Math.max(position(end), SEGMENT_HEADER_SIZE + segmentBytes));
   for (let at = from; at < end; at += COPY_SIZE) {

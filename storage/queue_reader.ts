@@ -10,11 +10,8 @@
 
 import type { ConsumeQueue, ConsumeQueues, Link, Links } from "./consume_queues.ts";
 import type { SidecarFile } from "./sidecar_file.ts";
-import type { DirectoryEntry } from "./sidecar.ts";
+import { type Sidecars, withSidecar } from "./sidecars.ts";
 import { type Unit, Units } from "./units.ts";
-
-/** A sidecar by the base of its segment; undefined while it is not in place, or damaged. */
-export type FindSidecar = (base: number) => SidecarFile | undefined;
 
 /** A run, wherever it lies. */
 interface Run {
@@ -38,11 +35,11 @@ export type Seek =
 
 export class QueueReader {
   readonly #queues: ConsumeQueues;
-  readonly #sidecar: FindSidecar;
+  readonly #sidecars: Sidecars;
 
-  constructor(queues: ConsumeQueues, sidecar: FindSidecar) {
+  constructor(queues: ConsumeQueues, sidecars: Sidecars) {
     this.#queues = queues;
-    this.#sidecar = sidecar;
+    this.#sidecars = sidecars;
   }
 
   /** Up to `max` units from queueOffset `from` on; may stop short of both, then ask again. */
@@ -97,12 +94,22 @@ export class QueueReader {
     return { at: newer, newer: undefined };
   }
 
-  async #sidecarRun(queue: ConsumeQueue, link: Link): Promise<Run | undefined> {
-    const sidecar = this.#sidecar(link.base);
-    const entry = await sidecar?.entry(queue);
-    return sidecar && entry && sidecarRun(sidecar, entry);
+  async #sidecarRun(queue: ConsumeQueue, { base }: Link): Promise<Run | undefined> {
+    const entry = await withSidecar(this.#sidecars, base, (sidecar) => sidecar.entry(queue));
+    if (!entry) return undefined;
+    const { first, count, links } = entry;
+    const units = async (from: number, max: number): Promise<Units> => {
+      const read = async (sidecar: SidecarFile) => {
+        const now = await sidecar.entry(queue);
+        return now && sidecar.units(now, { from, count: max });
+      };
+      return (await withSidecar(this.#sidecars, base, read)) ?? NO_UNITS;
+    };
+    return { first, count, links, units };
   }
 }
+
+const NO_UNITS = new Units(new Uint8Array(0));
 
 /** Units read at once at the end of a search. */
 const SEARCH_BLOCK = 128;
@@ -138,14 +145,5 @@ function memoryRun(queue: ConsumeQueue, { base }: Link): Run | undefined {
     count: run.units.count,
     links: run.links,
     units: (from, count) => new Units(run.units.slice(from, count)),
-  };
-}
-
-function sidecarRun(sidecar: SidecarFile, entry: DirectoryEntry): Run {
-  return {
-    first: entry.first,
-    count: entry.count,
-    links: entry.links,
-    units: (from, count) => sidecar.units(entry, { from, count }),
   };
 }

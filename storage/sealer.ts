@@ -12,12 +12,13 @@
  */
 
 import type { CommitLog } from "./commit_log.ts";
-import type { ConsumeQueues } from "./consume_queues.ts";
+import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
 import type { IdIndex } from "./id_index.ts";
 import type { Job } from "./jobs.ts";
 import type { Fold, StorePorts } from "./message_store.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
-import { SidecarFile } from "./sidecar_file.ts";
+import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
+import type { Sidecars } from "./sidecars.ts";
 import type { Change } from "./snapshot.ts";
 
 interface Captured {
@@ -30,13 +31,16 @@ interface Sealed {
   readonly end: number;
 }
 
-export class Sealer {
+export class Sealer implements Sidecars {
   readonly #ports: StorePorts;
   readonly #log: CommitLog;
   readonly #queues: ConsumeQueues;
   readonly #ids: IdIndex;
   readonly #fold: Fold;
   readonly #sidecars = new Map<number, SidecarFile>();
+  readonly #mending = new Map<number, Promise<SidecarFile | undefined>>();
+  /** Damaged and replaced. */
+  readonly #retired: SidecarFile[] = [];
   /** Boundaries passed by appends and not yet confirmed, with the fold's changes there. */
   readonly #captured: Captured[] = [];
   /** Changes of a snapshot that could not be written. */
@@ -59,7 +63,25 @@ export class Sealer {
     this.#fold = parts.fold;
   }
 
-  sidecar(base: number): SidecarFile | undefined {
+  at(base: number): SidecarFile | undefined {
+    return this.#sidecars.get(base);
+  }
+
+  mend(base: number): Promise<SidecarFile | undefined> {
+    const mending =
+      this.#mending.get(base) ?? this.#mend(base).finally(() => this.#mending.delete(base));
+    this.#mending.set(base, mending);
+    return mending;
+  }
+
+  async #mend(base: number): Promise<SidecarFile | undefined> {
+    const damaged = this.#sidecars.get(base);
+    const end = this.#log.segmentAt(base)?.end;
+    if (!damaged || end === undefined) return undefined;
+    this.#ports.report(new SidecarDamage(base));
+    const marks = await damaged.marks();
+    this.#retired.push(damaged); // others may be reading from it
+    await this.#enqueue(() => this.#build({ base, end, marks }));
     return this.#sidecars.get(base);
   }
 
@@ -79,12 +101,13 @@ export class Sealer {
   }
 
   seal({ base, end }: Sealed): void {
-    this.#enqueue(async () => {
-      const marks = this.#queues.marksAt(base);
-      await this.#ports.jobs.run({ kind: "seal", base, end, marks });
-      const sidecar = await SidecarFile.open(this.#ports.disk, { base, end }, this.#ports.crc32);
-      if (sidecar) this.#use(base, sidecar);
-    });
+    void this.#enqueue(() => this.#build({ base, end, marks: this.#queues.marksAt(base) }));
+  }
+
+  async #build(segment: Sealed & { readonly marks: readonly QueueMark[] }): Promise<void> {
+    await this.#ports.jobs.run({ kind: "seal", ...segment });
+    const sidecar = await SidecarFile.open(this.#ports.disk, segment, this.#ports.crc32);
+    if (sidecar) this.#use(segment.base, sidecar);
   }
 
   #use(base: number, sidecar: SidecarFile): void {
@@ -101,22 +124,23 @@ export class Sealer {
     }
   }
 
-  /** @param base where the segment begins that a start will walk from its beginning. */
-  #snapshot({ boundary: logOffset, changes: foldChanges }: Captured, base: number): void {
+  /** @param walkFrom where the segment begins that a start will walk from its beginning. */
+  #snapshot({ boundary: logOffset, changes: foldChanges }: Captured, walkFrom: number): void {
     const dropped = this.#queues.takeDropped().map((queue): Change => [queueKey(queue), undefined]);
-    const marks = this.#queues.takeMarks(base).map(encodeQueueMark);
-    this.#enqueue(async () => {
+    const marks = this.#queues.takeMarks(walkFrom).map(encodeQueueMark);
+    void this.#enqueue(async () => {
       const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks]);
       this.#leftOver = changes;
-      await this.#ports.jobs.run({ kind: "snapshot", logOffset, changes } satisfies Job);
+      await this.#ports.jobs.run({ kind: "snapshot", logOffset, walkFrom, changes } satisfies Job);
       this.#leftOver = [];
     });
   }
 
-  #enqueue(work: () => Promise<void>): void {
+  #enqueue(work: () => Promise<void>): Promise<void> {
     this.#pending = this.#pending.then(work).catch((error: unknown) => {
       this.#ports.report(error instanceof Error ? error : new Error(String(error)));
     });
+    return this.#pending;
   }
 
   /** Writes a last snapshot, where the log ends, if all of it is confirmed; closes the sidecars. */
@@ -130,7 +154,7 @@ export class Sealer {
     }
     await this.#pending;
     await this.#ports.jobs.close();
-    for (const sidecar of this.#sidecars.values()) await sidecar.close();
+    for (const sidecar of [...this.#sidecars.values(), ...this.#retired]) await sidecar.close();
   }
 }
 

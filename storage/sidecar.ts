@@ -3,17 +3,16 @@
  * message ids. Derived from the segment alone (and the links of its queues), so
  * a missing or damaged one is built again; immutable, so it is never locked.
  *
+ * The file is this content in sealed blocks (blocks.ts); positions are in it:
+ *
  *   at  size  field
  *    0     8  magic       "TIDEIDX1"
  *    8     8  base        logOffset of the segment
  *   16     8  end         logOffset behind its last frame
- *   24     8  directoryAt position in this file
+ *   24     8  directoryAt position
  *   32     4  queueCount
  *   36     4  idCount
- *   40     4  sectionsCrc crc32 of bytes [64, end of file)
- *   44     4  directoryCrc
- *   48     4  headerCrc   crc32 of bytes [0, 48)
- *   52    12  zero
+ *   40    24  zero
  *   64     …  units, queue by queue (units.ts)
  *    …     …  ids: (hash u32, place u32)*, sorted (ids.ts)
  *    …     …  directory: one entry of 88 bytes per queue, by (topicGen, queueId):
@@ -35,7 +34,8 @@ import {
   viewOf,
 } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import type { Link, Links } from "./consume_queues.ts";
+import { sealBlocks } from "./blocks.ts";
+import type { Link, Links, QueueMark } from "./consume_queues.ts";
 import { ID_PAIR_SIZE } from "./ids.ts";
 import { UNIT_SIZE, type UnitBuffer } from "./units.ts";
 
@@ -76,18 +76,15 @@ export function encodeSidecar(
   });
   sections.push(content.ids, directory);
 
-  const file = concatBytes([new Uint8Array(SIDECAR_HEADER_SIZE), ...sections]);
-  const header = viewOf(file);
-  file.set(encodeUtf8(MAGIC));
+  const bytes = concatBytes([new Uint8Array(SIDECAR_HEADER_SIZE), ...sections]);
+  const header = viewOf(bytes);
+  bytes.set(encodeUtf8(MAGIC));
   setU64(header, 8, content.base);
   setU64(header, 16, content.end);
   setU64(header, 24, position + content.ids.length);
   header.setUint32(32, content.runs.length);
   header.setUint32(36, content.ids.length / ID_PAIR_SIZE);
-  header.setUint32(40, crc32(file.subarray(SIDECAR_HEADER_SIZE)));
-  header.setUint32(44, crc32(directory));
-  header.setUint32(48, crc32(file.subarray(0, 48)));
-  return file;
+  return sealBlocks(bytes, crc32);
 }
 
 export interface SidecarHeader {
@@ -96,31 +93,26 @@ export interface SidecarHeader {
   readonly directoryAt: number;
   readonly queueCount: number;
   readonly idCount: number;
-  readonly sectionsCrc: number;
-  readonly directoryCrc: number;
 }
 
-/** Undefined when the bytes are no header, or a damaged one. */
-export function decodeSidecarHeader(bytes: Uint8Array, crc32: Crc32): SidecarHeader | undefined {
+/** Undefined when the bytes are no header. */
+export function decodeSidecarHeader(bytes: Uint8Array): SidecarHeader | undefined {
   if (bytes.length < SIDECAR_HEADER_SIZE) return undefined;
   if (decodeUtf8(bytes.subarray(0, 8)) !== MAGIC) return undefined;
   const view = viewOf(bytes);
-  if (view.getUint32(48) !== crc32(bytes.subarray(0, 48))) return undefined;
   return {
     base: getU64(view, 8),
     end: getU64(view, 16),
     directoryAt: getU64(view, 24),
     queueCount: view.getUint32(32),
     idCount: view.getUint32(36),
-    sectionsCrc: view.getUint32(40),
-    directoryCrc: view.getUint32(44),
   };
 }
 
 export interface DirectoryEntry {
   readonly first: number;
   readonly count: number;
-  /** Position of the units in the file. */
+  /** Position of its units. */
   readonly unitsAt: number;
   readonly links: Links;
 }
@@ -156,6 +148,26 @@ export function readLinks(view: DataView, at: number): Links {
   return { ordinal: view.getUint32(at), previous: link(0), skip16: link(1), skip256: link(2) };
 }
 
+function readEntry(view: DataView, at: number): DirectoryEntry {
+  return {
+    count: view.getUint32(at + 12),
+    first: getU64(view, at + 16),
+    unitsAt: getU64(view, at + 24),
+    links: readLinks(view, at + 32),
+  };
+}
+
+/** The queues of a directory, as they stood where the segment begins. */
+export function marksOf(directory: Uint8Array): QueueMark[] {
+  const view = viewOf(directory);
+  return Array.from({ length: directory.length / DIRECTORY_ENTRY_SIZE }, (_, i) => {
+    const at = i * DIRECTORY_ENTRY_SIZE;
+    const { first, links } = readEntry(view, at);
+    const queue = { topicGen: getU64(view, at), queueId: view.getUint32(at + 8) };
+    return { ...queue, start: first, end: first, links };
+  });
+}
+
 /** Finds a queue in a directory by binary search; undefined when it is not there. */
 export function findEntry(
   directory: Uint8Array,
@@ -168,14 +180,7 @@ export function findEntry(
     const middle = (low + high) >>> 1;
     const at = middle * DIRECTORY_ENTRY_SIZE;
     const order = getU64(view, at) - queue.topicGen || view.getUint32(at + 8) - queue.queueId;
-    if (order === 0) {
-      return {
-        count: view.getUint32(at + 12),
-        first: getU64(view, at + 16),
-        unitsAt: getU64(view, at + 24),
-        links: readLinks(view, at + 32),
-      };
-    }
+    if (order === 0) return readEntry(view, at);
     if (order < 0) low = middle + 1;
     else high = middle;
   }

@@ -1,14 +1,16 @@
 /**
  * A sidecar as it is read: the directory is loaded when first asked for and
- * dropped when cold; units and ids are read where they lie.
+ * dropped when cold; units and ids are read where they lie. Every byte read is
+ * checked; one that is not what was written makes a {@linkcode SidecarDamage}.
  *
  * @module
  */
 
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
-import { TidegateError } from "./base/errors.ts";
+import type { Disk, DiskFile } from "./base/disk.ts";
+import { readSealed, sealedSize } from "./blocks.ts";
+import type { QueueMark } from "./consume_queues.ts";
 import { ID_PAIR_SIZE } from "./ids.ts";
 import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import {
@@ -16,6 +18,7 @@ import {
   DIRECTORY_ENTRY_SIZE,
   type DirectoryEntry,
   findEntry,
+  marksOf,
   SIDECAR_HEADER_SIZE,
   type SidecarHeader,
 } from "./sidecar.ts";
@@ -23,6 +26,17 @@ import { UNIT_SIZE, Units } from "./units.ts";
 
 /** Pairs looked at per read when searching ids. */
 const ID_BLOCK = 512;
+
+/** A sidecar does not hold what was written: it has to be built again. */
+export class SidecarDamage extends Error {
+  override readonly name = "SidecarDamage";
+  readonly base: number;
+
+  constructor(base: number) {
+    super(`Cannot read the sidecar of the segment at ${base}: it is damaged`);
+    this.base = base;
+  }
+}
 
 export class SidecarFile {
   readonly #file: DiskFile;
@@ -36,7 +50,7 @@ export class SidecarFile {
     this.#crc32 = crc32;
   }
 
-  /** Undefined when there is no sidecar of this segment, or one whose header or directory is damaged. */
+  /** Undefined when there is no sidecar of this segment, or one that does not tell what it holds. */
   static async open(
     disk: Disk,
     segment: { readonly base: number; readonly end: number },
@@ -48,51 +62,61 @@ export class SidecarFile {
     } catch {
       return undefined; // missing: it is derived, so it is built again
     }
-    const header = decodeSidecarHeader(await readRange(file, 0, SIDECAR_HEADER_SIZE), crc32);
+    const bytes = await readSealed(file, { from: 0, size: SIDECAR_HEADER_SIZE }, crc32);
+    const header = bytes && decodeSidecarHeader(bytes);
     if (header && header.base === segment.base && header.end === segment.end) {
       const sidecar = new SidecarFile(file, header, crc32);
-      if (await sidecar.#isReadable()) return sidecar;
+      if (await sidecar.#isComplete()) return sidecar;
     }
     await file.close();
     return undefined;
   }
 
-  async #isReadable(): Promise<boolean> {
-    const { directoryAt, queueCount, directoryCrc } = this.#header;
-    const size = directoryAt + queueCount * DIRECTORY_ENTRY_SIZE;
-    if ((await this.#file.size()) !== size) return false;
-    return this.#crc32(await this.#readDirectory()) === directoryCrc;
+  /** Of the right size, with a directory: without one nothing tells how to build it again. */
+  async #isComplete(): Promise<boolean> {
+    const { from, size } = this.#directoryRange();
+    if ((await this.#file.size()) !== sealedSize(from + size)) return false;
+    return (await readSealed(this.#file, { from, size }, this.#crc32)) !== undefined;
   }
 
-  #readDirectory(): Promise<Uint8Array> {
+  #directoryRange(): { from: number; size: number } {
     const { directoryAt, queueCount } = this.#header;
-    return readRange(this.#file, directoryAt, queueCount * DIRECTORY_ENTRY_SIZE);
+    return { from: directoryAt, size: queueCount * DIRECTORY_ENTRY_SIZE };
+  }
+
+  /** @throws {SidecarDamage} */
+  async #read(from: number, size: number): Promise<Uint8Array> {
+    const content = await readSealed(this.#file, { from, size }, this.#crc32);
+    if (!content) throw new SidecarDamage(this.#header.base);
+    return content;
   }
 
   /** Whether every byte is as it was written. Reads the whole file. */
   async isWhole(): Promise<boolean> {
-    const size = (await this.#file.size()) - SIDECAR_HEADER_SIZE;
-    const sections = await readRange(this.#file, SIDECAR_HEADER_SIZE, size);
-    return this.#crc32(sections) === this.#header.sectionsCrc;
+    const { from, size } = this.#directoryRange();
+    const all = { from: 0, size: from + size };
+    return (await readSealed(this.#file, all, this.#crc32)) !== undefined;
   }
 
   async entry(queue: {
     readonly topicGen: number;
     readonly queueId: number;
   }): Promise<DirectoryEntry | undefined> {
-    this.#directory ??= this.#loadDirectory().catch((error: unknown) => {
+    return findEntry(await this.#loadDirectory(), queue);
+  }
+
+  /** Its queues as they stood where the segment begins: what it takes to build it again. */
+  async marks(): Promise<QueueMark[]> {
+    return marksOf(await this.#loadDirectory());
+  }
+
+  #loadDirectory(): Promise<Uint8Array> {
+    const { from, size } = this.#directoryRange();
+    this.#directory ??= this.#read(from, size).catch((error: unknown) => {
       this.#directory = undefined; // the next look may fare better
       throw error;
     });
-    return findEntry(await this.#directory, queue);
-  }
-
-  async #loadDirectory(): Promise<Uint8Array> {
-    const bytes = await this.#readDirectory();
-    const { base, end, directoryCrc } = this.#header;
-    if (this.#crc32(bytes) === directoryCrc) return bytes;
-    const detail = `Cannot read the index of the segment at ${base}: its directory is damaged`;
-    throw new TidegateError("data-damaged", detail, { from: base, to: end });
+    return this.#directory;
   }
 
   /** Lets go of the directory; the next look loads it again. */
@@ -103,7 +127,7 @@ export class SidecarFile {
   async units(entry: DirectoryEntry, range: { from: number; count: number }): Promise<Units> {
     const count = Math.max(0, Math.min(range.count, entry.count - range.from));
     const position = entry.unitsAt + range.from * UNIT_SIZE;
-    return new Units(await readRange(this.#file, position, count * UNIT_SIZE));
+    return new Units(await this.#read(position, count * UNIT_SIZE));
   }
 
   /** Places of messages whose id has this hash, newest first. */
@@ -137,7 +161,7 @@ export class SidecarFile {
     const { directoryAt, idCount } = this.#header;
     const count = Math.min(ID_BLOCK, idCount - first);
     const position = directoryAt - (idCount - first) * ID_PAIR_SIZE;
-    return viewOf(await readRange(this.#file, position, count * ID_PAIR_SIZE));
+    return viewOf(await this.#read(position, count * ID_PAIR_SIZE));
   }
 
   close(): Promise<void> {

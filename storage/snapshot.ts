@@ -7,10 +7,12 @@
  *   at  size  field
  *    0     8  magic       "TIDESNP1"
  *    8     8  logOffset   everything below it is in the table
- *   16     4  entryCount
- *   20     4  tableCrc    crc32 of bytes [64, end of file)
- *   24     4  headerCrc   crc32 of bytes [0, 24)
- *   28    36  zero
+ *   16     8  walkFrom    base of a segment: its consume queues are in the table
+ *                         as they stood where that segment begins
+ *   24     4  entryCount
+ *   28     4  tableCrc    crc32 of bytes [64, end of file)
+ *   32     4  headerCrc   crc32 of bytes [0, 32)
+ *   36    28  zero
  *   64     …  entries in ascending order of key:
  *             keySize u16 · valueSize u32 · key · value
  *
@@ -43,10 +45,18 @@ export function snapshotOffsets(names: readonly string[]): number[] {
     .sort((a, b) => b - a);
 }
 
-/** @param entries in ascending order of key. */
+export interface Snapshot {
+  /** Everything below it is in the table. */
+  readonly logOffset: number;
+  /** At most `logOffset`: from there on the consume queues are built again. */
+  readonly walkFrom: number;
+  /** In ascending order of key. */
+  readonly entries: readonly Entry[];
+}
+
 export function encodeSnapshot(
-  logOffset: number,
-  { entries, crc32 }: { readonly entries: readonly Entry[]; readonly crc32: Crc32 },
+  { logOffset, walkFrom, entries }: Snapshot,
+  crc32: Crc32,
 ): Uint8Array {
   const parts: Uint8Array[] = [new Uint8Array(HEADER_SIZE)];
   for (const [key, value] of entries) {
@@ -60,30 +70,28 @@ export function encodeSnapshot(
   const view = viewOf(file);
   file.set(encodeUtf8(MAGIC));
   setU64(view, 8, logOffset);
-  view.setUint32(16, entries.length);
-  view.setUint32(20, crc32(file.subarray(HEADER_SIZE)));
-  view.setUint32(24, crc32(file.subarray(0, 24)));
+  setU64(view, 16, walkFrom);
+  view.setUint32(24, entries.length);
+  view.setUint32(28, crc32(file.subarray(HEADER_SIZE)));
+  view.setUint32(32, crc32(file.subarray(0, 32)));
   return file;
 }
 
 /** Undefined when the file is not whole; keys and values are views. */
-export function decodeSnapshot(
-  file: Uint8Array,
-  crc32: Crc32,
-): { readonly logOffset: number; readonly entries: readonly Entry[] } | undefined {
+export function decodeSnapshot(file: Uint8Array, crc32: Crc32): Snapshot | undefined {
   if (file.length < HEADER_SIZE || decodeUtf8(file.subarray(0, 8)) !== MAGIC) return undefined;
   const view = viewOf(file);
-  if (view.getUint32(24) !== crc32(file.subarray(0, 24))) return undefined;
-  if (view.getUint32(20) !== crc32(file.subarray(HEADER_SIZE))) return undefined;
+  if (view.getUint32(32) !== crc32(file.subarray(0, 32))) return undefined;
+  if (view.getUint32(28) !== crc32(file.subarray(HEADER_SIZE))) return undefined;
   const entries: Entry[] = [];
-  for (let at = HEADER_SIZE, left = view.getUint32(16); left > 0; left--) {
+  for (let at = HEADER_SIZE, left = view.getUint32(24); left > 0; left--) {
     const keyAt = at + 6;
     const valueAt = keyAt + view.getUint16(at);
     const end = valueAt + view.getUint32(at + 2);
     entries.push([file.subarray(keyAt, valueAt), file.subarray(valueAt, end)]);
     at = end;
   }
-  return { logOffset: getU64(view, 8), entries };
+  return { logOffset: getU64(view, 8), walkFrom: getU64(view, 16), entries };
 }
 
 /** The table after the changes. @param before in ascending order of key; @param changes in any order, one per key. */

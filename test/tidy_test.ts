@@ -30,7 +30,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 
 /** Packages a room may use; the gateway side must run on web standards alone. */
 const PACKAGES: Record<string, readonly string[]> = {
-  routes: ["hono", "@hono/zod-openapi", "nanoid"],
+  routes: ["hono", "@hono/zod-openapi", "nanoid", "yaml"],
   "src/gateway": ["hono", "@hono/zod-openapi"],
   "src/runtime": ["@hono/node-server"],
 };
@@ -48,7 +48,10 @@ const bare = (source: string) => source.replaceAll(/\/\*[^]*?\*\/|(?<!:)\/\/.*/g
 const filesOf = (room: string) =>
   readdirSync(join(ROOT, room)).filter((name) => name.endsWith(".ts"));
 const importsOf = (code: string) =>
-  [...code.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] as string);
+  [
+    ...code.matchAll(/^\s*(?:(?:import|export)\b[^"\n]*\bfrom|import|\}\s*from)\s*"([^"\n]+)"/gm),
+    ...code.matchAll(/\bimport\(\s*"([^"\n]+)"/g),
+  ].map((match) => match[1] as string);
 
 for (const [room, allowed] of Object.entries(MAY_IMPORT)) {
   describe(`the room ${room}`, () => {
@@ -87,7 +90,7 @@ describe("every source file", () => {
   const rooms = [...Object.keys(MAY_IMPORT), "src", "src/cli"];
   for (const path of rooms.flatMap((room) => filesOf(room).map((name) => join(room, name)))) {
     it(`${path} tells one story`, () => {
-      assert(read(path).split("\n").length <= LINES_MAX, `has more than ${LINES_MAX} lines`);
+      assert(read(path).trimEnd().split("\n").length <= LINES_MAX, `has more than ${LINES_MAX} lines`);
     });
   }
 });

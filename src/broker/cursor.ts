@@ -90,7 +90,7 @@ export function decodeCursor(text: string): QueueCursor | StreamCursor {
 }
 
 const ALPHABET = "0123456789abcdefghijklmnopqrstuv";
-const VALUES = new Map([...ALPHABET].map((letter, value) => [letter, value]));
+const VALUES = new Map(ALPHABET.split("").map((letter, value) => [letter, value]));
 
 function base32(bytes: Uint8Array): string {
   let text = "";

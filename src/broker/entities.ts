@@ -25,9 +25,9 @@ export function encodeConfig(config: unknown): Uint8Array {
   return encodeUtf8(JSON.stringify(config));
 }
 
-/** The writer is this build or one that keeps its format: the shape is trusted. */
-export function decodeConfig<T>(bytes: Uint8Array): T {
-  return JSON.parse(decodeUtf8(bytes)) as T;
+/** The writer is this build or one that keeps its format: callers trust the shape. */
+export function decodeConfig(bytes: Uint8Array): unknown {
+  return JSON.parse(decodeUtf8(bytes));
 }
 
 export const Definition = struct({ name: text8, version: u32, createdAt: u64, config: bytes32 });

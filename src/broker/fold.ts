@@ -40,7 +40,7 @@ export class BrokerFold implements Fold {
   }
 
   apply<K extends KindName>(kind: K, record: RecordOf<K>, place: RecordPlace): void {
-    const apply = this.#appliers[kind] as Apply<K> | undefined;
+    const apply = this.#appliers[kind];
     if (apply) return apply(record, place);
     const detail = `Cannot fold the record at ${place.logOffset}: this build does not have "${kind}"`;
     throw new TidegateError("not-implemented", detail, { at: place.logOffset, kind });
@@ -111,7 +111,7 @@ export class BrokerFold implements Fold {
     const known = this.topics.of(generation);
     if (known) {
       known.version = version;
-      known.config = decodeConfig<TopicConfig>(config);
+      known.config = decodeConfig(config) as TopicConfig;
       return this.#changes.topic(known);
     }
     const topic: TopicState = {
@@ -119,7 +119,7 @@ export class BrokerFold implements Fold {
       generation,
       createdAt,
       version,
-      config: decodeConfig<TopicConfig>(config),
+      config: decodeConfig(config) as TopicConfig,
       next: [],
       lastQueue: -1,
     };
@@ -141,7 +141,7 @@ export class BrokerFold implements Fold {
 
   #defineGroup(record: RecordOf<"define">): void {
     const { name, generation, version, createdAt } = record;
-    const config = decodeConfig<GroupConfig>(record.config);
+    const config = decodeConfig(record.config) as GroupConfig;
     let group = this.groups.of(generation);
     if (!group) {
       group = new GroupState({ name, generation, createdAt, version, config });
@@ -199,7 +199,7 @@ export class BrokerFold implements Fold {
 
   #restoreGroup(generation: number, value: Uint8Array): void {
     const { name, version, createdAt, config } = read(Definition, value);
-    const parsed = decodeConfig<GroupConfig>(config);
+    const parsed = decodeConfig(config) as GroupConfig;
     const group = new GroupState({ name, generation, createdAt, version, config: parsed });
     this.groups.add(group);
     for (const { topic } of parsed.subscriptions) {

@@ -66,7 +66,7 @@ export function sameNonce(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const VALUES = new Map([...LETTERS].map((letter, value) => [letter.charCodeAt(0), value]));
+const VALUES = new Map(LETTERS.split("").map((letter, value) => [letter.charCodeAt(0), value]));
 
 /** `bytes.length` is a multiple of 3, so there is no padding. */
 function toBase64Url(bytes: Uint8Array): string {

@@ -2,6 +2,12 @@
  * The few things Bun, Deno and Node do differently about serving HTTP.
  * Everything else uses web standards or `node:` modules, which all three share.
  *
+ * What every adapter promises: a client that is slow to send its request is cut
+ * off when the server is `exposed`; one that waits for its answer is not, once
+ * the handler called `holdOpen`; a client that goes away aborts
+ * `request.signal`; what a handler throws never reaches the client. One suite
+ * checks it (`test/suites/http_adapter.ts`).
+ *
  * @module
  */
 
@@ -16,7 +22,24 @@ export interface ServeOptions {
   readonly port: number;
   /** Reachable by strangers with no proxy in front: slow clients must be cut off by us. */
   readonly exposed: boolean;
+  /** {@linkcode PATIENCE} unless a test has less of it. */
+  readonly patience?: Patience | undefined;
 }
+
+/** How long a client may take; an adapter may be late by two seconds. */
+export interface Patience {
+  /** From the connection, or the answer before, to the end of the request's headers. */
+  readonly headersMs: number;
+  /** From the first byte of a request to the last one of its body. */
+  readonly requestMs: number;
+  /** Of silence, while a request is under way that is not held open. */
+  readonly silentMs: number;
+}
+
+export const PATIENCE: Patience = { headersMs: 10_000, requestMs: 30_000, silentMs: 10_000 };
+
+/** Above the gateway's own limit, so that its answer, which names the limit, is the one given. */
+export const BODY_BYTES_MAX = 64 * 1024 * 1024;
 
 /** What a handler may ask of the connection its request came on; the same object for every request. */
 export interface Host {
@@ -32,6 +55,10 @@ export interface HttpServer {
   readonly adapter: string;
   /** Stops accepting and resolves when the last request in flight is answered. */
   stop(): Promise<void>;
-  /** Closes what is still open, at once. */
+  /**
+   * Stops accepting, closes what is still open at once, and ends a `stop` under
+   * way. After a `stop`, `Deno.serve` leaves the connections to the end of the
+   * process.
+   */
   abort(): void;
 }

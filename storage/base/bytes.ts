@@ -65,3 +65,24 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   }
   return whole;
 }
+
+/**
+ * Writes `value` at `at` and returns the position behind it. For short texts that are
+ * nearly always ASCII, where a loop beats the encoder.
+ */
+export function writeUtf8(target: Uint8Array, at: number, value: string): number {
+  for (let i = 0; i < value.length; i++) {
+    const unit = value.charCodeAt(i);
+    if (unit > 0x7f) return at + utf8.encodeInto(value, target.subarray(at)).written;
+    target[at + i] = unit;
+  }
+  return at + value.length;
+}
+
+/** Writes a size u8 and the UTF-8 of `value`; returns the position behind them. */
+export function writeShortText(target: Uint8Array, at: number, value: string): number {
+  const end = writeUtf8(target, at + 1, value);
+  assert(end - at - 1 <= 0xff, "a short text fits 255 bytes");
+  target[at] = end - at - 1;
+  return end;
+}

@@ -33,7 +33,16 @@
  */
 
 import { assert } from "./assert.ts";
-import { decodeUtf8, getI64, getU64, setI64, setU64, viewOf } from "./bytes.ts";
+import {
+  decodeUtf8,
+  getI64,
+  getU64,
+  setI64,
+  setU64,
+  viewOf,
+  writeShortText,
+  writeUtf8,
+} from "./bytes.ts";
 import { stableHashBytes } from "./hash.ts";
 
 /** What is said about a message besides its body. */
@@ -99,32 +108,16 @@ const TAG = {
   tracestate: 8,
 } as const;
 
-const utf8 = new TextEncoder();
-
 /** Bytes to reserve before {@linkcode encodeMessage}: at least what it writes. */
 export function messageSizeMax(attributes: MessageAttributes, bodySize: number): number {
-  let units = attributes.id.length;
-  let fields = 1;
-  for (const value of [
-    attributes.key,
-    attributes.tag,
-    attributes.contentType,
-    attributes.traceparent,
-    attributes.tracestate,
-  ]) {
-    if (value === undefined) continue;
-    units += value.length;
-    fields++;
-  }
-  for (const value of attributes.index ?? []) {
-    units += value.length;
-    fields++;
-  }
-  for (const [name, value] of attributes.properties ?? []) {
-    units += name.length + value.length;
-    fields += 2;
-  }
-  return ENVELOPE_SIZE_MAX + 3 * units + 5 * fields + bodySize; // a UTF-16 unit is at most 3 bytes
+  const { id, key, tag, contentType, traceparent, tracestate, index, properties } = attributes;
+  const texts = [id, key, tag, contentType, traceparent, tracestate];
+  if (index) texts.push(...index);
+  if (properties) texts.push(...properties.flat());
+  let size = ENVELOPE_SIZE_MAX + bodySize;
+  // A UTF-16 unit is at most 3 bytes; an attribute has 3 bytes before it, a property 2 more.
+  for (const text of texts) if (text !== undefined) size += 3 * text.length + 5;
+  return size;
 }
 
 /**
@@ -204,23 +197,6 @@ function writeOptional(
     end += 10;
   }
   view.setUint16(at + 34, present);
-  return end;
-}
-
-/** Attributes are short and nearly always ASCII, where a loop beats the encoder. */
-function writeUtf8(target: Uint8Array, at: number, value: string): number {
-  for (let i = 0; i < value.length; i++) {
-    const unit = value.charCodeAt(i);
-    if (unit > 0x7f) return at + utf8.encodeInto(value, target.subarray(at)).written;
-    target[at + i] = unit;
-  }
-  return at + value.length;
-}
-
-function writeShortText(target: Uint8Array, at: number, value: string): number {
-  const end = writeUtf8(target, at + 1, value);
-  assert(end - at - 1 <= 0xff, "a short text fits 255 bytes");
-  target[at] = end - at - 1;
   return end;
 }
 

@@ -35,7 +35,7 @@ export function defineKind<S extends Record<string, Field<unknown>>>(
       const record = layout.read(reader);
       return reader.failed || reader.left > 0 ? undefined : record;
     },
-    describe: (record) => describeFields(record as Record<string, unknown>),
+    describe: (record) => describeFields(record),
   };
 }
 

@@ -1,0 +1,97 @@
+/**
+ * `npm run bench`: real servers, driven over HTTP, always beside an empty
+ * handler on the same runtime in the same run, round by round in turn.
+ *
+ *   --quick             short rounds and small amounts: does everything run?
+ *   --only post,batch   these scenarios; also `idle`, which only runs when named
+ *   --runtime bun       this runtime only
+ *   --rounds 5 --seconds 3
+ *   --data-dir D        where the log lies: the disk is half of what is measured
+ *
+ * Runs on Bun. Figures are worth something in relation to each other and to
+ * the machine they are printed with.
+ *
+ * @module
+ */
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { fanout, steady } from "./fanout.ts";
+import { idle } from "./idle.ts";
+import { describeMachine } from "./machine.ts";
+import { batch, post } from "./publish.ts";
+import { consume, read } from "./read.ts";
+import { renderRows, type Row } from "./report.ts";
+import type { Measured, Scenario, Settings } from "./scenario.ts";
+import { type BenchRuntime, startEmpty, startTidegate, type Subject } from "./subjects.ts";
+
+const SCENARIOS: readonly Scenario[] = [post, batch, read, consume, fanout, steady];
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string" },
+    runtime: { type: "string" },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
+    "data-dir": { type: "string", default: tmpdir() },
+  },
+});
+
+const settings: Settings = {
+  quick: values.quick,
+  seconds: Number(values.seconds ?? (values.quick ? 1 : 3)),
+};
+const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+const runtimes = (["bun", "deno"] as const).filter(
+  (one) => values.runtime === undefined || values.runtime === one,
+);
+const only = values.only?.split(",");
+const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
+const known = ["idle", ...SCENARIOS.map(({ id }) => id)];
+if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
+  console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
+  process.exit(64);
+}
+
+mkdirSync(values["data-dir"], { recursive: true });
+console.log(`${describeMachine(runtimes, values["data-dir"])}\n`);
+const rows: Row[] = [];
+for (const runtime of runtimes) {
+  for (const scenario of chosen) rows.push(await measure(scenario, runtime));
+}
+if (rows.length > 0) console.log(`${renderRows(rows)}\n`);
+if (only?.includes("idle")) {
+  // An idle reader cannot be hurried: a short soak shows that it runs, a minute shows the figures.
+  const seconds = values.seconds === undefined ? (settings.quick ? 10 : 60) : settings.seconds;
+  const count = settings.quick ? 200 : 2000;
+  console.log(await idle({ runtimes, seconds, count, dataRoot: values["data-dir"] }));
+}
+
+/** A scenario has processes and a data directory of its own: none pays for another's. */
+async function measure(scenario: Scenario, runtime: BenchRuntime): Promise<Row> {
+  const dataDir = mkdtempSync(join(values["data-dir"], "tidegate-bench-"));
+  const running: Subject[] = [];
+  try {
+    const [tidegate, empty] = [await startTidegate(runtime, dataDir), await startEmpty(runtime)];
+    running.push(tidegate, empty);
+    const round = await scenario.prepare({ tidegate, empty }, settings);
+    // The first round of each warms up the compiler and is not counted.
+    await round.tidegate();
+    await round.empty();
+    const figures: { tidegate: Measured[]; empty: Measured[] } = { tidegate: [], empty: [] };
+    for (let index = 0; index < rounds; index++) {
+      figures.tidegate.push(await round.tidegate());
+      figures.empty.push(await round.empty());
+    }
+    round.close?.();
+    const { title, unit } = scenario;
+    console.error(`${runtime}: ${title}: done`);
+    return { title, unit, runtime, adapter: tidegate.adapter, ...figures };
+  } finally {
+    for (const subject of running) await subject.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}

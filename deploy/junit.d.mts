@@ -1,0 +1,13 @@
+/**
+ * Types of `junit.mjs` for the test that imports it.
+ *
+ * @module
+ */
+
+export interface ReportedTest {
+  readonly path: string;
+  readonly outcome: "passed" | "failed" | "skipped";
+  readonly detail: string;
+}
+
+export function parseJunit(xml: string): ReportedTest[];

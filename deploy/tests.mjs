@@ -1,0 +1,144 @@
+/**
+ * Runs the tests on a runtime and says what came of them.
+ *
+ * A runner that says nothing is not believed: a run without tests fails, and
+ * so does one that ends badly although every test it reported passed.
+ *
+ * @module
+ */
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, sep } from "node:path";
+import process from "node:process";
+import { parseJunit } from "./junit.mjs";
+import { run } from "./run.mjs";
+import { findRuntime, ROOT, RUNTIMES } from "./runtimes.mjs";
+
+const LIMIT_SECONDS = 340;
+/** A test that waits for something that never comes; the runners' own limits differ wildly. */
+const TEST_LIMIT_MS = 120_000;
+const LAST_LINES = 200;
+
+const RUNNERS = {
+  bun: (report) => [
+    "test",
+    `--timeout=${TEST_LIMIT_MS}`,
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+  ],
+  deno: (report) => ["test", "--allow-all", "--no-check", "--no-lock", `--junit-path=${report}`],
+  node: (report) => [
+    "--test",
+    "--disable-warning=ExperimentalWarning",
+    `--test-timeout=${TEST_LIMIT_MS}`,
+    "--test-concurrency=2",
+    "--test-reporter=spec",
+    "--test-reporter-destination=stdout",
+    "--test-reporter=junit",
+    `--test-reporter-destination=${report}`,
+  ],
+};
+
+/**
+ * Runs the tests whose path contains one of `parts`, all when there are none,
+ * on each runtime of `on`, and prints a paragraph for each.
+ *
+ * @returns `{ passed, failed, skipped }`, added up.
+ */
+export async function runTests({ on = RUNTIMES, parts = [] } = {}) {
+  const files = testFiles(parts);
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const skips = new Map();
+  for (const name of on) {
+    const result = await runOn(name, files);
+    for (const key of Object.keys(total)) total[key] += result[key];
+    for (const { path, detail } of result.skips) {
+      const known = skips.get(path) ?? { on: [], reason: "" };
+      skips.set(path, { on: [...known.on, name], reason: known.reason || detail });
+    }
+  }
+  return applySkips(total, skips);
+}
+
+function testFiles(parts) {
+  return readdirSync(join(ROOT, "test"), { recursive: true })
+    .map((path) => `./test/${path.split(sep).join("/")}`)
+    .filter((path) => path.endsWith("_test.ts"))
+    .filter((path) => parts.length === 0 || parts.some((part) => path.includes(part)))
+    .sort();
+}
+
+async function runOn(name, files) {
+  const runtime = findRuntime(name);
+  if (!runtime) return missing(name);
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-report-"));
+  const report = join(folder, "report.xml");
+  const command = [runtime.program, ...RUNNERS[name](report), ...files];
+  try {
+    const ended = await run(command, { limitSeconds: LIMIT_SECONDS });
+    return judge(`${name} ${runtime.version}`, { ...ended, tests: readTests(report) });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Bun and Deno come with the dependencies; only for Node is there a platform without. */
+function missing(name) {
+  const failed = name === "node" && process.env.TEST_SKIPS !== "deny" ? 0 : 1;
+  console.log(
+    `${failed ? "FAILED" : "SKIPPED"} ${name}: none is installed that can run the source`,
+  );
+  const skips = failed ? [] : [{ path: `all tests on ${name}`, detail: "not installed" }];
+  return { passed: 0, failed, skipped: skips.length, skips };
+}
+
+function readTests(report) {
+  try {
+    return parseJunit(readFileSync(report, "utf8"));
+  } catch (error) {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function judge(title, { code, late, seconds, output, tests }) {
+  const by = (outcome) => tests.filter((test) => test.outcome === outcome);
+  const [passed, failures, skips] = [by("passed"), by("failed"), by("skipped")];
+  const beside = trouble({ code, late, tests, failures });
+  const failed = failures.length + (beside ? 1 : 0);
+  if (failed > 0) {
+    console.log(output.split("\n").filter(isNews).slice(-LAST_LINES).join("\n"));
+    for (const { path, detail } of failures) console.log(`FAILED ${path}: ${firstLine(detail)}`);
+    if (beside) console.log(`FAILED ${title}: ${beside}`);
+  }
+  const counts = `${passed.length} passed, ${failed} failed, ${skips.length} skipped`;
+  console.log(`${title}: ${counts} in ${seconds.toFixed(1)} s`);
+  return { passed: passed.length, failed, skipped: skips.length, skips };
+}
+
+/** Lines that only say that a test passed hide the others. */
+function isNews(line) {
+  return !/^\(pass\)|\.\.\. ok \(|^\s*✔/.test(line);
+}
+
+/** What is wrong with a run beside the tests that failed. */
+function trouble({ code, late, tests, failures }) {
+  if (late) return `not done within ${LIMIT_SECONDS} s`;
+  if (tests.length === 0) return "no test ran";
+  if (code !== 0 && failures.length === 0) return `exit code ${code}, an error outside of tests`;
+  return undefined;
+}
+
+function firstLine(text) {
+  return text.trim().split("\n")[0] ?? "";
+}
+
+function applySkips(total, skips) {
+  for (const [path, { on, reason }] of skips) {
+    console.log(`SKIPPED ${path} (${on.join(", ")}): ${firstLine(reason) || "reason not told"}`);
+  }
+  if (process.env.TEST_SKIPS !== "deny" || total.skipped === 0) return total;
+  console.log("FAILED: tests were skipped, and TEST_SKIPS=deny forbids it");
+  return { passed: total.passed, failed: total.failed + total.skipped, skipped: 0 };
+}

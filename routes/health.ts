@@ -1,0 +1,141 @@
+/**
+ * How the node is: `/healthz`, `/readyz`, `/v1/cluster`.
+ *
+ * @module
+ */
+
+import { z } from "@hono/zod-openapi";
+import { failures, onlyFailures } from "./contract.ts";
+import { type App, json, operation } from "./operation.ts";
+import type { Ports } from "./ports.ts";
+import { Name, Offset } from "./schemas.ts";
+
+const tags = ["node"];
+
+const Health = z.object({ status: z.literal("ok") }).openapi("Health");
+
+const Readiness = z
+  .object({
+    status: z.enum(["ready", "degraded", "draining"]).openapi({
+      description: "`degraded`: serving, but a range of the log is damaged",
+    }),
+    code: z.literal("draining").optional(),
+    damaged: z.array(z.object({ from: Offset, to: Offset })),
+  })
+  .openapi("Readiness");
+
+const Cluster = z
+  .object({
+    mode: z.enum(["serve", "cluster"]),
+    nodes: z.array(
+      z.object({
+        id: z.string(),
+        group: z.string(),
+        alive: z.boolean(),
+        role: z.enum(["leader", "follower", "learner"]),
+        durableEnd: Offset,
+      }),
+    ),
+    groups: z.array(
+      z.object({
+        id: z.string(),
+        leader: z.string(),
+        epoch: z.int().min(0),
+        syncSet: z.array(z.string()),
+        minSync: z.int().min(1),
+        confirmOffset: Offset,
+      }),
+    ),
+    placement: z.array(
+      z.object({
+        topic: Name,
+        queueId: z.int().min(0),
+        spans: z.array(z.object({ group: z.string(), fromQueueOffset: Offset })),
+      }),
+    ),
+  })
+  .openapi("Cluster");
+
+export function healthRoutes(app: App, ports: Ports): void {
+  operation(app, ports, {
+    contract: {
+      operationId: "getHealth",
+      method: "get",
+      path: "/healthz",
+      tags,
+      summary: "Whether the process is alive",
+      security: [],
+      responses: {
+        200: { description: "It is", content: { "application/json": { schema: Health } } },
+        ...onlyFailures("invalid-request", "headers-too-large"),
+      },
+    },
+    input: {},
+    handle: ({ call }) => Promise.resolve(json(call, { status: "ok" })),
+  });
+
+  const content = { "application/json": { schema: Readiness } };
+  operation(app, ports, {
+    contract: {
+      operationId: "getReadiness",
+      method: "get",
+      path: "/readyz",
+      tags,
+      summary: "Whether the node takes traffic",
+      security: [],
+      responses: {
+        200: { description: "It does", content },
+        503: { description: "It is shutting down", content },
+        ...onlyFailures("invalid-request", "headers-too-large"),
+      },
+    },
+    input: {},
+    handle({ call }) {
+      const state = readiness(ports);
+      return Promise.resolve(json(call, state, state.status === "draining" ? 503 : 200));
+    },
+  });
+
+  operation(app, ports, {
+    contract: {
+      operationId: "getCluster",
+      method: "get",
+      path: "/v1/cluster",
+      tags,
+      summary: "The nodes, who leads, and what is where",
+      responses: {
+        200: { description: "As it is now", content: { "application/json": { schema: Cluster } } },
+        ...failures(),
+      },
+    },
+    input: {},
+    handle: ({ call }) => Promise.resolve(json(call, cluster(ports))),
+  });
+}
+
+function readiness({ broker, draining }: Ports): z.input<typeof Readiness> {
+  const { ready, damaged } = broker.status();
+  const ranges = damaged.map(({ from, to }) => ({ from: String(from), to: String(to) }));
+  if (!ready || draining()) return { status: "draining", code: "draining", damaged: ranges };
+  return { status: ranges.length > 0 ? "degraded" : "ready", damaged: ranges };
+}
+
+/** One node is a cluster of one; nothing is placed anywhere else. */
+function cluster({ broker }: Ports): z.input<typeof Cluster> {
+  const { nodeId, group, epoch, durableEnd, confirmOffset } = broker.status();
+  return {
+    mode: "serve",
+    nodes: [{ id: nodeId, group, alive: true, role: "leader", durableEnd: String(durableEnd) }],
+    groups: [
+      {
+        id: group,
+        leader: nodeId,
+        epoch,
+        syncSet: [nodeId],
+        minSync: 1,
+        confirmOffset: String(confirmOffset),
+      },
+    ],
+    placement: [],
+  };
+}

@@ -1,0 +1,37 @@
+/**
+ * What the contract has and this build lacks: 501, naming it, so that nobody
+ * takes it for a wrong path. These stay out of the OpenAPI document.
+ *
+ * @module
+ */
+
+import type { App } from "./operation.ts";
+import { notImplemented } from "./problem.ts";
+
+const LATER: readonly (readonly [methods: string, path: string, feature: string])[] = [
+  ["DELETE", "/v1/topics/:topic/messages/:id", "recalling a message"],
+  ["GET", "/v1/topics/:topic/messages/:id/trace", "message traces"],
+  ["GET", "/v1/topics/:topic/search", "searching a topic"],
+  ["POST", "/v1/topics/:topic/purge", "purging a topic"],
+  ["GET", "/v1/groups/:group/stream", "streams of leased messages"],
+  ["POST", "/v1/groups/:group/seek", "seeking a group"],
+  ["GET", "/v1/groups/:group/dead-letters", "dead letters"],
+  ["POST", "/v1/groups/:group/dead-letters/redrive", "redriving dead letters"],
+  ["POST", "/v1/groups/:group/dead-letters/purge", "purging dead letters"],
+  ["POST GET", "/v1/transactions", "transactions"],
+  ["GET", "/v1/transactions/:id", "transactions"],
+  ["POST", "/v1/transactions/:id/commit", "transactions"],
+  ["POST", "/v1/transactions/:id/rollback", "transactions"],
+  ["PUT GET PATCH DELETE", "/v1/producers/:group", "producer groups"],
+  ["POST", "/v1/producers/:group/checks", "transaction checks"],
+  ["GET", "/v1/stream", "streams over several topics"],
+  ["GET", "/metrics", "metrics"],
+];
+
+export function laterRoutes(app: App): void {
+  for (const [methods, path, feature] of LATER) {
+    app.on(methods.split(" "), path, () => {
+      throw notImplemented(feature);
+    });
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Publishing one message: `POST /v1/topics/{topic}/messages`.
+ *
+ * The hot path. The body is the payload and passes through untouched, never
+ * through JSON or a schema; the attributes are checked by hand; the answer is
+ * put together from strings. The contract is registered beside it, in
+ * publish_contract.ts.
+ *
+ * @module
+ */
+
+import type { Published } from "../src/broker/api.ts";
+import { MESSAGE_BODY } from "./body_limits.ts";
+import type { GatewayContext } from "./call.ts";
+import { refuseOtherNamespace } from "./namespace.ts";
+import type { Ports } from "./ports.ts";
+import { preferences } from "./prefer.ts";
+import { attributesOf } from "./publish_attributes.ts";
+import { readQuery } from "./query.ts";
+import { formatTimestamp } from "./timestamp.ts";
+import { topicOf } from "./names.ts";
+
+export function publishHandler(ports: Ports): (c: GatewayContext) => Promise<Response> {
+  const { broker, bodies } = ports;
+  return async (c) => {
+    const call = c.env;
+    const { head } = call;
+    const request = c.req.raw;
+    const topic = topicOf(c);
+    const query = readQuery(call.url);
+    refuseOtherNamespace(head, query);
+    const attributes = attributesOf(head, { query, now: ports.now() });
+
+    const body = await bodies.read(request, { call, limit: MESSAGE_BODY });
+    const published = await broker.messages.publish(topic, { ...attributes, body });
+
+    const location = `/v1/topics/${topic}/messages/${published.id}`;
+    if (head.prefer !== undefined && preferences(head.prefer).returnMinimal) {
+      const applied = { location, "preference-applied": "return=minimal" };
+      return new Response(null, { status: 204, headers: call.headers(applied) });
+    }
+    return new Response(publishedJson(topic, published), {
+      status: 201,
+      headers: call.headers({ "content-type": "application/json", location }),
+    });
+  };
+}
+
+/** Topic and id are of characters that need no escaping. */
+function publishedJson(topic: string, published: Published): string {
+  const { id, queueId, queueOffset, cursor, publishedAt } = published;
+  return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)},"publishedAt":"${formatTimestamp(publishedAt)}"}`;
+}

@@ -1,0 +1,149 @@
+/**
+ * A message's attributes from the headers of a publish, or from query
+ * parameters for callers that cannot set headers; a header wins.
+ *
+ * Header values are percent-decoded UTF-8 and must be printable ASCII before:
+ * runtimes disagree on what a raw byte beyond that means. Query values were
+ * decoded with the URL. Everything wrong here is a 400.
+ *
+ * @module
+ */
+
+import type { MessageAttributes } from "../storage/base/message.ts";
+import { TidegateError } from "../storage/base/errors.ts";
+import {
+  contentTypeFault,
+  idFault,
+  indexFault,
+  isCloudEvents,
+  keyFault,
+  propertiesFault,
+  tagFault,
+} from "./attributes.ts";
+import { traceparentOf } from "./call.ts";
+import { newMessageId } from "./message_id.ts";
+import { malformed, notImplemented } from "./problem.ts";
+import type { RequestHead } from "./request_head.ts";
+
+const TRACESTATE_SIZE_MAX = 512;
+
+/** @throws `invalid-request`, `not-implemented`, `unsupported-media-type` */
+export function attributesOf(
+  head: RequestHead,
+  about: { query: ReadonlyMap<string, string>; now: number },
+): MessageAttributes {
+  refuseLater(head, about.query);
+  const { query } = about;
+  const id = attribute(head.messageId, query, {
+    name: "Message-Id",
+    parameter: "id",
+    fault: idFault,
+  });
+  const traceparent = traceparentOf(head);
+  return {
+    id: id ?? newMessageId(about.now),
+    key: attribute(head.messageKey, query, {
+      name: "Message-Key",
+      parameter: "key",
+      fault: keyFault,
+    }),
+    tag: attribute(head.messageTag, query, {
+      name: "Message-Tag",
+      parameter: "tag",
+      fault: tagFault,
+    }),
+    index: indexOf(head.messageIndex, query),
+    properties: propertiesOf(head.messageProperties),
+    contentType: contentTypeOf(head),
+    traceparent,
+    tracestate: traceparent === undefined ? undefined : tracestateOf(head),
+  };
+}
+
+/** What the contract knows and this build lacks must not be accepted and ignored. */
+export function refuseLater(head: RequestHead, query: ReadonlyMap<string, string>): void {
+  if (head.later !== undefined) throw notImplemented(`the header ${titleCase(head.later)}`);
+  for (const name of ["deliverAt", "delay"]) {
+    if (query.has(name)) throw notImplemented(`the parameter ${name}`);
+  }
+}
+
+function titleCase(name: string): string {
+  return name.replaceAll(/(^|-)([a-z])/g, (match) => match.toUpperCase());
+}
+
+function attribute(
+  header: string | undefined,
+  query: ReadonlyMap<string, string>,
+  rule: { name: string; parameter: string; fault: (value: string) => string | undefined },
+): string | undefined {
+  const value = header === undefined ? query.get(rule.parameter) : decode(header, rule.name);
+  if (value === undefined) return undefined;
+  const fault = rule.fault(value);
+  if (fault === undefined) return value;
+  const pointer = header === undefined ? `/query/${rule.parameter}` : `/header/${rule.name}`;
+  throw malformed(pointer, `${header === undefined ? rule.parameter : rule.name} ${fault}`);
+}
+
+/** The commas are split before the percent signs are decoded, so a key may hold one as %2C. */
+function indexOf(
+  header: string | undefined,
+  query: ReadonlyMap<string, string>,
+): readonly string[] | undefined {
+  const text = header ?? query.get("index");
+  if (text === undefined) return undefined;
+  const keys = text.split(",").map((key) => key.trim());
+  const index = header === undefined ? keys : keys.map((key) => decode(key, "Message-Index"));
+  const fault = indexFault(index);
+  if (fault === undefined) return index;
+  const [pointer, name] =
+    header === undefined ? ["/query/index", "index"] : ["/header/Message-Index", "Message-Index"];
+  throw malformed(pointer, `${name} ${fault}`);
+}
+
+function propertiesOf(
+  headers: [string, string][] | undefined,
+): [name: string, value: string][] | undefined {
+  if (headers === undefined) return undefined;
+  const properties = headers.map(([name, value]): [string, string] => [
+    name,
+    decode(value, `Message-Property-${name}`),
+  ]);
+  const fault = propertiesFault(properties);
+  if (fault !== undefined) throw malformed("/header/Message-Property", `properties ${fault}`);
+  return properties;
+}
+
+function contentTypeOf(head: RequestHead): string | undefined {
+  const { contentType } = head;
+  if (head.cloudEvent || isCloudEvents(contentType)) {
+    throw new TidegateError(
+      "unsupported-media-type",
+      "Cannot publish a CloudEvent: this build does not read CloudEvents yet",
+    );
+  }
+  if (contentType === undefined || contentType === "") return undefined;
+  const fault = contentTypeFault(contentType);
+  if (fault !== undefined) throw malformed("/header/Content-Type", `Content-Type ${fault}`);
+  return contentType;
+}
+
+/** It goes with a valid traceparent only, and one too long or odd is dropped (Trace Context §3.3). */
+export function tracestateOf({ tracestate }: RequestHead): string | undefined {
+  if (tracestate === undefined || tracestate.length > TRACESTATE_SIZE_MAX) return undefined;
+  return /^[\x20-\x7e]+$/.test(tracestate) ? tracestate : undefined;
+}
+
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
+function decode(value: string, name: string): string {
+  if (!PRINTABLE.test(value)) {
+    throw malformed(`/header/${name}`, `${name} must be percent-encoded: it holds raw bytes`);
+  }
+  if (!value.includes("%")) return value;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    throw malformed(`/header/${name}`, `${name} must be percent-encoded UTF-8`);
+  }
+}

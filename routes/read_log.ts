@@ -1,0 +1,154 @@
+/**
+ * Reading a log: `GET` and `HEAD /v1/topics/{topic}/messages`, as one page, as
+ * a long-poll, or as an event stream by `Accept`.
+ *
+ * The reader owns its cursor; nothing is kept here. A wait ends with the first
+ * message, when its time is up, when the client goes or when the node drains;
+ * an empty answer is a 204 that says where to go on.
+ *
+ * @module
+ */
+
+import type { ReadPage, ReadRequest } from "../src/broker/api.ts";
+import { ByteWriter } from "./byte_writer.ts";
+import type { Call, GatewayContext } from "./call.ts";
+import { writeMessage } from "./message_json.ts";
+import { topicOf } from "./names.ts";
+import { refuseOtherNamespace } from "./namespace.ts";
+import { freshSeconds, matches, PAGE_VARY, pageETag } from "./page_cache.ts";
+import type { Ports } from "./ports.ts";
+import { readQuery } from "./query.ts";
+import { type LogRead, logRead, resumePosition } from "./read_request.ts";
+
+export function readLogHandler(ports: Ports): (c: GatewayContext) => Promise<Response> {
+  return async (c) => {
+    const call = c.env;
+    const topic = topicOf(c);
+    const query = readQuery(call.url);
+    refuseOtherNamespace(call.head, query);
+    const wanted = logRead(call.head, query);
+
+    if (c.req.method === "HEAD") return tail(ports, { call, topic, queueId: wanted.queueId });
+    if (wanted.form === "sse") {
+      const resume = resumePosition(call.head, query);
+      call.connection.holdOpen(c.req.raw);
+      const { queueId, key } = wanted;
+      const start = resume ?? wanted.start;
+      const stream = { topic, start, resumed: resume !== undefined, queueId, key };
+      return ports.feeds.open(stream, c.req.raw);
+    }
+    const page = await readPage(ports, { call, request: c.req.raw, topic, wanted });
+    return pageResponse(ports, { call, topic, wanted, page });
+  };
+}
+
+/** Where the log ends now; asks for nothing and waits for nothing. */
+async function tail(
+  { broker }: Ports,
+  about: { call: Call; topic: string; queueId: number | undefined },
+): Promise<Response> {
+  const { call, topic, queueId } = about;
+  const read = {
+    topic,
+    queueId,
+    start: { kind: "latest" },
+    limit: 1,
+    maxBytes: 1,
+    waitMs: 0,
+  } as const;
+  const { cursor } = await broker.messages.read(read);
+  const headers = call.headers({
+    "content-type": "application/json",
+    "cache-control": "no-cache",
+    vary: PAGE_VARY,
+    "next-cursor": cursor,
+    "up-to-date": "?1",
+  });
+  return new Response(null, { headers });
+}
+
+async function readPage(
+  { broker, holds }: Ports,
+  about: { call: Call; request: Request; topic: string; wanted: LogRead },
+): Promise<ReadPage> {
+  const { call, request, topic, wanted } = about;
+  const { start, queueId, key, limit, maxBytes, waitMs } = wanted;
+  const read: ReadRequest = { topic, start, queueId, key, limit, maxBytes, waitMs };
+  if (waitMs === 0) return broker.messages.read(read);
+  const hold = holds.begin(call, request);
+  try {
+    return await broker.messages.read(read, { signal: hold.signal });
+  } finally {
+    hold.end();
+  }
+}
+
+async function pageResponse(
+  ports: Ports,
+  about: { call: Call; topic: string; wanted: LogRead; page: ReadPage },
+): Promise<Response> {
+  const { call, topic, wanted, page } = about;
+  const headers: Record<string, string> = {
+    vary: PAGE_VARY,
+    "cache-control": "no-cache",
+    "next-cursor": page.cursor,
+    "up-to-date": page.upToDate ? "?1" : "?0",
+  };
+  if (wanted.applied !== undefined) headers["preference-applied"] = wanted.applied;
+  if (page.messages.length === 0 && page.upToDate) {
+    return new Response(null, { status: 204, headers: call.headers(headers) });
+  }
+
+  // Full: something lay behind it and yet the page ended.
+  if (!page.upToDate && page.messages.length > 0 && wanted.start.kind !== "latest") {
+    const etag = pageETag(page, wanted.form);
+    headers["etag"] = etag;
+    const { topics } = ports.broker;
+    const fresh = await freshSeconds(page, {
+      start: wanted.start,
+      topic,
+      topics,
+      now: ports.now(),
+    });
+    const whose = ports.authenticated ? "private" : "public";
+    if (fresh > 0) headers["cache-control"] = `${whose}, max-age=${fresh}, immutable`;
+    const { ifNoneMatch } = call.head;
+    if (ifNoneMatch !== undefined && matches(ifNoneMatch, etag)) {
+      return new Response(null, { status: 304, headers: call.headers(headers) });
+    }
+  }
+  const ndjson = wanted.form === "ndjson";
+  headers["content-type"] = ndjson ? "application/x-ndjson" : "application/json";
+  const body = ndjson ? pageLines(page) : pageJson(page);
+  return new Response(body, { headers: call.headers(headers) });
+}
+
+function writerFor(page: ReadPage): ByteWriter {
+  let bytes = 256;
+  for (const { payload } of page.messages) bytes += payload.length + 320;
+  return new ByteWriter(bytes);
+}
+
+/** `{"messages":[…],"cursor":…,"upToDate":…}` */
+function pageJson(page: ReadPage): Uint8Array<ArrayBuffer> {
+  const out = writerFor(page);
+  out.text('{"messages":[');
+  let first = true;
+  for (const stored of page.messages) {
+    if (!first) out.text(",");
+    first = false;
+    writeMessage(out, stored);
+  }
+  out.text(`],"cursor":${JSON.stringify(page.cursor)},"upToDate":${page.upToDate}}`);
+  return out.written();
+}
+
+/** A message a line; where to go on is in `Next-Cursor`. */
+function pageLines(page: ReadPage): Uint8Array<ArrayBuffer> {
+  const out = writerFor(page);
+  for (const stored of page.messages) {
+    writeMessage(out, stored);
+    out.text("\n");
+  }
+  return out.written();
+}

@@ -1,0 +1,120 @@
+/**
+ * The parts of the contract that several operations share.
+ *
+ * @module
+ */
+
+import { z } from "@hono/zod-openapi";
+import { CODES, type ErrorCode } from "../storage/base/errors.ts";
+import { MESSAGE_ID } from "./message_id.ts";
+import { NAME } from "./names.ts";
+
+export const Name = z.string().regex(NAME);
+
+export const TopicParams = z.object({
+  topic: Name.openapi({
+    param: { name: "topic", in: "path", description: "The topic's name" },
+    example: "orders",
+  }),
+});
+
+export const GroupParams = z.object({
+  group: Name.openapi({
+    param: { name: "group", in: "path", description: "The consumer group's name" },
+    example: "billing",
+  }),
+});
+
+export const Timestamp = z.iso
+  .datetime()
+  .openapi({ description: "RFC 3339, UTC, milliseconds", example: "2026-11-22T08:00:00.123Z" });
+
+export const Offset = z
+  .string()
+  .regex(/^\d{1,16}$/)
+  .openapi({ description: "A 64-bit number as decimal digits", example: "1234" });
+
+export const Cursor = z.string().min(1).openapi({
+  description: "An opaque position; pass it on as it came",
+  example: "AAAAAAAAAAEAAwAAAAAAAATS",
+});
+
+export const MessageId = z.string().regex(MESSAGE_ID).openapi({ example: "1Yt3RkQV1StGXR8_Z5jdH" });
+
+const Fault = z
+  .object({
+    pointer: z.string().openapi({ description: "JSON pointer", example: "/retention/timeMs" }),
+    detail: z.string(),
+  })
+  .openapi("Fault");
+
+export const Problem = z
+  .looseObject({
+    type: z.string().openapi({ example: "/problems/topic-not-found" }),
+    title: z.string().openapi({ example: CODES["topic-not-found"].title }),
+    status: z.int().openapi({ example: 404 }),
+    detail: z.string().openapi({ example: 'Cannot find the topic "orders"' }),
+    instance: z.string().optional().openapi({ example: "/v1/topics/orders" }),
+    code: z
+      .enum(Object.keys(CODES) as [ErrorCode, ...ErrorCode[]])
+      .openapi({ example: "topic-not-found" }),
+    retryable: z
+      .boolean()
+      .openapi({ description: "The same request may succeed later, unchanged", example: false }),
+    applied: z
+      .union([z.literal(false), z.literal("unknown")])
+      .openapi({ description: "Whether the request may have taken effect", example: false }),
+    traceId: z.string().openapi({ example: "4bf92f3577b34da6a3ce929d0e0e4736" }),
+    errors: z.array(Fault).optional(),
+  })
+  .openapi("Problem");
+
+export const Message = z
+  .object({
+    id: MessageId,
+    topic: Name.openapi({ example: "orders" }),
+    queueId: z.int().min(0).openapi({ example: 3 }),
+    queueOffset: Offset,
+    cursor: Cursor.openapi({ description: "The position after this message in its queue" }),
+    key: z.string().optional().openapi({ example: "order-17" }),
+    tag: z.string().optional().openapi({ example: "created" }),
+    index: z
+      .array(z.string())
+      .optional()
+      .openapi({ example: ["cust-9"] }),
+    properties: z
+      .record(z.string(), z.string())
+      .optional()
+      .openapi({ example: { region: "eu" } }),
+    contentType: z.string().optional().openapi({ example: "application/json" }),
+    traceparent: z.string().optional(),
+    tracestate: z.string().optional(),
+    data: z
+      .unknown()
+      .optional()
+      .openapi({
+        description: "The body, when it is JSON, as it was published",
+        example: { total: 12 },
+      }),
+    text: z.string().optional().openapi({ description: "The body, when it is text" }),
+    dataBase64: z.string().optional().openapi({ description: "Any other body" }),
+    publishedAt: Timestamp,
+    deliverAt: Timestamp.optional(),
+  })
+  .openapi("Message");
+
+export const PageQuery = {
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1000)
+    .default(100)
+    .openapi({
+      param: { name: "limit", in: "query", description: "How many at most" },
+      example: 100,
+    }),
+  pageToken: Name.optional().openapi({
+    param: { name: "pageToken", in: "query", description: "`nextPageToken` of the page before" },
+  }),
+};

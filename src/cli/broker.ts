@@ -1,0 +1,85 @@
+/**
+ * The broker of a data directory, on the real disk and clock, and what its
+ * start has to say about the log it found.
+ *
+ * @module
+ */
+
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { TidegateError } from "../../storage/base/errors.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { systemClock } from "../../storage/base/clock_node.ts";
+import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import type { Log } from "../../storage/base/logger.ts";
+import { workerJobs } from "../../storage/jobs_node.ts";
+import { type Broker, openBroker } from "../broker/mod.ts";
+import type { Config } from "../config.ts";
+import type { DataDir } from "./data_dir.ts";
+import { CliError } from "./exit.ts";
+
+export interface BrokerParts {
+  readonly config: Pick<Config, "segmentBytes" | "autoCreate" | "waitersMax">;
+  readonly log: Log;
+  /** The log's disk failed: must not return. */
+  readonly fatal: (error: unknown) => never;
+}
+
+/**
+ * Opens the broker; it owns the data directory from here on and releases it
+ * when it is closed, or could not be opened.
+ *
+ * @throws {CliError} `io` when the directory cannot be read.
+ */
+export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promise<Broker> {
+  const jobs = workerJobs(dataDir.path);
+  const ports = {
+    disk: openNodeDisk(dataDir.path),
+    clock: systemClock,
+    crc32,
+    jobs,
+    entropy: (size: number) => new Uint8Array(randomBytes(size)),
+    log: parts.log,
+    fatal: (error: Error) => parts.fatal(error),
+  };
+  const release = async () => {
+    await jobs.close();
+    dataDir.release();
+  };
+  try {
+    const { segmentBytes, autoCreate, waitersMax } = parts.config;
+    const options = { nodeId: hostname(), segmentBytes, autoCreate, waitersMax };
+    const broker = await openBroker(ports, options);
+    tellRecovery(broker, parts.log);
+    const close = async () => {
+      try {
+        await broker.close();
+      } finally {
+        await release();
+      }
+    };
+    return { ...broker, close };
+  } catch (error) {
+    await release();
+    throw cannotOpen(dataDir, error);
+  }
+}
+
+function tellRecovery({ recovery, api }: Broker, log: Log): void {
+  const { frames, torn, damaged, damagedHeaders } = recovery;
+  const { epoch, durableEnd } = api.status();
+  log("info", "Log opened", { epoch, durableEnd, framesWalked: frames });
+  if (torn) log("warn", "A torn tail was cut: nobody had been promised it", torn);
+  for (const base of damagedHeaders) log("error", "The header of a segment is damaged", { base });
+  for (const range of damaged) {
+    log("error", "Stored data is damaged: the range is stepped over", { ...range });
+  }
+}
+
+function cannotOpen({ path }: DataDir, error: unknown): Error {
+  if (error instanceof TidegateError || !(error instanceof Error) || !("code" in error)) {
+    return error as Error; // Said well enough already, or a defect.
+  }
+  const message = `Cannot open the log in "${path}": ${error.message}`;
+  return new CliError("io", message, error);
+}

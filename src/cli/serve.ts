@@ -1,0 +1,66 @@
+/**
+ * `tidegate serve`: one node, from its settings to its last flush.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import {
+  flagOf,
+  readConfig,
+  SETTING_NAMES,
+  SETTINGS,
+  type SettingName,
+  variableOf,
+} from "../config.ts";
+import { drain } from "./drain.ts";
+import { createLog } from "./log.ts";
+import { endOnDefect, endOnDiskFailure, stopSignal } from "./process_end.ts";
+import type { Terminal } from "./terminal.ts";
+
+const EXAMPLES = `
+Each flag is also a variable, which the flag overrides. Keys come from
+TIDEGATE_API_KEYS alone.
+
+Examples:
+  tidegate serve
+  tidegate serve --port 9000 --data-dir /var/lib/tidegate --log-format json
+  TIDEGATE_API_KEYS=$(openssl rand -hex 24) tidegate serve --host 0.0.0.0`;
+
+export function serveCommand(parent: Command, terminal: Terminal): void {
+  const command = parent.command("serve").description("run a node");
+  for (const name of SETTING_NAMES) {
+    const flag = flagOf(name);
+    if (flag !== undefined) command.option(flag, helpFor(name));
+  }
+  command.addHelpText("after", EXAMPLES).action(async () => {
+    const config = readConfig({ flags: flagsOf(command), env: terminal.env });
+    const log = createLog({ level: config.logLevel, format: config.logFormat });
+    endOnDefect(log);
+    const { openNode } = await import("./node.ts"); // The other commands start faster without it.
+    const node = await openNode(config, { log, fatal: endOnDiskFailure(log) });
+    terminal.print(node.readyLine);
+    const signal = await stopSignal(log);
+    await drain(node, { log });
+    log("info", "Stopped", { signal });
+  });
+}
+
+/** One line of `--help`: what the setting is, its variable, its default. */
+function helpFor(name: SettingName): string {
+  const { about, fallback } = SETTINGS[name];
+  const on = fallback === "true";
+  const said = on ? `Do not ${about.charAt(0).toLowerCase()}${about.slice(1)}` : about;
+  const value = on || fallback === "false" || fallback === "" ? "" : `, default ${fallback}`;
+  return `${said.replaceAll("`", "")} (${variableOf(name)}${value})`;
+}
+
+/** What was said on the command line, as text; defaults are the configuration's business. */
+function flagsOf(command: Command): Partial<Record<SettingName, string>> {
+  return Object.fromEntries(
+    SETTING_NAMES.filter((name) => command.getOptionValueSource(name) === "cli").map((name) => [
+      name,
+      String(command.getOptionValue(name)),
+    ]),
+  );
+}

@@ -1,0 +1,220 @@
+/**
+ * The gateway: from a `Request` to a `Response`, on web standards alone.
+ *
+ *   fetch ─▶ Call (head, request id, CORS) ─▶ admitted? ─▶ Hono ─▶ route ─▶ broker
+ *                                                │ no
+ *                                                └─▶ problem
+ *
+ * What concerns every request (identity, drain, origin, headers of the answer)
+ * is one thin function around the router rather than a chain of middleware: a
+ * publish passes through it in about a microsecond.
+ *
+ * `drain()` makes `/readyz` say no, refuses new work, ends waits with what they
+ * have and streams with `reconnect`, and resolves when the last request in
+ * flight is answered.
+ *
+ * @module
+ */
+
+import { Call, type Connection } from "../../routes/call.ts";
+import { createRoutes, type Routes } from "../../routes/mod.ts";
+import type { Assets } from "../../routes/ports.ts";
+import { asTidegateError, malformed, noSuchPath, problemResponse } from "../../routes/problem.ts";
+import { asksForStream } from "../../routes/read_request.ts";
+import { readHead } from "../../routes/request_head.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import type { BrokerApi } from "../broker/api.ts";
+import { ApiKeys } from "./api_keys.ts";
+import { BoundedBodies } from "./bodies.ts";
+import { CorsPolicy } from "./cors.ts";
+import { type After, Deadlines } from "./deadlines.ts";
+import { SharedFeeds } from "./feeds.ts";
+import { WaitingRequests } from "./holds.ts";
+import { RequestIds } from "./request_ids.ts";
+
+export interface GatewayOptions {
+  readonly broker: BrokerApi;
+  /** Bearer keys that are let in; none: everybody is. */
+  readonly apiKeys: readonly string[];
+  readonly corsOrigins: readonly string[];
+  readonly version: string;
+  /** An error nobody foresaw; its message has not gone to the client. */
+  readonly report: (error: Error, about: RequestFacts) => void;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number;
+  readonly after?: After | undefined;
+  /** The files of the documentation page; without them there is no page. */
+  readonly assets?: Assets | undefined;
+  readonly limits?: Partial<GatewayLimits> | undefined;
+}
+
+export interface GatewayLimits {
+  /** From the end of the headers to the end of the body. */
+  readonly bodyDeadlineMs: number;
+  /** Long-polls and receives one key may have waiting. */
+  readonly waitersPerKey: number;
+  readonly streamsMax: number;
+}
+
+export interface RequestFacts {
+  readonly traceId: string;
+  readonly method: string;
+  readonly path: string;
+}
+
+export interface Gateway {
+  fetch(request: Request, connection: Connection): Response | Promise<Response>;
+  drain(): Promise<void>;
+}
+
+const LIMITS: GatewayLimits = {
+  bodyDeadlineMs: 30_000,
+  waitersPerKey: 5_000,
+  streamsMax: 10_000,
+};
+
+/** Open to everybody: what a load balancer and a person with a browser look at first. */
+const OPEN =
+  /^\/(?:healthz|readyz|openapi\.json|openapi\.yaml|docs|docs\/[\w.-]+|problems\/[\w-]+)$/;
+
+export function createGateway(options: GatewayOptions): Gateway {
+  return new HttpGateway(options);
+}
+
+class HttpGateway implements Gateway {
+  readonly #options: GatewayOptions;
+  readonly #routes: Routes;
+  readonly #holds: WaitingRequests;
+  readonly #feeds: SharedFeeds;
+  readonly #cors: CorsPolicy;
+  readonly #keys: ApiKeys | undefined;
+  readonly #ids = new RequestIds();
+  #inFlight = 0;
+  #draining = false;
+  #idle: (() => void) | undefined;
+
+  constructor(options: GatewayOptions) {
+    const { broker, apiKeys, corsOrigins, now, assets, version } = options;
+    const limits = { ...LIMITS, ...options.limits };
+    const after = options.after ?? afterTimeout;
+    this.#options = options;
+    this.#keys = apiKeys.length > 0 ? new ApiKeys(apiKeys) : undefined;
+    this.#cors = new CorsPolicy(corsOrigins);
+    this.#holds = new WaitingRequests(limits.waitersPerKey);
+    this.#feeds = new SharedFeeds({
+      messages: broker.messages,
+      after,
+      random: Math.random,
+      report: (error) => this.#report(error, { traceId: "", method: "GET", path: "(stream)" }),
+      streamsMax: limits.streamsMax,
+    });
+    this.#routes = createRoutes({
+      broker,
+      feeds: this.#feeds,
+      holds: this.#holds,
+      bodies: new BoundedBodies(new Deadlines(limits.bodyDeadlineMs, { now, after })),
+      assets: assets ?? (() => Promise.resolve(undefined)),
+      version,
+      now,
+      draining: () => this.#draining,
+      authenticated: this.#keys !== undefined,
+      failed: (error, request, call) => this.#fail(error, request, call),
+    });
+  }
+
+  fetch(request: Request, connection: Connection): Response | Promise<Response> {
+    const head = readHead(request.headers);
+    const call = new Call(request.url, {
+      head,
+      requestId: this.#ids.idOf(head.requestId),
+      connection,
+      cors: this.#cors.answerTo(head.origin),
+    });
+    this.#inFlight++;
+    let answer: Response | Promise<Response>;
+    try {
+      answer = this.#answer(request, call);
+    } catch (error) {
+      answer = this.#fail(error, request, call);
+    }
+    if (answer instanceof Response) return this.#done(answer, call);
+    return answer.then(
+      (response) => this.#done(response, call),
+      (error: unknown) => this.#done(this.#fail(error, request, call), call),
+    );
+  }
+
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#holds.drain();
+    this.#feeds.drain();
+    if (this.#inFlight === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  #answer(request: Request, call: Call): Response | Promise<Response> {
+    const { head } = call;
+    // Two Host headers arrive as one with a comma, and proxies disagree on which of them counts.
+    if (head.host?.includes(",")) throw malformed("/header/Host", "there must be one Host");
+    if (request.method === "OPTIONS") return this.#describe(request, call);
+    if (this.#keys === undefined && !this.#draining) return this.#route(request, call);
+    if (OPEN.test(call.path)) return this.#route(request, call);
+
+    const credential = this.#keys?.credentialOf(head.authorization);
+    if (!(credential instanceof Promise)) return this.#admit(request, call, credential);
+    return credential.then((known) => this.#admit(request, call, known));
+  }
+
+  #admit(request: Request, call: Call, credential?: string): Response | Promise<Response> {
+    call.credential = credential;
+    // A stream is refused by the feeds, in words an EventSource understands.
+    if (this.#draining && !asksForStream(call.url, call.head)) {
+      throw new TidegateError("draining", "Cannot take the request: the node is shutting down");
+    }
+    return this.#route(request, call);
+  }
+
+  #route(request: Request, call: Call): Response | Promise<Response> {
+    this.#cors.refuseForgery(request, call.head);
+    return this.#routes.fetch(request, call);
+  }
+
+  /** `OPTIONS`: what the path takes, and for a browser what its page may send. */
+  #describe(request: Request, call: Call): Response {
+    const allow = this.#routes.allowed(call.path);
+    if (allow.length === 0) throw noSuchPath();
+    const own: Record<string, string> = { allow: allow.join(", ") };
+    const preflight = request.headers.has("access-control-request-method");
+    if (preflight && call.cors.allow !== undefined) {
+      Object.assign(own, this.#cors.preflight(request, allow));
+    }
+    return new Response(null, { status: 204, headers: call.headers(own) });
+  }
+
+  #fail(error: unknown, request: Request, call: Call): Response {
+    const known = asTidegateError(error);
+    const { path } = call;
+    if (known.code === "internal") {
+      this.#report(known.cause ?? known, { traceId: call.traceId, method: request.method, path });
+    }
+    return problemResponse(known, { call, instance: path });
+  }
+
+  #report(error: unknown, facts: RequestFacts): void {
+    this.#options.report(error instanceof Error ? error : new Error(String(error)), facts);
+  }
+
+  #done(response: Response, call: Call): Response {
+    if (--this.#inFlight === 0) this.#idle?.();
+    return call.dressed ? response : call.dress(response);
+  }
+}
+
+function afterTimeout(ms: number, run: () => void): () => void {
+  const timer: unknown = setTimeout(run, ms);
+  // Where timers keep a process alive, these must not.
+  if (timer instanceof Object && "unref" in timer) (timer as { unref(): void }).unref();
+  return () => clearTimeout(timer as number);
+}

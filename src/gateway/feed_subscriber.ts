@@ -1,0 +1,189 @@
+/**
+ * One reader's end of a stream: a `ReadableStream` that takes shared chunks,
+ * and the bound on what may wait in it.
+ *
+ *            end(reason)          drained, or its time is up
+ *   open ─────────────────▶ closing ─────────────────▶ ended
+ *     └───────────────────────────────────────────────▶
+ *         cancelled, aborted, stalled: what waits is dropped
+ *
+ * Promises: at most {@linkcode BACKLOG_BYTES} wait here, or one chunk; a
+ * reader that takes nothing while something waits is cut off after
+ * {@linkcode STALLED_BEATS} beats. Chunks are shared between readers and never
+ * copied; the stream is not a byte stream because those take the buffer away.
+ *
+ * Thousands of these exist at once and do nothing, so the object is its own
+ * stream source and its own abort listener, and owns no timer and no closure.
+ *
+ * @module
+ */
+
+import { type Bytes, encodeReconnect, HEARTBEAT, type ReconnectReason } from "./sse.ts";
+
+export const BACKLOG_BYTES = 256 * 1024;
+
+/** Beats of eight seconds: 32 s without taking a byte. */
+export const STALLED_BEATS = 4;
+
+const BACKLOG = new ByteLengthQueuingStrategy({ highWaterMark: BACKLOG_BYTES });
+
+/** What a subscriber reads: where it stands, and how to say so. */
+export interface Followed {
+  readonly cursor: string;
+  control(): Bytes;
+  leave(subscriber: Subscriber): void;
+}
+
+/** Who is told when a subscriber is gone. */
+export interface SubscriberOwner {
+  retryMs(reason?: ReconnectReason): number;
+  ended(subscriber: Subscriber): void;
+}
+
+export class Subscriber implements UnderlyingDefaultSource<Uint8Array>, EventListenerObject {
+  readonly stream: ReadableStream<Uint8Array>;
+  /** Which of the heart's slots beats for it. */
+  slot = 0;
+  readonly #owner: SubscriberOwner;
+  readonly #signal: AbortSignal;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #state: "open" | "closing" | "ended" = "open";
+  #followed: Followed | undefined;
+  /** The last position the reader was given. */
+  #told = "";
+  #pushedBytes = 0;
+  /** What the reader had taken at the last beat, to notice when it takes no more. */
+  #takenBytes = 0;
+  #stalledBeats = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(owner: SubscriberOwner, signal: AbortSignal) {
+    this.#owner = owner;
+    this.#signal = signal;
+    this.stream = new ReadableStream<Uint8Array>(this, BACKLOG);
+    signal.addEventListener("abort", this);
+  }
+
+  get open(): boolean {
+    return this.#state === "open";
+  }
+
+  /** More than half of the backlog is taken: whoever feeds it should pause. */
+  get crowded(): boolean {
+    return this.#waitingBytes() > BACKLOG_BYTES / 2;
+  }
+
+  follow(followed: Followed): void {
+    this.#followed = followed;
+  }
+
+  /**
+   * Queues `bytes`, after which the reader stands at `position`. A reader too
+   * slow to have room for them is told to reconnect, and the stream ends.
+   */
+  send(bytes: Uint8Array, position: string): void {
+    if (this.#state !== "open") return;
+    if (!this.#fits(bytes.length)) return this.end("slow-reader");
+    if (this.#push(bytes)) this.#told = position;
+  }
+
+  /** Resolves when `size` bytes fit; to false when the stream ended instead. */
+  async room(size: number): Promise<boolean> {
+    while (this.#state === "open" && !this.#fits(size)) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return this.#state === "open";
+  }
+
+  /** Ends the stream on purpose: with `event: reconnect`, or silently without a reason. */
+  end(reason?: ReconnectReason): void {
+    if (this.#state !== "open") return;
+    if (reason && !this.#push(encodeReconnect(reason, this.#owner.retryMs(reason)))) return;
+    this.#state = "closing";
+    this.#stalledBeats = 0;
+    this.#detach();
+    this.#controller?.close();
+  }
+
+  /** Called every eight seconds: heartbeat, control, and the watch over the reader. */
+  beat(): void {
+    if (this.#state === "closing" || this.#stalled()) {
+      if (++this.#stalledBeats >= STALLED_BEATS) this.#cutOff();
+      return;
+    }
+    this.#stalledBeats = 0;
+    const followed = this.#followed;
+    if (followed === undefined || followed.cursor === this.#told) this.#push(HEARTBEAT);
+    else if (this.#push(followed.control())) this.#told = followed.cursor;
+  }
+
+  // What the stream calls.
+
+  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#controller = controller;
+  }
+
+  pull(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  cancel(): void {
+    this.#drop();
+  }
+
+  /** The request's signal: the reader is gone, and the runtime takes the stream down. */
+  handleEvent(): void {
+    if (this.#state === "open") this.#controller?.close();
+    this.#drop();
+  }
+
+  #stalled(): boolean {
+    const waiting = this.#waitingBytes();
+    const taken = this.#pushedBytes - waiting;
+    const moved = taken !== this.#takenBytes;
+    this.#takenBytes = taken;
+    return waiting > 0 && !moved;
+  }
+
+  #waitingBytes(): number {
+    return BACKLOG_BYTES - (this.#controller?.desiredSize ?? BACKLOG_BYTES);
+  }
+
+  #fits(size: number): boolean {
+    const waiting = this.#waitingBytes();
+    return waiting === 0 || waiting + size <= BACKLOG_BYTES;
+  }
+
+  #push(bytes: Uint8Array): boolean {
+    try {
+      this.#controller?.enqueue(bytes);
+    } catch {
+      // The stream is closed or errored already and nobody told us: the reader is gone.
+      this.#drop();
+      return false;
+    }
+    this.#pushedBytes += bytes.length;
+    return true;
+  }
+
+  /** Breaks the connection and frees what waited for it. */
+  #cutOff(): void {
+    this.#controller?.error(new Error("The reader of this stream takes nothing"));
+    this.#drop();
+  }
+
+  #drop(): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#detach();
+    this.#owner.ended(this);
+  }
+
+  #detach(): void {
+    this.#signal.removeEventListener("abort", this);
+    this.#followed?.leave(this);
+    this.#followed = undefined;
+    this.pull();
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Requests that wait: how many there are, and how they are told to stop.
+ *
+ *   begin() ─▶ waiting ─▶ end()
+ *                 │ the client goes, or drain()
+ *                 └──────▶ signal aborts; the wait ends; end()
+ *
+ * The broker bounds the waiters of a node; the bound of a credential is here,
+ * because only the gateway knows whose a request is. On Deno a request's own
+ * signal also aborts after a good answer, so abort means "stop waiting" and
+ * nothing else.
+ *
+ * @module
+ */
+
+import type { Call } from "../../routes/call.ts";
+import type { Hold, Holds } from "../../routes/ports.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+
+export class WaitingRequests implements Holds {
+  readonly #perCredentialMax: number;
+  readonly #waiting = new Set<Waiting>();
+  readonly #byCredential = new Map<string, number>();
+  #draining = false;
+
+  constructor(perCredentialMax: number) {
+    this.#perCredentialMax = perCredentialMax;
+  }
+
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  begin(call: Call, request: Request): Hold {
+    const { credential } = call;
+    if (credential !== undefined) this.#count(credential);
+    call.connection.holdOpen(request);
+    const waiting = new Waiting(request.signal, (one) => {
+      if (!this.#waiting.delete(one) || credential === undefined) return;
+      const left = (this.#byCredential.get(credential) ?? 1) - 1;
+      if (left > 0) this.#byCredential.set(credential, left);
+      else this.#byCredential.delete(credential);
+    });
+    this.#waiting.add(waiting);
+    if (this.#draining) waiting.stop();
+    return waiting;
+  }
+
+  /** Ends every wait, also those yet to begin: what they find then is their answer. */
+  drain(): void {
+    this.#draining = true;
+    for (const waiting of this.#waiting) waiting.stop();
+  }
+
+  #count(credential: string): void {
+    const count = this.#byCredential.get(credential) ?? 0;
+    if (count >= this.#perCredentialMax) {
+      throw new TidegateError(
+        "quota-exceeded",
+        `Cannot wait: the credential already holds ${count} requests`,
+        { limit: this.#perCredentialMax },
+      );
+    }
+    this.#byCredential.set(credential, count + 1);
+  }
+}
+
+class Waiting implements Hold {
+  readonly #controller = new AbortController();
+  readonly #gone: AbortSignal;
+  readonly #ended: (waiting: Waiting) => void;
+  readonly stop = (): void => this.#controller.abort();
+
+  constructor(gone: AbortSignal, ended: (waiting: Waiting) => void) {
+    this.#gone = gone;
+    this.#ended = ended;
+    if (gone.aborted) this.stop();
+    else gone.addEventListener("abort", this.stop, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.#gone.removeEventListener("abort", this.stop);
+    this.#ended(this);
+  }
+}

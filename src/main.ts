@@ -1,0 +1,16 @@
+/**
+ * The program `tidegate`. See `tidegate --help`, and `src/cli/program.ts`.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { run } from "./cli/program.ts";
+import { processTerminal } from "./cli/terminal.ts";
+
+// Whoever read the output has enough, as `head` does: ending is right, a stack trace is not.
+process.stdout.on("error", () => process.exit(0));
+
+const exitCode = await run(process.argv.slice(2), processTerminal());
+// Idle connections would keep the process; what was written must be out before it ends.
+process.stdout.write("", () => process.exit(exitCode));

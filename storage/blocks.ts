@@ -1,0 +1,63 @@
+/**
+ * Sealed blocks: how a file lies on disk whose parts are read at random, so that
+ * no byte of it is trusted unchecked.
+ *
+ *   file     block · block · … · block, 4096 bytes each, the last one shorter
+ *   block    4092 bytes of content, then the crc32 of them
+ *
+ * A position in the content is called so; a position in the file is nobody
+ * else's business.
+ *
+ * @module
+ */
+
+import { viewOf } from "./base/bytes.ts";
+import type { Crc32 } from "./base/checksum.ts";
+import { type DiskFile, readRange } from "./base/disk.ts";
+
+const BLOCK_SIZE = 4096;
+const CRC_SIZE = 4;
+const CONTENT_SIZE = BLOCK_SIZE - CRC_SIZE;
+
+export function sealBlocks(content: Uint8Array, crc32: Crc32): Uint8Array {
+  const file = new Uint8Array(sealedSize(content.length));
+  const view = viewOf(file);
+  let to = 0;
+  for (let from = 0; from < content.length; from += CONTENT_SIZE) {
+    const part = content.subarray(from, from + CONTENT_SIZE);
+    file.set(part, to);
+    view.setUint32(to + part.length, crc32(part));
+    to += part.length + CRC_SIZE;
+  }
+  return file;
+}
+
+/** How long the file of so much content is. */
+export function sealedSize(contentSize: number): number {
+  return contentSize + CRC_SIZE * Math.ceil(contentSize / CONTENT_SIZE);
+}
+
+/** The content `[from, from + size)`; undefined when a block it lies in is damaged, or not there. */
+export async function readSealed(
+  file: DiskFile,
+  range: { readonly from: number; readonly size: number },
+  crc32: Crc32,
+): Promise<Uint8Array | undefined> {
+  const { from, size } = range;
+  const content = new Uint8Array(size);
+  const firstBlock = Math.floor(from / CONTENT_SIZE);
+  const blockCount = Math.ceil((from + size) / CONTENT_SIZE) - firstBlock;
+  const blocks = await readRange(file, firstBlock * BLOCK_SIZE, blockCount * BLOCK_SIZE);
+  const view = viewOf(blocks);
+  let filled = 0;
+  for (let at = 0; at < blocks.length && filled < size; at += BLOCK_SIZE) {
+    const crcAt = Math.min(at + BLOCK_SIZE, blocks.length) - CRC_SIZE;
+    if (crcAt < at) return undefined;
+    const part = blocks.subarray(at, crcAt);
+    if (crc32(part) !== view.getUint32(crcAt)) return undefined;
+    const wanted = part.subarray(at === 0 ? from % CONTENT_SIZE : 0).subarray(0, size - filled);
+    content.set(wanted, filled);
+    filled += wanted.length;
+  }
+  return filled === size ? content : undefined;
+}

@@ -1,0 +1,164 @@
+/** @module */
+
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { holdDataDir } from "../../src/cli/data_dir.ts";
+import { EXIT } from "../../src/cli/exit.ts";
+import type { Findings } from "../../src/cli/verify.ts";
+import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
+import { withTempDir } from "../e2e/server.ts";
+import { flipBit, flipByte, writeDataDir, type Written } from "../fakes/data_dir.ts";
+import { runCommand } from "../fakes/terminal.ts";
+
+const COUNT = 100;
+
+/** What `check --json` finds after `spoil` was done to a clean data directory. */
+function checked(spoil: (dir: string, written: Written) => void = () => {}) {
+  return withTempDir(async (dir) => {
+    const written = await writeDataDir(dir, COUNT);
+    spoil(dir, written);
+    const before = contentOf(dir);
+    const { exitCode, printed } = await runCommand(["check", dir, "--json"]);
+    assert.deepEqual(contentOf(dir), before, "check changed the directory");
+    return { exitCode, findings: JSON.parse(printed[0] ?? "") as Findings, written };
+  });
+}
+
+function contentOf(dir: string): Record<string, string> {
+  const files = readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name !== "LOCK")
+    .map((entry) => join(entry.parentPath, entry.name));
+  return Object.fromEntries(files.map((path) => [path, readFileSync(path, "base64")]));
+}
+
+describe("tidegate check", () => {
+  it("finds a directory that was closed clean", async () => {
+    const { exitCode, findings, written } = await checked();
+    assert.equal(exitCode, EXIT.ok.code);
+    assert.deepEqual(findings, {
+      segments: written.segments.length,
+      frames: COUNT,
+      end: written.end,
+      durableEnd: written.end,
+      damaged: [],
+      notes: [],
+    });
+    assert(findings.segments > 2);
+  });
+
+  const places: [name: string, at: (message: number) => number][] = [
+    ["size", (message) => message],
+    ["checksum", (message) => message + 5],
+    ["header", (message) => message + 30],
+    ["payload", (message) => message + 60],
+  ];
+  for (const [name, at] of places) {
+    it(`finds a flipped bit in the ${name} of a frame, and its range`, async () => {
+      const { exitCode, findings, written } = await checked((_, { messages, ...rest }) =>
+        flipBit({ messages, ...rest }, at(messages[40] as number)),
+      );
+      assert.equal(exitCode, EXIT.negative.code);
+      const [from, to] = written.messages.slice(40);
+      const reason = "the bytes are not what was written";
+      assert.deepEqual(findings.damaged, [{ from, to, reason }]);
+      assert.equal(findings.frames, COUNT - 1);
+    });
+  }
+
+  it("finds a flipped bit in the last frame, since the checkpoint covers it", async () => {
+    const { exitCode, findings, written } = await checked((_, all) =>
+      flipBit(all, (all.messages.at(-1) as number) + 60),
+    );
+    assert.equal(exitCode, EXIT.negative.code);
+    const from = written.messages.at(-1);
+    assert.deepEqual(
+      findings.damaged.map((range) => [range.from, range.to]),
+      [[from, written.end]],
+    );
+  });
+
+  it("finds a flipped bit in the header of a segment", async () => {
+    const { exitCode, findings } = await checked((_, { segments }) =>
+      flipByte(segments[1] as string, 9),
+    );
+    assert.equal(exitCode, EXIT.negative.code);
+    assert.match(findings.damaged[0]?.reason ?? "", /header is damaged/);
+    assert.equal(findings.frames, COUNT);
+  });
+
+  it("finds a segment that is gone", async () => {
+    const { exitCode, findings } = await checked((_, { segments }) =>
+      unlinkSync(segments[1] as string),
+    );
+    assert.equal(exitCode, EXIT.negative.code);
+    assert(findings.damaged.length > 0);
+  });
+
+  it("finds a log that ends before what had been synced", async () => {
+    const { exitCode, findings, written } = await checked((_, { segments }) =>
+      truncateSync(segments.at(-1) as string, SEGMENT_HEADER_SIZE),
+    );
+    assert.equal(exitCode, EXIT.negative.code);
+    assert.equal(findings.damaged.at(-1)?.to, written.end);
+  });
+
+  it("only notes a torn tail, which nobody was promised", async () => {
+    const { exitCode, findings, written } = await checked((dir, all) => {
+      // Without these two nothing says that the last frame had been synced.
+      unlinkSync(join(dir, "checkpoint"));
+      rmSync(join(dir, "snapshots"), { recursive: true });
+      flipBit(all, (all.messages.at(-1) as number) + 60);
+    });
+    assert.equal(exitCode, EXIT.ok.code);
+    assert.equal(findings.end, written.messages.at(-1));
+    assert.match(findings.notes.join(), /the tail is torn/);
+  });
+
+  it("only notes a damaged index and a damaged snapshot: both are derived", async () => {
+    const { exitCode, findings } = await checked((dir, { segments }) => {
+      flipByte((segments[0] as string).replace(/log$/, "idx"), -1);
+      const snapshots = readdirSync(join(dir, "snapshots"));
+      for (const name of snapshots) flipByte(join(dir, "snapshots", name), -1);
+    });
+    assert.equal(exitCode, EXIT.ok.code);
+    assert.match(findings.notes.join("\n"), /index of the segment at 0 is not whole/);
+    assert.match(findings.notes.join("\n"), /snapshot at \d+ is damaged/);
+  });
+
+  it("speaks to people, too", () =>
+    withTempDir(async (dir) => {
+      const written = await writeDataDir(dir, COUNT);
+      const clean = await runCommand(["check", dir]);
+      assert.match(
+        clean.printed[0] ?? "",
+        /^\d+ segments, 100 frames, up to \d+ \(synced to \d+\)$/,
+      );
+      assert.equal(clean.printed.at(-1), "clean");
+      flipBit(written, written.messages[3] as number);
+      const { printed, warned } = await runCommand(["check", dir]);
+      assert.match(printed.at(-1) ?? "", /^damaged \d+ to \d+: /);
+      assert.deepEqual(warned, [`tidegate: "${dir}" is damaged in 1 places`]);
+    }));
+
+  it("refuses a directory that a node has open", () =>
+    withTempDir(async (dir) => {
+      await writeDataDir(dir, 1);
+      const held = holdDataDir(dir);
+      const { exitCode, warned } = await runCommand(["check", dir]);
+      held.release();
+      assert.equal(exitCode, EXIT.unavailable.code);
+      assert.match(warned.join(), /another process has it open/);
+    }));
+
+  it("says when there is no log, and leaves nothing behind", () =>
+    withTempDir(async (dir) => {
+      const empty = join(dir, "empty");
+      mkdirSync(empty);
+      const { exitCode, warned } = await runCommand(["check", empty]);
+      assert.equal(exitCode, EXIT.noInput.code);
+      assert.match(warned.join(), /no log is there/);
+      assert.deepEqual(readdirSync(empty), []);
+    }));
+});

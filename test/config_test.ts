@@ -1,0 +1,166 @@
+/**
+ * Settings: where they come from, what is refused, and that the table in the
+ * README is the table in the code.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  type Config,
+  ConfigError,
+  flagOf,
+  isLoopback,
+  readConfig,
+  SETTING_NAMES,
+  type Sources,
+  variableOf,
+} from "../src/config.ts";
+
+const read = (sources: Partial<Sources>) => readConfig({ flags: {}, env: {}, ...sources });
+
+describe("readConfig()", () => {
+  it("gives every setting its default", () => {
+    assert.deepEqual(read({}), {
+      host: "127.0.0.1",
+      port: 8080,
+      dataDir: "./data",
+      apiKeys: [],
+      insecure: false,
+      behindProxy: false,
+      corsOrigins: [],
+      autoCreate: true,
+      segmentBytes: 134_217_728,
+      waitersMax: 10_000,
+      logLevel: "info",
+      logFormat: "text",
+    } satisfies Config);
+  });
+
+  it("gives a value nobody can change", () => {
+    assert(Object.isFrozen(read({})));
+  });
+
+  it("takes a variable over the default and a flag over the variable", () => {
+    const env = { TIDEGATE_PORT: "9000", TIDEGATE_DATA_DIR: "/srv/log" };
+    const { port, dataDir } = read({ env, flags: { port: "9001" } });
+    assert.deepEqual({ port, dataDir }, { port: 9001, dataDir: "/srv/log" });
+  });
+
+  it("takes an empty variable for one that is not set", () => {
+    assert.equal(read({ env: { TIDEGATE_PORT: "" } }).port, 8080);
+  });
+
+  it("leaves other variables alone, and those of the client commands", () => {
+    const env = { PATH: "/bin", TIDEGATE_URL: "http://h", TIDEGATE_API_KEY: "k" };
+    assert.equal(read({ env }).port, 8080);
+  });
+
+  const readable: [variable: string, text: string, name: keyof Config, value: unknown][] = [
+    ["TIDEGATE_SEGMENT_BYTES", "67108864", "segmentBytes", 67_108_864],
+    ["TIDEGATE_SEGMENT_BYTES", "64MiB", "segmentBytes", 67_108_864],
+    ["TIDEGATE_SEGMENT_BYTES", "1GiB", "segmentBytes", 1_073_741_824],
+    ["TIDEGATE_AUTO_CREATE", "false", "autoCreate", false],
+    ["TIDEGATE_INSECURE", "1", "insecure", true],
+    ["TIDEGATE_PORT", "0", "port", 0],
+    ["TIDEGATE_API_KEYS", "one, two,", "apiKeys", ["one", "two"]],
+    ["TIDEGATE_CORS_ORIGINS", "*", "corsOrigins", ["*"]],
+    ["TIDEGATE_CORS_ORIGINS", "https://a.example", "corsOrigins", ["https://a.example"]],
+    ["TIDEGATE_LOG_FORMAT", "json", "logFormat", "json"],
+  ];
+  for (const [variable, text, name, value] of readable) {
+    it(`reads ${variable}=${text}`, () => {
+      assert.deepEqual(read({ env: { [variable]: text } })[name], value);
+    });
+  }
+
+  const refused: [env: Record<string, string>, message: RegExp][] = [
+    [{ TIDEGATE_PORT: "65536" }, /Cannot read TIDEGATE_PORT "65536": expected a whole number/],
+    [{ TIDEGATE_PORT: "1e3" }, /expected a whole number from 0 to 65535/],
+    [{ TIDEGATE_PORT: " 80" }, /expected a whole number/],
+    [{ TIDEGATE_SEGMENT_BYTES: "1MiB" }, /expected 33554432 to/],
+    [{ TIDEGATE_SEGMENT_BYTES: "64MB" }, /KiB, MiB or GiB/],
+    [{ TIDEGATE_AUTO_CREATE: "maybe" }, /expected true or false/],
+    [{ TIDEGATE_CORS_ORIGINS: "https://a.example/path" }, /expected origins/],
+    [{ TIDEGATE_LOG_LEVEL: "loud" }, /"debug"\|"info"\|"warn"\|"error"/],
+    [{ TIDEGATE_DATADIR: "/x" }, /TIDEGATE_DATADIR: did you mean TIDEGATE_DATA_DIR\?/],
+    [{ TIDEGATE_API_KEYZ: "k" }, /TIDEGATE_API_KEYZ: did you mean TIDEGATE_API_KEYS\?/],
+    [{ TIDEGATE_SOMETHING_ELSE: "x" }, /Unknown variable TIDEGATE_SOMETHING_ELSE$/],
+  ];
+  for (const [env, message] of refused) {
+    it(`refuses ${JSON.stringify(env)}`, () => {
+      assert.throws(() => read({ env }), { name: "ConfigError", message });
+    });
+  }
+
+  it("names the flag when the flag is wrong", () => {
+    assert.throws(() => read({ flags: { port: "no" } }), /Cannot read --port "no"/);
+  });
+
+  it("tells all that is wrong at once", () => {
+    const env = { TIDEGATE_PORT: "x", TIDEGATE_WAITERS_MAX: "0", TIDEGATE_PROT: "1" };
+    assert.throws(
+      () => read({ env }),
+      (error: unknown) => error instanceof ConfigError && error.message.split("\n").length === 3,
+    );
+  });
+
+  it("never repeats a secret", () => {
+    const env = { TIDEGATE_API_KEYS: "se cret" };
+    assert.throws(
+      () => read({ env }),
+      (error: unknown) => error instanceof ConfigError && !error.message.includes("cret"),
+    );
+  });
+});
+
+describe("readConfig() off loopback", () => {
+  const env = { TIDEGATE_HOST: "0.0.0.0" };
+
+  it("refuses to serve strangers without a key", () => {
+    assert.throws(() => read({ env }), /without authentication: set TIDEGATE_API_KEYS/);
+  });
+
+  it("refuses empty keys, too", () => {
+    assert.throws(() => read({ env: { ...env, TIDEGATE_API_KEYS: " , " } }), ConfigError);
+  });
+
+  it("serves with a key, or when told to do without", () => {
+    assert.equal(read({ env: { ...env, TIDEGATE_API_KEYS: "k" } }).host, "0.0.0.0");
+    assert.equal(read({ env, flags: { insecure: "true" } }).host, "0.0.0.0");
+  });
+});
+
+describe("isLoopback()", () => {
+  const hosts: [host: string, loopback: boolean][] = [
+    ["127.0.0.1", true],
+    ["127.1.2.3", true],
+    ["::1", true],
+    ["localhost", true],
+    ["0.0.0.0", false],
+    ["::", false],
+    ["127.0.0.1.example.com", false],
+    ["localhost.example.com", false],
+    ["192.168.0.1", false],
+  ];
+  for (const [host, loopback] of hosts) {
+    it(`says ${loopback} of ${host}`, () => assert.equal(isLoopback(host), loopback));
+  }
+});
+
+describe("the names of a setting", () => {
+  it("are made of one word", () => {
+    assert.equal(variableOf("dataDir"), "TIDEGATE_DATA_DIR");
+    assert.equal(flagOf("dataDir"), "--data-dir <path>");
+    assert.equal(flagOf("insecure"), "--insecure");
+    assert.equal(flagOf("autoCreate"), "--no-auto-create");
+  });
+
+  it("have no flag for a secret", () => assert.equal(flagOf("apiKeys"), undefined));
+
+  it("are told apart from each other", () => {
+    const variables = SETTING_NAMES.map(variableOf);
+    assert.equal(new Set(variables).size, variables.length);
+  });
+});

@@ -1,0 +1,229 @@
+/**
+ * A broker in memory: small, but it keeps the promises of `BrokerApi`, so that
+ * what passes over it can be believed. It numbers queues without gaps, gives a
+ * key one queue, wakes who waits, leases and redelivers by its clock, and knows
+ * cursors of an earlier life of a topic.
+ *
+ * Not here: durability, attempts used up, limits on waiters.
+ *
+ * @module
+ */
+
+import type {
+  BrokerApi,
+  MessagesApi,
+  NewMessage,
+  NodeStatus,
+  Published,
+  ReadPage,
+  ReadRequest,
+  Start,
+  StoredMessage,
+} from "../../src/broker/api.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import { stableHash } from "../../storage/base/hash.ts";
+import { decodeMessage, encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
+import { FakeGroups } from "./groups.ts";
+import { FakeTopics, type Life } from "./topics.ts";
+import { Wakeups } from "./wakeups.ts";
+
+export interface FakeBrokerOptions {
+  readonly autoCreate?: boolean;
+  readonly now?: () => number;
+}
+
+export class FakeBroker implements BrokerApi {
+  readonly topics: FakeTopics;
+  readonly messages: FakeMessages;
+  readonly groups: FakeGroups;
+  readonly node = {
+    ready: true,
+    damaged: [] as { from: number; to: number }[],
+  };
+
+  constructor(options: FakeBrokerOptions = {}) {
+    const now = options.now ?? Date.now;
+    const wakeups = new Wakeups();
+    this.topics = new FakeTopics({ autoCreate: options.autoCreate ?? true, now });
+    this.messages = new FakeMessages(this.topics, { now, wakeups });
+    this.groups = new FakeGroups(this.topics, { now, wakeups });
+  }
+
+  /** How many calls are waiting for a message. */
+  get waiting(): number {
+    return this.messages.wakeups.size;
+  }
+
+  status(): NodeStatus {
+    const position = { epoch: 1, durableEnd: 4096, confirmOffset: 4096 };
+    return { nodeId: "node-1", group: "group-0", ...this.node, ...position };
+  }
+}
+
+export class FakeMessages implements MessagesApi {
+  readonly wakeups: Wakeups;
+  readonly #topics: FakeTopics;
+  readonly #now: () => number;
+
+  constructor(topics: FakeTopics, world: { now: () => number; wakeups: Wakeups }) {
+    this.#topics = topics;
+    this.#now = world.now;
+    this.wakeups = world.wakeups;
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async publish(topic: string, message: NewMessage): Promise<Published> {
+    const life = this.#topics.forPublish(topic);
+    checkType(life, message);
+    const published = this.#append(topic, life, message);
+    this.wakeups.wake();
+    return published;
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async publishBatch(
+    topic: string,
+    messages: readonly NewMessage[],
+    options: { atomic: boolean },
+  ): Promise<readonly (Published | TidegateError)[]> {
+    const life = this.#topics.forPublish(topic);
+    if (options.atomic) for (const message of messages) checkType(life, message);
+    const results = messages.map((message) => {
+      try {
+        checkType(life, message);
+        return this.#append(topic, life, message);
+      } catch (error) {
+        if (error instanceof TidegateError) return error;
+        throw error;
+      }
+    });
+    this.wakeups.wake();
+    return results;
+  }
+
+  async read(
+    request: ReadRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<ReadPage> {
+    const start = this.#resolve(request);
+    return await this.wakeups.until(() => this.#page(request, start), {
+      done: (page) => page.messages.length > 0,
+      waitMs: request.waitMs,
+      signal: options.signal,
+    });
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async get(topic: string, id: string): Promise<StoredMessage> {
+    const found = this.#topics
+      .life(topic)
+      .log.findLast(({ payload }) => decodeMessage(payload)?.id === id);
+    if (found !== undefined) return found;
+    throw new TidegateError("message-not-found", `Cannot find the message "${id}" in "${topic}"`);
+  }
+
+  #append(topic: string, life: Life, message: NewMessage): Published {
+    const { body, ...attributes } = message;
+    const queues = life.topic.queues;
+    const { key } = attributes;
+    const keyHash = key === undefined ? 0 : stableHash(key);
+    const queueId = key === undefined ? life.log.length % queues : keyHash % queues;
+    const queueOffset = life.ends[queueId] ?? 0;
+    const publishedAt = this.#now();
+    const buffer = new Uint8Array(messageSizeMax(attributes, body.length));
+    const tagHash = attributes.tag === undefined ? 0 : stableHash(attributes.tag);
+    const { generation: topicGen } = life.topic;
+    const envelope = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt: publishedAt };
+    const end = encodeMessage(buffer, 0, { envelope, attributes, body });
+    const cursor = `q-${topicGen}-${queueId}-${queueOffset + 1}`;
+    life.ends[queueId] = queueOffset + 1;
+    const payload = buffer.subarray(0, end);
+    life.log.push({ topic, queueId, queueOffset, cursor, publishedAt, payload });
+    return { id: message.id, queueId, queueOffset, cursor, publishedAt };
+  }
+
+  /** The log index to read from; a queue cursor becomes the index of that queue's next message. */
+  #resolve({ topic, start, queueId }: ReadRequest): { index: number; queueId: number | undefined } {
+    const life = this.#topics.life(topic);
+    switch (start.kind) {
+      case "earliest":
+        return { index: life.first, queueId };
+      case "latest":
+        return { index: life.log.length, queueId };
+      case "time": {
+        const index = life.log.findIndex(({ publishedAt }) => publishedAt >= start.time);
+        return { index: index < 0 ? life.log.length : Math.max(index, life.first), queueId };
+      }
+      default:
+        return cursorPosition(life, start, queueId);
+    }
+  }
+
+  #page(request: ReadRequest, start: { index: number; queueId: number | undefined }): ReadPage {
+    const { log, topic } = this.#topics.life(request.topic);
+    const { queueId } = start;
+    const messages: StoredMessage[] = [];
+    const cursors: string[] = [];
+    let index = start.index;
+    let bytes = 0;
+    for (; index < log.length && messages.length < request.limit; index++) {
+      const stored = log[index] as StoredMessage;
+      if (queueId !== undefined && stored.queueId !== queueId) continue;
+      if (request.key !== undefined && decodeMessage(stored.payload)?.key !== request.key) continue;
+      bytes += stored.payload.length;
+      if (messages.length > 0 && bytes > request.maxBytes) break;
+      messages.push(stored);
+      cursors.push(streamCursor(topic.generation, index + 1, queueId));
+    }
+    const rest = log.slice(index).some((one) => queueId === undefined || one.queueId === queueId);
+    return {
+      messages,
+      cursor: streamCursor(topic.generation, index, queueId),
+      upToDate: !rest,
+      generation: topic.generation,
+      ...(request.cursors === true ? { cursors } : {}),
+    };
+  }
+}
+
+function checkType(life: Life, { key }: NewMessage): void {
+  const { messageType, name } = life.topic;
+  const fits =
+    messageType === "fifo" ? key !== undefined : messageType !== "normal" || key === undefined;
+  if (fits) return;
+  const detail = `Cannot publish to "${name}": its messageType is ${messageType}`;
+  throw new TidegateError("message-type-mismatch", detail);
+}
+
+/** `s-<generation>-<log index>[-<queue>]` */
+function streamCursor(generation: number, index: number, queueId: number | undefined): string {
+  return `s-${generation}-${index}${queueId === undefined ? "" : `-${queueId}`}`;
+}
+
+function cursorPosition(
+  life: Life,
+  { cursor }: Extract<Start, { kind: "cursor" }>,
+  asked: number | undefined,
+): { index: number; queueId: number | undefined } {
+  const match = /^([sq])-(\d+)-(\d+)(?:-(\d+))?$/.exec(cursor);
+  if (match === null) {
+    throw new TidegateError("invalid-cursor", `Cannot read from "${cursor}": it is not a cursor`);
+  }
+  const [, kind, generation, first, second] = match;
+  if (Number(generation) !== life.topic.generation) {
+    throw new TidegateError("cursor-generation", "Cannot read on: the topic was made again");
+  }
+  if (kind === "s") {
+    const index = Number(first);
+    if (index < life.first) {
+      const earliest = streamCursor(life.topic.generation, life.first, undefined);
+      throw new TidegateError("cursor-expired", "Cannot read on: messages expired", { earliest });
+    }
+    return { index, queueId: second === undefined ? asked : Number(second) };
+  }
+  const queueId = Number(first);
+  const index = life.log.findIndex(
+    (one) => one.queueId === queueId && one.queueOffset >= Number(second),
+  );
+  return { index: index < 0 ? life.log.length : index, queueId };
+}

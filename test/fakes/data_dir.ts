@@ -1,0 +1,57 @@
+/**
+ * Data directories on a real disk, written by the storage itself, and bytes in
+ * them changed by hand.
+ *
+ * @module
+ */
+
+import { closeSync, openSync, readdirSync, readSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
+import { draft, KiB, OpenStore } from "../storage/fixture.ts";
+
+export interface Written {
+  /** logOffsets of the messages, in order. */
+  readonly messages: readonly number[];
+  readonly end: number;
+  /** Paths of the segments, in order. */
+  readonly segments: readonly string[];
+}
+
+/** Writes `count` messages of about 150 bytes, over several segments, and closes cleanly. */
+export async function writeDataDir(dataDir: string, count: number): Promise<Written> {
+  const store = await OpenStore.on({ disk: openNodeDisk(dataDir), segmentBytes: 4 * KiB });
+  const drafts = Array.from({ length: count }, (_, index) => draft({ queueOffset: index }));
+  const places = await store.putAll(drafts);
+  const end = store.store.log.end;
+  await store.store.close();
+  const folder = join(dataDir, "log");
+  const names = readdirSync(folder).filter((name) => name.endsWith(".log"));
+  const segments = names.toSorted((a, b) => (a < b ? -1 : 1)).map((name) => join(folder, name));
+  return { messages: places.map(({ logOffset }) => logOffset), end, segments };
+}
+
+/** Changes one bit of the byte at `logOffset`. */
+export function flipBit({ segments }: Written, logOffset: number): void {
+  const path = segments.findLast((one) => baseOf(one) <= logOffset) as string;
+  flipByte(path, SEGMENT_HEADER_SIZE + logOffset - baseOf(path));
+}
+
+/** Changes one bit of the byte at `position` of a file; negative counts from its end. */
+export function flipByte(path: string, position: number): void {
+  const at = position < 0 ? statSync(path).size + position : position;
+  const fd = openSync(path, "r+");
+  try {
+    const byte = new Uint8Array(1);
+    readSync(fd, byte, 0, 1, at);
+    byte[0] = (byte[0] ?? 0) ^ 4;
+    writeSync(fd, byte, 0, 1, at);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function baseOf(path: string): number {
+  return Number(/(\d{20})\.log$/.exec(path)?.[1]);
+}

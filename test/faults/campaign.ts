@@ -1,0 +1,198 @@
+/**
+ * kill -9 under load, again and again, over one data directory.
+ *
+ *   start ─▶ load for a random while ─▶ SIGKILL ─▶ start ─▶ …
+ *                                          └▶ sometimes killed again while it recovers
+ *
+ * After the last kill the publishers stop, consumers and readers finish, the
+ * server is killed once more at rest, and everything is read back. The verdict
+ * is the checker's. One seed gives one schedule of kills and one stream of
+ * messages per client; the interleaving is the machine's.
+ *
+ * @module
+ */
+
+import { Prng } from "../../storage/base/prng.ts";
+import { type RuntimeName, type Server, spawnServer, startServer, until } from "../e2e/server.ts";
+import { client, lagOf, putGroup, putTopic, readAll } from "../e2e/wire.ts";
+import { check, type Violation } from "./checker.ts";
+import { Consumer } from "./consumers.ts";
+import type { FinalState } from "./history.ts";
+import { Producer } from "./producers.ts";
+import { followByPolling, followByStream } from "./readers.ts";
+import { Recorder, storedFrom } from "./recorder.ts";
+import { pause, Target } from "./target.ts";
+
+export interface CampaignOptions {
+  readonly runtime: RuntimeName;
+  readonly dataDir: string;
+  readonly seed: number;
+  readonly kills: number;
+  /** Hears how it goes on. */
+  readonly log: (line: string) => void;
+}
+
+export interface CampaignResult {
+  readonly violations: readonly Violation[];
+  /** Kills that hit a server that was still starting. */
+  readonly killsInStart: number;
+  readonly published: number;
+  readonly acked: number;
+  readonly unknown: number;
+  readonly stored: number;
+  readonly deliveries: number;
+  readonly slowestStartMs: number;
+}
+
+const TOPIC = "orders";
+const GROUP = "workers";
+const QUEUES = 4;
+const SINGLE_PRODUCERS = 52;
+const BATCH_PRODUCERS = 12;
+const CONSUMERS = 8;
+const LOAD_MS = { least: 200, most: 2000 };
+
+export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
+  const prng = new Prng(options.seed);
+  const recorder = new Recorder();
+  const target = new Target();
+  let server = await start(options, recorder);
+  try {
+    await prepare(server.port);
+    target.up(server.port);
+    const clients = startClients(target, { recorder, prng });
+    let killsInStart = 0;
+    for (let kill = 1; kill <= options.kills; kill++) {
+      const loadMs = LOAD_MS.least + prng.below(LOAD_MS.most - LOAD_MS.least);
+      await Promise.race([pause(loadMs), clients.failed]);
+      target.down();
+      await server.kill("SIGKILL");
+      if (prng.chance(25)) killsInStart += await killWhileStarting(options, prng);
+      server = await start(options, recorder);
+      target.up(server.port);
+      options.log(progress(kill, { options, recorder, server }));
+    }
+    await Promise.race([pause(LOAD_MS.least), clients.failed]);
+    await clients.finish(server);
+
+    await server.kill("SIGKILL");
+    server = await start(options, recorder);
+    const final = await readBack(server.port);
+    return summarize(recorder, { final, killsInStart });
+  } catch (error) {
+    options.log(`The server wrote:\n${server.output().slice(-4000)}`);
+    throw error;
+  } finally {
+    target.stop();
+    await server.kill("SIGKILL");
+  }
+}
+
+async function start(options: CampaignOptions, recorder: Recorder): Promise<Server> {
+  const server = await startServer({ ...options, readyWithinMs: 60_000 });
+  recorder.history.startsMs.push(server.readyMs);
+  return server;
+}
+
+/** Returns 1: another kill, before or after the server came up. */
+async function killWhileStarting(options: CampaignOptions, prng: Prng): Promise<1> {
+  const starting = spawnServer(options);
+  const gaveUp = starting.ready.catch(() => {});
+  await pause(prng.below(400));
+  await starting.kill("SIGKILL");
+  await gaveUp;
+  return 1;
+}
+
+async function prepare(port: number): Promise<void> {
+  await putTopic(client(port), TOPIC, { queues: QUEUES });
+  await putGroup(client(port), GROUP, {
+    subscriptions: [{ topic: TOPIC }],
+    startFrom: "earliest",
+    maxAttempts: 1000,
+    backoff: { initialMs: 50, multiplier: 1, maxMs: 50 },
+  });
+}
+
+interface Clients {
+  /** Rejects when a client met what it cannot explain. */
+  readonly failed: Promise<never>;
+  /** Stops the publishers, lets the others catch up, stops them too. */
+  finish(server: Server): Promise<void>;
+}
+
+function startClients(target: Target, context: { recorder: Recorder; prng: Prng }): Clients {
+  const { recorder, prng } = context;
+  const [publishing, consuming] = [new AbortController(), new AbortController()];
+  const own = () => new Prng(prng.word());
+  const producers = Array.from({ length: SINGLE_PRODUCERS + BATCH_PRODUCERS }, (_, index) =>
+    new Producer({
+      name: `p${index}`,
+      topic: TOPIC,
+      batches: index >= SINGLE_PRODUCERS,
+      prng: own(),
+      recorder,
+    }).run(target, publishing.signal),
+  );
+  const others = [
+    ...Array.from({ length: CONSUMERS }, () =>
+      new Consumer({ group: GROUP, prng: own(), recorder }).run(target, consuming.signal),
+    ),
+    followByPolling(target, consuming.signal, { topic: TOPIC, recorder }),
+    followByStream(target, consuming.signal, { topic: TOPIC, recorder }),
+  ];
+  const failed = new Promise<never>((_, reject) => {
+    for (const one of [...producers, ...others]) one.catch(reject);
+  });
+  failed.catch(() => {}); // Heard at the next race.
+  return {
+    failed,
+    async finish(server) {
+      publishing.abort();
+      await Promise.race([Promise.all(producers), failed]);
+      const sender = client(server.port);
+      await until(async () => (await lagOf(sender, GROUP)) === 0, "consumers catch up", 60_000);
+      const stored = (await readAll(sender, TOPIC)).length;
+      const caughtUp = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
+      // When they do not, the checker says what they missed.
+      await until(caughtUp, "readers catch up", 20_000).catch(() => {});
+      consuming.abort();
+      await Promise.race([Promise.all(others), failed]);
+    },
+  };
+}
+
+async function readBack(port: number): Promise<FinalState> {
+  const sender = client(port);
+  const queues = [];
+  for (let queueId = 0; queueId < QUEUES; queueId++) {
+    queues.push((await readAll(sender, TOPIC, { queueId })).map(storedFrom));
+  }
+  return { queues, lag: await lagOf(sender, GROUP) };
+}
+
+function progress(
+  kill: number,
+  { options, recorder, server }: { options: CampaignOptions; recorder: Recorder; server: Server },
+): string {
+  const { acked, settled } = recorder;
+  const ready = `ready in ${Math.round(server.readyMs)} ms`;
+  return `${options.runtime} kill ${kill}/${options.kills}: ${ready}, ${acked} acknowledged, ${settled} settled`;
+}
+
+function summarize(
+  recorder: Recorder,
+  { final, killsInStart }: { final: FinalState; killsInStart: number },
+): CampaignResult {
+  const { publishes, deliveries, startsMs } = recorder.history;
+  return {
+    violations: check(recorder.history, final),
+    killsInStart,
+    published: publishes.length,
+    acked: recorder.acked,
+    unknown: publishes.filter((one) => one.outcome === "unknown").length,
+    stored: final.queues.flat().length,
+    deliveries: deliveries.length,
+    slowestStartMs: Math.round(Math.max(...startsMs)),
+  };
+}

@@ -1,0 +1,113 @@
+/**
+ * Writes the history while the clients of a campaign run.
+ *
+ * @module
+ */
+
+import { crc32 } from "node:zlib";
+import { ConnectionLost } from "../e2e/http.ts";
+import type { WireDelivery, WireMessage, WireProblem, WireSettled } from "../e2e/wire.ts";
+import { emptyHistory, type Publish, type Settlement, type Stored } from "./history.ts";
+
+export class Recorder {
+  readonly history = emptyHistory();
+  #step = 0;
+  #acked = 0;
+  #settled = 0;
+
+  /** Numbers the events of the campaign, across all clients. */
+  step(): number {
+    return ++this.#step;
+  }
+
+  get acked(): number {
+    return this.#acked;
+  }
+
+  get settled(): number {
+    return this.#settled;
+  }
+
+  attempt(message: Omit<Publish, "outcome">): Publish {
+    const publish: Publish = { ...message, outcome: "unknown" };
+    this.history.publishes.push(publish);
+    return publish;
+  }
+
+  published(publish: Publish, where: { queueId: number; queueOffset: string }): void {
+    publish.outcome = "acked";
+    publish.queueId = where.queueId;
+    publish.queueOffset = Number(where.queueOffset);
+    this.#acked++;
+  }
+
+  refused(publish: Publish, problem: WireProblem): void {
+    publish.outcome = problem.applied === false ? "refused" : "unknown";
+    // At capacity is an answer; anything else says the request was wrong, and it was not.
+    if (!problem.retryable) this.complain(`a good publish got ${JSON.stringify(problem)}`);
+  }
+
+  delivered(messages: readonly WireDelivery[], askedStep: number): void {
+    const [step, atMs] = [this.step(), Date.now()];
+    for (const message of messages) {
+      this.history.deliveries.push({
+        id: message.id,
+        attempt: message.attempt,
+        receipt: message.receipt,
+        askedStep,
+        step,
+        atMs,
+        leaseUntilMs: Date.parse(message.leaseUntil),
+      });
+    }
+  }
+
+  /** Notes what was asked before it is sent: without an answer it may still count. */
+  settling(action: Settlement["action"], receipts: readonly string[]): Settlement[] {
+    const askedStep = this.step();
+    const asked = receipts.map((receipt): Settlement => ({ receipt, action, askedStep }));
+    for (const one of asked) this.history.settlements.push(one);
+    return asked;
+  }
+
+  answered(asked: readonly Settlement[], results: WireSettled["results"]): void {
+    const step = this.step();
+    for (const [index, one] of asked.entries()) {
+      const result = results[index];
+      if (result?.receipt !== one.receipt || result.status === "invalid") {
+        this.complain(`settling ${one.receipt} got ${JSON.stringify(result)}`);
+        continue;
+      }
+      const leaseUntil =
+        result.leaseUntil === undefined ? {} : { leaseUntilMs: Date.parse(result.leaseUntil) };
+      Object.assign(one, { step, status: result.status, ...leaseUntil });
+      if (one.action === "ack" && result.status !== "lost") this.#settled++;
+    }
+  }
+
+  complain(what: string): void {
+    this.history.complaints.push(what);
+  }
+
+  /** A lost connection is what kills are for; everything else is somebody's mistake. */
+  lost(error: unknown): void {
+    if (!(error instanceof ConnectionLost)) throw error;
+    if (error.timedOut) this.complain(error.message);
+  }
+}
+
+/** A message as read, as the checker wants it. */
+export function storedFrom(message: WireMessage): Stored {
+  return {
+    id: message.id,
+    checksum: crc32(bodyOf(message)),
+    key: message.key,
+    queueId: message.queueId,
+    queueOffset: Number(message.queueOffset),
+  };
+}
+
+function bodyOf(message: WireMessage): Uint8Array {
+  if (message.dataBase64 !== undefined) return Buffer.from(message.dataBase64, "base64");
+  return Buffer.from(message.text ?? JSON.stringify(message.data));
+}

@@ -1,0 +1,55 @@
+/**
+ * Where the server of a campaign can be reached right now. It is killed and
+ * comes back on another port; clients wait here, connect again and go on.
+ *
+ * @module
+ */
+
+import { Connection, ConnectionLost } from "../e2e/http.ts";
+
+export class Target {
+  #port: number | undefined;
+  #wake: (() => void)[] = [];
+  #stopped = false;
+
+  up(port: number): void {
+    this.#port = port;
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  down(): void {
+    this.#port = undefined;
+  }
+
+  /** Nobody waits for the server any more. */
+  stop(): void {
+    this.#stopped = true;
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  /** The server's port; undefined once the campaign has stopped. */
+  async port(): Promise<number | undefined> {
+    while (this.#port === undefined && !this.#stopped) {
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
+    return this.#port;
+  }
+
+  /** A connection to the server as soon as there is one; undefined once stopped. */
+  async connect(): Promise<Connection | undefined> {
+    for (;;) {
+      const port = await this.port();
+      if (port === undefined) return undefined;
+      try {
+        return await Connection.open(port);
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) throw error;
+        await pause(5); // Just killed, and this client is the first to see it.
+      }
+    }
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

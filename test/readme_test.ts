@@ -1,0 +1,182 @@
+/**
+ * The README is true: its commands work as printed, its tables are current.
+ *
+ * The blocks of "Publish and receive" run one after the other against one
+ * server, as a reader would type them; nothing but the port is replaced. A
+ * block marked `background` is left running until it ends by itself.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import manifest from "../package.json" with { type: "json" };
+import { withSettings } from "../deploy/readme.ts";
+import { ROOT, type Server, startServer, withTempDir } from "./e2e/server.ts";
+import { needs } from "./fakes/needs.ts";
+
+const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
+const readme = read("README.md");
+
+/** The shell blocks below `heading`, each as `[what follows "sh", its text]`. */
+function blocksOf(heading: string): readonly [info: string, script: string][] {
+  const section = readme.split(/^## /m).find((one) => one.startsWith(heading)) ?? "";
+  const blocks = section.matchAll(/^```sh ?(.*)\n([^]*?)^```$/gm);
+  return [...blocks].map(([, info = "", script = ""]) => [info, script]);
+}
+
+function shell(script: string, port: number): Promise<string> {
+  const text = script.replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`);
+  const child = spawn("sh", ["-c", text], { stdio: ["ignore", "pipe", "pipe"] });
+  let [printed, complaints] = ["", ""];
+  child.stdout.on("data", (chunk: Uint8Array) => (printed += Buffer.from(chunk).toString()));
+  child.stderr.on("data", (chunk: Uint8Array) => (complaints += Buffer.from(chunk).toString()));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", () =>
+      printed === ""
+        ? reject(new Error(`${text}\nsaid nothing but: ${complaints}`))
+        : resolve(printed),
+    );
+  });
+}
+
+function afterMs(ms: number): Promise<undefined> {
+  return new Promise((resolve) => void setTimeout(resolve, ms, undefined));
+}
+
+interface Message {
+  readonly id: string;
+  readonly data?: unknown;
+  readonly text?: string;
+  readonly key?: string;
+  readonly attempt?: number;
+}
+const messagesOf = (answer: string) => (JSON.parse(answer) as { messages: Message[] }).messages;
+
+describe("the README's commands", { skip: needs("curl", "sh") }, () => {
+  const blocks = blocksOf("Publish and receive");
+  let server: Server;
+  let stop: () => Promise<void>;
+  let next = 0;
+
+  /** Runs the block that comes next. */
+  const run = () => {
+    const [, script] = blocks[next++] ?? ["", ""];
+    return shell(script, server.port);
+  };
+
+  before(async () => {
+    const done = Promise.withResolvers<void>();
+    const started = Promise.withResolvers<Server>();
+    const gone = withTempDir(async (dataDir) => {
+      started.resolve(await startServer({ dataDir }));
+      await done.promise;
+    });
+    gone.catch(started.reject);
+    server = await started.promise;
+    stop = async () => {
+      await server.kill("SIGKILL");
+      done.resolve();
+      await gone;
+    };
+  });
+  after(() => stop());
+
+  it("are all known to this test", () => {
+    assert.deepEqual(
+      blocks.map(([info]) => info),
+      ["", "", "", "", "", "background", "", ""],
+    );
+  });
+
+  it("make a group", async () => {
+    assert.equal((JSON.parse(await run()) as { name: string }).name, "billing");
+  });
+
+  it("publish", async () => {
+    const published = JSON.parse(await run()) as Record<string, unknown>;
+    assert.equal(published["topic"], "orders");
+    assert.equal(published["queueOffset"], "0");
+  });
+
+  it("receive with a lease", async () => {
+    const [message, ...others] = messagesOf(await run());
+    assert.deepEqual(others, []);
+    assert.deepEqual([message?.data, message?.attempt], [{ total: 12 }, 1]);
+  });
+
+  it("receive again when the lease has ended, as attempt 2, and settle", async () => {
+    // The block shows the delivery on stderr and prints what settling it gave.
+    const { results } = JSON.parse(await run()) as { results: { status: string }[] };
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ["ok"],
+    );
+    const receive = blocks[2]?.[1].replace('"waitMs": 10000', '"waitMs": 2500') ?? "";
+    await assert.rejects(
+      shell(receive, server.port),
+      /said nothing/,
+      "a settled message came back",
+    );
+  });
+
+  it("read the log", async () => {
+    const [message, ...others] = messagesOf(await run());
+    assert.deepEqual(others, []);
+    assert.deepEqual([message?.data, message?.key], [{ total: 12 }, "order-17"]);
+  });
+
+  it("wait for the next message, and get it when it is published", async () => {
+    const waiting = run();
+    const publish = blocks[next++]?.[1] ?? "";
+    let answer: string | undefined;
+    // Nothing tells from outside that the poll has begun to wait, so publish until it answers.
+    while (answer === undefined) {
+      await shell(publish, server.port);
+      answer = await Promise.race([waiting, afterMs(100)]);
+    }
+    const [message] = messagesOf(answer);
+    assert.deepEqual([message?.text, message?.key], ["paid", "order-17"]);
+  });
+
+  it("resume a stream with neither gap nor repeat", async () => {
+    const events = [...(await run()).matchAll(/^event: message\ndata: (.*)$/gm)];
+    const seen = events.map(([, json = ""]) => (JSON.parse(json) as Message).id);
+    const [first, ...rest] = messagesOf(await shell(blocks[4]?.[1] ?? "", server.port));
+    assert.deepEqual(first?.data, { total: 12 });
+    assert.deepEqual(
+      seen,
+      rest.map(({ id }) => id),
+    );
+    assert(seen.length > 0);
+  });
+});
+
+describe("the README's table of settings", () => {
+  it("is current (npm run readme writes it)", () => assert.equal(withSettings(readme), readme));
+});
+
+describe("docs/dependencies.md", () => {
+  const { dependencies, devDependencies, optionalDependencies } = manifest;
+  const used = Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies });
+  const told = [...read("docs/dependencies.md").matchAll(/^\| `([^`]+)`/gm)].map(
+    ([, name]) => name,
+  );
+
+  it("tells of every dependency, and of no other", () => {
+    assert.deepEqual(told.toSorted(), used.toSorted());
+  });
+
+  it("may say that versions are exact", () => {
+    const versions = Object.values({
+      ...dependencies,
+      ...devDependencies,
+      ...optionalDependencies,
+    });
+    for (const version of versions) assert.match(version, /^\d+\.\d+\.\d+$/);
+  });
+});

@@ -1,0 +1,44 @@
+/**
+ * Some hundred histories of the storage (storage_world.ts), and the world
+ * itself: the same seed is the same history, and every kind of trouble occurs.
+ *
+ * Replay one: npm run sim -- --seed 42 --count 1
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { SIGHTS, type Sight, simulate } from "./storage_world.ts";
+
+const SEEDS = 200;
+const PER_TEST = 50;
+
+describe("the storage, stopped at any moment", () => {
+  const seen = new Set<Sight>();
+
+  for (let first = 1; first <= SEEDS; first += PER_TEST) {
+    it(`keeps what it confirmed, seeds ${first} to ${first + PER_TEST - 1}`, async () => {
+      for (let seed = first; seed < first + PER_TEST; seed++) {
+        const history = await simulate(seed).catch((error: unknown) => {
+          const replay = `npm run sim -- --seed ${seed} --count 1`;
+          throw new Error(`${replay}\n${(error as Error).message}`, { cause: error });
+        });
+        for (const sight of history.seen) seen.add(sight);
+      }
+    });
+  }
+
+  it("went through every kind of trouble", () => {
+    assert.deepEqual(
+      SIGHTS.filter((sight) => !seen.has(sight)),
+      [],
+    );
+  });
+
+  it("does the same again for the same seed", async () => {
+    const [first, second, other] = [await simulate(7), await simulate(7), await simulate(8)];
+    assert.equal(first.trace, second.trace);
+    assert.notEqual(first.trace, other.trace);
+  });
+});

@@ -1,0 +1,433 @@
+/**
+ * The storage under power cuts, kills and failing disks. One seed is one history.
+ *
+ * The world holds the real MessageStore on a disk in memory with a clock that
+ * moves when told to, and an oracle: a plain array of all that was appended.
+ * Steps are drawn by the seed: append, yield, let time pass, stop in one of
+ * several ways, open again. After each stop the store is compared with the
+ * oracle, cut to where the log ends:
+ *
+ *   - everything confirmed before the stop is there, at the same places
+ *   - nothing is there that was not appended, and no part of a unit
+ *   - the consume queues, the ids and the fold are what the oracle recounts
+ *   - a stop is never taken for damage
+ *
+ * and in between: what is visible is what is confirmed, no more and no less.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { viewOf } from "../../storage/base/bytes.ts";
+import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { stableHash } from "../../storage/base/hash.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { Prng } from "../../storage/base/prng.ts";
+import type { RecordPlace } from "../../storage/message_store.ts";
+import { SidecarDamage } from "../../storage/sidecar_file.ts";
+import type { RecordOf } from "../../storage/records/mod.ts";
+import { ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
+
+const STEPS = 120;
+const QUEUES = 3;
+
+/** What is worth seeing at least once in many seeds; a campaign that never does tests nothing. */
+export const SIGHTS = [
+  "power cut",
+  "kill",
+  "clean close",
+  "disk failed at a write",
+  "disk failed at a sync",
+  "unconfirmed tail lost",
+  "unconfirmed tail kept",
+  "torn tail",
+  "unit cut",
+  "segment rolled",
+  "unit larger than a segment",
+  "opened from a snapshot",
+  "opened without a snapshot",
+  "derived file lost",
+  "derived file damaged",
+  "topic dropped",
+  "revealed",
+] as const;
+export type Sight = (typeof SIGHTS)[number];
+
+export interface History {
+  /** Equal for equal histories. */
+  readonly trace: number;
+  readonly seen: ReadonlySet<Sight>;
+}
+
+/** One appended record, as the oracle knows it. */
+interface Appended {
+  readonly place: RecordPlace;
+  readonly end: number;
+  /** Where its unit ends. */
+  readonly unitEnd: number;
+  readonly crc: number;
+  readonly fold: (into: ChainFold) => void;
+  readonly visible: readonly Visible[];
+  readonly hidden?: Hidden;
+  readonly dropped?: number;
+  readonly id?: string;
+}
+
+interface Visible {
+  readonly topicGen: number;
+  readonly queueId: number;
+  readonly queueOffset: number;
+  readonly bodyLogOffset: number;
+  readonly size: number;
+}
+
+/** A deferred message that nothing revealed yet. */
+interface Hidden {
+  readonly topicGen: number;
+  readonly queueId: number;
+  readonly bodyLogOffset: number;
+  readonly size: number;
+}
+
+/** @throws an AssertionError that says what did not hold. */
+export async function simulate(seed: number): Promise<History> {
+  const world = new StorageWorld(seed);
+  await world.run();
+  return { trace: world.trace, seen: world.seen };
+}
+
+class StorageWorld {
+  readonly #prng: Prng;
+  readonly #clock = new ManualClock();
+  readonly #segmentBytes: number;
+  readonly seen = new Set<Sight>();
+  trace = 0;
+  #disk: MemoryDisk;
+  #open!: OpenStore;
+  #log: Appended[] = [];
+  #topicGen = 1;
+  /** Confirmed by this process or an earlier one. */
+  #confirmed = 0;
+  #failing = false;
+
+  constructor(seed: number) {
+    this.#prng = new Prng(seed);
+    this.#disk = new MemoryDisk(this.#prng.word());
+    this.#segmentBytes = this.#prng.pick([4, 8, 16, 64]) * KiB;
+  }
+
+  async run(): Promise<void> {
+    await this.#boot();
+    for (let step = 0; step < STEPS; step++) {
+      try {
+        await this.#step();
+      } catch (error) {
+        throw new Error(`step ${step}: ${(error as Error).message}`, { cause: error });
+      }
+    }
+    await this.#stop("clean close");
+  }
+
+  async #step(): Promise<void> {
+    const roll = this.#prng.below(100);
+    if (this.#open.fatal.length > 0) await this.#stop(this.#prng.pick(["power cut", "kill"]));
+    else if (roll < 45) this.#putUnit();
+    else if (roll < 53) this.#putOther();
+    else if (roll < 56) this.#reveal();
+    else if (roll < 57) this.#dropTopic();
+    else if (roll < 82) await this.#yield();
+    else if (roll < 88) await this.#open.settle();
+    else if (roll < 91) this.#clock.advance(this.#prng.below(1500));
+    else if (roll < 92) this.#failSoon();
+    else if (roll < 96) await this.#stop("power cut");
+    else if (roll < 98) await this.#stop("kill");
+    else await this.#stop("clean close");
+    this.#checkVisible();
+    this.#note(`${roll} ${this.#open.store.log.end} ${this.#open.store.log.confirmOffset}`);
+  }
+
+  #note(event: string): void {
+    this.trace = crc32(utf8.encode(`${this.trace} ${event}`));
+  }
+
+  // Appending
+
+  #putUnit(): void {
+    const count = this.#prng.chance(70) ? 1 : 1 + this.#prng.below(8);
+    const next = this.#nextOffsets(this.#log);
+    const messages = Array.from({ length: count }, () => {
+      const queueId = this.#prng.below(QUEUES);
+      const queueOffset = next.get(queueId) ?? 0;
+      next.set(queueId, queueOffset + 1);
+      return this.#message({ queueId, queueOffset });
+    });
+    if (this.#prng.chance(15)) this.#putHidden(messages[0] as NewMessage);
+    else this.#putMessages(messages);
+    this.#flushPerhaps();
+  }
+
+  #message({ queueId, queueOffset }: { queueId: number; queueOffset: number }): NewMessage {
+    const size = this.#prng.chance(90)
+      ? this.#prng.below(400)
+      : this.#prng.below(this.#prng.pick([2000, 2000, 2000, 9000]));
+    const body = new Uint8Array(size).fill(this.#prng.word());
+    const id = this.#prng.word().toString(36);
+    return draft({ topicGen: this.#topicGen, queueId, queueOffset, id, body });
+  }
+
+  #putMessages(messages: readonly NewMessage[]): void {
+    const segments = this.#open.store.log.tail.rolls.length;
+    const places = this.#open.putUnit(messages);
+    if (this.#open.store.log.tail.rolls.length > segments) this.seen.add("segment rolled");
+    const unitEnd = this.#open.store.log.end;
+    if (unitEnd - (places[0]?.logOffset ?? 0) > this.#segmentBytes) {
+      this.seen.add("unit larger than a segment");
+    }
+    for (const [i, place] of places.entries()) {
+      const { envelope, attributes } = messages[i] as NewMessage;
+      const { topicGen, queueId, queueOffset } = envelope;
+      const end = places[i + 1]?.logOffset ?? unitEnd;
+      const size = end - place.logOffset;
+      this.#remember({
+        place,
+        end,
+        unitEnd,
+        fold: (into) => into.apply("message", { topicGen, queueId } as RecordOf<"message">, place),
+        visible: [{ topicGen, queueId, queueOffset, bodyLogOffset: place.logOffset, size }],
+        id: attributes.id,
+      });
+    }
+  }
+
+  #putHidden({ envelope, attributes, body }: NewMessage): void {
+    const { topicGen, queueId } = envelope;
+    const message = { envelope: { ...envelope, queueOffset: -1 }, attributes, body };
+    const place = this.#open.putDeferred(message);
+    const end = this.#open.store.log.end;
+    const hidden = {
+      topicGen,
+      queueId,
+      bodyLogOffset: place.logOffset,
+      size: end - place.logOffset,
+    };
+    const fold = (into: ChainFold) =>
+      into.apply("message", { topicGen, queueId } as RecordOf<"message">, place);
+    this.#remember({ place, end, unitEnd: end, fold, visible: [], hidden, id: attributes.id });
+  }
+
+  /** What is hidden and still of a topic there is becomes visible, all at once. */
+  #reveal(): void {
+    const revealed = new Set(
+      this.#log.flatMap(({ visible }) => visible.map((one) => one.bodyLogOffset)),
+    );
+    const next = this.#nextOffsets(this.#log);
+    const items = this.#log.flatMap(({ hidden }) => {
+      if (hidden?.topicGen !== this.#topicGen || revealed.has(hidden.bodyLogOffset)) return [];
+      const queueOffset = next.get(hidden.queueId) ?? 0;
+      next.set(hidden.queueId, queueOffset + 1);
+      return [{ ...hidden, queueOffset, keyHash: 0, tagHash: 0 }];
+    });
+    if (items.length === 0) return;
+    this.seen.add("revealed");
+    const record: RecordOf<"reveal"> = { cause: "due", txnId: undefined, items };
+    const place = this.#open.append("reveal", record);
+    const end = this.#open.store.log.end;
+    const fold = (into: ChainFold) => into.apply("reveal", record, place);
+    this.#remember({ place, end, unitEnd: end, fold, visible: items });
+    this.#flushPerhaps();
+  }
+
+  #putOther(): void {
+    const queueId = this.#prng.below(QUEUES);
+    const record: RecordOf<"seek"> = { groupGen: 9, topicGen: this.#topicGen, queueId, to: 0 };
+    const place = this.#open.append("seek", record);
+    const end = this.#open.store.log.end;
+    const fold = (into: ChainFold) => into.apply("seek", record, place);
+    this.#remember({ place, end, unitEnd: end, fold, visible: [] });
+    this.#flushPerhaps();
+  }
+
+  #dropTopic(): void {
+    const generation = this.#topicGen++;
+    const record: RecordOf<"drop"> = { entity: "topic", generation, name: `t${generation}` };
+    const place = this.#open.append("drop", record);
+    const end = this.#open.store.log.end;
+    const fold = (into: ChainFold) => into.apply("drop", record, place);
+    this.#remember({ place, end, unitEnd: end, fold, visible: [], dropped: generation });
+    this.seen.add("topic dropped");
+    this.#flushPerhaps();
+  }
+
+  #remember(appended: Omit<Appended, "crc">): void {
+    const { place, end } = appended;
+    const bytes = this.#open.store.log.tail.find(place.logOffset, end - place.logOffset);
+    assert(bytes, "what was just appended is at hand");
+    this.#log.push({ ...appended, crc: viewOf(bytes).getUint32(4) });
+  }
+
+  #flushPerhaps(): void {
+    if (this.#prng.chance(80)) this.#open.store.log.flush();
+  }
+
+  // Time and trouble
+
+  /** Lets the flusher get a little further. */
+  async #yield(): Promise<void> {
+    for (let left = this.#prng.below(12); left > 0; left--) await Promise.resolve();
+  }
+
+  #failSoon(): void {
+    const which = this.#prng.pick(["failWrite", "failSync"] as const);
+    this.#disk[which] = this.#prng.below(6);
+    this.#failing = true;
+    this.seen.add(which === "failWrite" ? "disk failed at a write" : "disk failed at a sync");
+  }
+
+  async #stop(how: "power cut" | "kill" | "clean close"): Promise<void> {
+    this.seen.add(how);
+    if (how === "clean close") await this.#open.store.close();
+    this.#confirmed = Math.max(this.#confirmed, this.#open.confirms.at(-1) ?? 0);
+    if (how === "clean close" && !this.#failing) assert.equal(this.#confirmed, this.#logEnd());
+    const unexpected = this.#open.reports.filter((error) => !(error instanceof SidecarDamage));
+    if (!this.#failing) assert.deepEqual(unexpected, []);
+    this.#disk = how === "power cut" ? this.#disk.crash() : this.#disk.clone();
+    this.#failing = false;
+    this.#clock.advance(this.#prng.below(5000));
+    if (this.#prng.chance(20)) await this.#spoilDerived();
+    await this.#boot();
+    await this.#compare();
+  }
+
+  /** Sidecars and snapshots are derived: losing one costs time, never data. */
+  async #spoilDerived(): Promise<void> {
+    const names = [
+      ...(await this.#disk.list("log"))
+        .filter((name) => name.endsWith(".idx"))
+        .map((n) => `log/${n}`),
+      ...(await this.#disk.list("snapshots")).map((name) => `snapshots/${name}`),
+    ];
+    if (names.length === 0) return;
+    const name = this.#prng.pick(names);
+    if (this.#prng.chance(50)) {
+      await this.#disk.remove(name);
+      this.seen.add("derived file lost");
+    } else {
+      const bytes = this.#disk.bytes(name);
+      const at = this.#prng.below(bytes.length);
+      bytes[at] = (bytes[at] as number) ^ (1 << this.#prng.below(8));
+      this.seen.add("derived file damaged");
+    }
+  }
+
+  async #boot(): Promise<void> {
+    const whole = await this.#disk.list("snapshots");
+    this.seen.add(whole.length > 0 ? "opened from a snapshot" : "opened without a snapshot");
+    this.#open = await OpenStore.on({
+      disk: this.#disk,
+      clock: this.#clock,
+      segmentBytes: this.#segmentBytes,
+    });
+  }
+
+  // Comparing
+
+  #logEnd(): number {
+    return this.#log.at(-1)?.end ?? 0;
+  }
+
+  /** The store, just opened, against the oracle, cut to the log's end. */
+  async #compare(): Promise<void> {
+    const { store, fold } = this.#open;
+    const { end, recovery } = store.log;
+    assert.deepEqual(recovery.damaged, [], "a stop is no damage");
+    assert.deepEqual(recovery.damagedHeaders, []);
+    assert(end >= this.#confirmed, `confirmed up to ${this.#confirmed}, found up to ${end}`);
+    if (recovery.torn) this.seen.add("torn tail");
+    if (this.#logEnd() > this.#confirmed) {
+      this.seen.add(end > this.#confirmed ? "unconfirmed tail kept" : "unconfirmed tail lost");
+    }
+
+    const kept = this.#log.filter((one) => one.end <= end);
+    if (kept.length < this.#log.length && this.#log[kept.length - 1]?.unitEnd !== end) {
+      assert(kept.length === 0 && end === 0, "the log ends within a unit");
+    }
+    const cut = this.#log[kept.length];
+    if (cut && cut.end !== cut.unitEnd && recovery.torn) this.seen.add("unit cut");
+    this.#log = kept;
+    assert.equal(this.#logEnd(), end, "the log ends where a record does");
+    this.#topicGen = 1 + Math.max(0, ...kept.map(({ dropped }) => dropped ?? 0));
+    this.#confirmed = end;
+
+    for (const { place, end: recordEnd, crc } of kept) {
+      const size = recordEnd - place.logOffset;
+      const frame = await store.log.read({ logOffset: place.logOffset, size });
+      assert.equal(frame?.crc, crc, `the record at ${place.logOffset} is another`);
+    }
+    const recount = new ChainFold();
+    for (const { fold: apply } of kept) apply(recount);
+    assert.deepEqual(fold.dump(), recount.dump());
+    await this.#compareQueues();
+    await this.#compareIds();
+    this.#note(`open ${end} ${recovery.frames}`);
+  }
+
+  async #compareQueues(): Promise<void> {
+    for (const [key, expected] of this.#visibleBelow(this.#open.store.log.end)) {
+      const [topicGen, queueId] = key.split("/").map(Number) as [number, number];
+      const rows = await this.#open.unitsOf(topicGen, queueId);
+      assert.deepEqual(
+        rows,
+        expected.map((one) => [one.queueOffset, one.bodyLogOffset, one.size]),
+        `queue ${key}`,
+      );
+    }
+  }
+
+  async #compareIds(): Promise<void> {
+    const { ids, log } = this.#open.store;
+    for (const { id, place } of this.#log.slice(-20)) {
+      if (id === undefined) continue;
+      const base = log.segmentAt(place.logOffset)?.base ?? 0;
+      const found = await ids.find(stableHash(id), base);
+      assert(found.includes(place.logOffset), `the id of the message at ${place.logOffset}`);
+    }
+  }
+
+  /** What may be seen: everything below confirmOffset and nothing else. */
+  #checkVisible(): void {
+    const { queues, log } = this.#open.store;
+    const visible = this.#visibleBelow(log.confirmOffset);
+    for (let queueId = 0; queueId < QUEUES; queueId++) {
+      const expected = visible.get(`${this.#topicGen}/${queueId}`)?.length ?? 0;
+      assert.equal(queues.find(this.#topicGen, queueId)?.end ?? 0, expected);
+    }
+  }
+
+  /** By queue, topics dropped below `end` left out. */
+  #visibleBelow(end: number): Map<string, Visible[]> {
+    const found = new Map<string, Visible[]>();
+    const below = this.#log.filter((one) => one.end <= end);
+    const dropped = new Set(below.map((one) => one.dropped));
+    for (const one of below.flatMap(({ visible }) => visible)) {
+      if (dropped.has(one.topicGen)) continue;
+      const key = `${one.topicGen}/${one.queueId}`;
+      const queue = found.get(key);
+      if (queue) queue.push(one);
+      else found.set(key, [one]);
+    }
+    return found;
+  }
+
+  #nextOffsets(log: readonly Appended[]): Map<number, number> {
+    const next = new Map<number, number>();
+    for (const { visible } of log) {
+      for (const { topicGen, queueId, queueOffset } of visible) {
+        if (topicGen === this.#topicGen) next.set(queueId, queueOffset + 1);
+      }
+    }
+    return next;
+  }
+}
+
+const utf8 = new TextEncoder();

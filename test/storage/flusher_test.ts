@@ -1,0 +1,130 @@
+/**
+ * Group commit, and what happens when the disk says no.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { draft, KiB, MiB, OpenStore } from "./fixture.ts";
+
+const messages = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, i) => draft({ queueOffset: from + i }));
+
+describe("the flusher", () => {
+  it("syncs once for all that one turn appended", async () => {
+    const disk = new MemoryDisk();
+    const open = await OpenStore.on({ disk });
+    await open.putAll(messages(1)); // makes the first segment
+    const before = disk.syncs;
+    await open.putAll(messages(100, 1));
+    assert.equal(disk.syncs - before, 1);
+    assert.deepEqual(open.confirms.at(-1), open.store.log.end);
+  });
+
+  it("collects what is appended during a sync for the next one", async () => {
+    const disk = new MemoryDisk();
+    const open = await OpenStore.on({ disk });
+    await open.putAll(messages(1));
+    const before = disk.syncs;
+    open.putUnit(messages(1, 1));
+    open.store.log.flush();
+    while (disk.syncs === before) await Promise.resolve(); // the first sync is on its way
+    const second = open.putUnit(messages(1, 2))[0];
+    open.putUnit(messages(1, 3));
+    await open.settle();
+    assert.equal(disk.syncs - before, 2);
+    assert.equal(open.confirms.at(-2), second?.logOffset);
+  });
+
+  it("confirms in order, and nothing before it is synced", async () => {
+    const disk = new MemoryDisk();
+    const open = await OpenStore.on({ disk, segmentBytes: 4 * KiB });
+    for (let i = 0; i < 100; i++) {
+      open.putUnit(messages(1, i));
+      open.store.log.flush();
+      if (i % 3 === 0) await Promise.resolve();
+      assert(open.store.log.confirmOffset <= open.store.log.writtenEnd);
+      assert(open.store.log.writtenEnd <= open.store.log.end);
+    }
+    await open.settle();
+    assert.deepEqual(
+      open.confirms,
+      open.confirms.toSorted((a, b) => a - b),
+    );
+    assert.equal(open.confirms.at(-1), open.store.log.end);
+  });
+
+  it("lets a batch of many chunks reach the queues whole", async () => {
+    const open = await OpenStore.on({ disk: new MemoryDisk(), segmentBytes: 64 * MiB });
+    const body = new Uint8Array(MiB);
+    const batch = Array.from({ length: 15 }, (_, queueOffset) => draft({ queueOffset, body }));
+    const places = open.putUnit(batch);
+    await open.settle();
+    const units = await open.unitsOf(1, 0);
+    assert.deepEqual(
+      units.map(([, bodyLogOffset]) => bodyLogOffset),
+      places.map(({ logOffset }) => logOffset),
+    );
+    assert(units.every(([, , size]) => size > MiB));
+  });
+});
+
+describe("a disk that fails", () => {
+  const failures = [
+    ["a write", "failWrite"],
+    ["a sync", "failSync"],
+  ] as const;
+
+  for (const [what, which] of failures) {
+    it(`ends it all at ${what}, once, and confirms nothing more`, async () => {
+      const disk = new MemoryDisk();
+      const open = await OpenStore.on({ disk });
+      await open.putAll(messages(3));
+      const confirmed = open.store.log.confirmOffset;
+      disk[which] = 0;
+      await open.putAll(messages(3, 3));
+      assert.equal(open.fatal.length, 1);
+      const syncs = disk.syncs;
+      await open.putAll(messages(3, 6)); // the disk would say yes again
+      open.clock.advance(10_000); // and so would the checkpoint
+      await open.store.close();
+      assert.equal(open.fatal.length, 1, "fatal was called again");
+      assert.equal(disk.syncs, syncs, "something was synced after the failure");
+      assert.equal(open.store.log.confirmOffset, confirmed);
+      assert.equal(open.confirms.at(-1), confirmed);
+    });
+
+    it(`is as final for the checkpoint: ${what}`, async () => {
+      const disk = new MemoryDisk();
+      const open = await OpenStore.on({ disk });
+      await open.putAll(messages(3));
+      const confirmed = open.store.log.confirmOffset;
+      disk[which] = 0;
+      open.clock.advance(1000);
+      while (open.fatal.length === 0) await Promise.resolve();
+      await open.putAll(messages(3, 3));
+      assert.equal(open.store.log.confirmOffset, confirmed);
+      assert.equal(open.fatal.length, 1);
+    });
+  }
+
+  for (let syncs = 0; syncs < 8; syncs++) {
+    it(`leaves a log that opens with all that was confirmed, failing at sync ${syncs}`, async () => {
+      const disk = new MemoryDisk(syncs + 1);
+      const open = await OpenStore.on({ disk, segmentBytes: 2 * KiB });
+      disk.failSync = syncs;
+      for (let i = 0; open.fatal.length === 0; i++) await open.putAll(messages(1, i));
+      await open.store.close();
+      for (const left of [disk.clone(), disk.crash()]) {
+        const again = await OpenStore.on({ disk: left, segmentBytes: 2 * KiB });
+        assert.deepEqual(again.store.log.recovery.damaged, []);
+        assert(again.store.log.end >= (open.confirms.at(-1) ?? 0), "a confirmed message is gone");
+        await again.store.close();
+        const third = await OpenStore.on({ disk: left.crash(), segmentBytes: 2 * KiB });
+        assert.equal(third.store.log.end, again.store.log.end);
+      }
+    });
+  }
+});

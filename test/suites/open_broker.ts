@@ -1,0 +1,46 @@
+/**
+ * A real broker for tests: the real store on a disk in memory that can lose
+ * power, on a clock that moves when told to, with seeded chance.
+ *
+ * @module
+ */
+
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { Prng } from "../../storage/base/prng.ts";
+import { type Broker, type BrokerOptions, openBroker } from "../../src/broker/mod.ts";
+import { inlineJobs } from "../../storage/mod.ts";
+
+export interface TestBroker extends Broker {
+  readonly disk: MemoryDisk;
+  readonly clock: ManualClock;
+  /** Ends this one and opens another on what `disk` holds: by default, what a kill leaves. */
+  reopen(disk?: MemoryDisk): Promise<TestBroker>;
+}
+
+export interface TestOptions extends Partial<BrokerOptions> {
+  readonly disk?: MemoryDisk;
+  readonly clock?: ManualClock;
+}
+
+export async function openTestBroker(options: TestOptions = {}): Promise<TestBroker> {
+  const { disk = new MemoryDisk(), clock = new ManualClock(), ...rest } = options;
+  const prng = new Prng(7);
+  const broker = await openBroker(
+    {
+      disk,
+      clock,
+      crc32,
+      jobs: inlineJobs({ disk, crc32 }),
+      entropy: (size) => Uint8Array.from({ length: size }, () => prng.below(256)),
+      fatal(error) {
+        throw error;
+      },
+      log() {},
+    },
+    { nodeId: "test", segmentBytes: 64 * 1024, autoCreate: true, waitersMax: 100, ...rest },
+  );
+  const reopen = (on = disk.clone()) => openTestBroker({ ...options, disk: on, clock });
+  return { ...broker, disk, clock, reopen };
+}
