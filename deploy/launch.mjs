@@ -5,7 +5,10 @@
  *   node deploy/launch.mjs <bun|deno|node> <file.ts> [argument …]
  *
  * Signals are passed on and the exit code is the program's, so that stopping
- * `npm start` is stopping the server.
+ * `npm start` is stopping the server. That is also why the scripts begin with
+ * `exec` in package.json: the shell npm starts would end and leave the server
+ * behind. In deno.json they begin with `env`, because `deno task` takes a plain
+ * `deno` for the package of that name and runs its binary as a script.
  *
  * @module
  */

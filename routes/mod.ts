@@ -73,7 +73,8 @@ function createApp(ports: Ports): App {
 
 /** The edge has read it already. */
 function pathOf(_: Request, options?: { env?: object }): string {
-  return (options?.env as Call).path;
+  const call = options?.env as Call;
+  return call.path;
 }
 
 const METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE"];

@@ -63,7 +63,7 @@ export const TopicPatch = z
     messageType: MessageType.optional(),
     acks: Acks.optional(),
     retention: z
-      .strictObject({ timeMs: RetentionMs.exactOptional(), bytes: RetentionBytes.exactOptional() })
+      .strictObject({ timeMs: RetentionMs.optional(), bytes: RetentionBytes.optional() })
       .optional(),
     description: Description.optional(),
   })

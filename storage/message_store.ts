@@ -90,7 +90,9 @@ export class MessageStore {
     const from = snapshot?.logOffset ?? 0;
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
     const known = snapshot?.walkFrom ?? 0;
-    const walkFrom = sidecars.missing.some(({ end }) => end <= known) ? 0 : known;
+    const intact =
+      sidecars.bases.includes(known) && sidecars.missing.every(({ end }) => end > known);
+    const walkFrom = intact ? known : 0;
     const queues = new ConsumeQueues();
     for (const entry of snapshot?.entries ?? []) {
       const mark = decodeQueueMark(entry);

@@ -56,6 +56,8 @@ export async function openSegments(
   }
 
   const damaged: DamagedRange[] = [];
+  // No build so far drops segments: a log begins at 0.
+  if (found[0] && found[0].base > 0) damaged.push({ from: 0, to: found[0].base });
   let [end, lastStoredAt, epoch, frames] = [found[0]?.base ?? 0, 0, 0, 0];
   let lastCrc: number | undefined = 0;
   let torn: Recovery["torn"];

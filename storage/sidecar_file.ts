@@ -169,11 +169,15 @@ export class SidecarFile {
   }
 }
 
-/** The sidecars of all segments but the last, and the segments that have none. */
+/** The bases of all segments, the sidecars of all but the last, and those that have none. */
 export async function openSidecars(
   disk: Disk,
   crc32: Crc32,
-): Promise<{ files: Map<number, SidecarFile>; missing: { base: number; end: number }[] }> {
+): Promise<{
+  readonly bases: readonly number[];
+  readonly files: Map<number, SidecarFile>;
+  readonly missing: readonly { readonly base: number; readonly end: number }[];
+}> {
   const bases = segmentBases(await disk.list(LOG_DIR));
   const files = new Map<number, SidecarFile>();
   const missing: { base: number; end: number }[] = [];
@@ -184,5 +188,5 @@ export async function openSidecars(
     if (sidecar) files.set(base, sidecar);
     else missing.push({ base, end });
   }
-  return { files, missing };
+  return { bases, files, missing };
 }

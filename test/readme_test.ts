@@ -168,7 +168,8 @@ describe("docs/dependencies.md", () => {
   );
 
   it("tells of every dependency, and of no other", () => {
-    assert.deepEqual(told.toSorted(), used.toSorted());
+    assert.deepEqual(new Set(told), new Set(used));
+    assert.equal(told.length, used.length);
   });
 
   it("may say that versions are exact", () => {

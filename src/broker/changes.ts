@@ -15,7 +15,7 @@ export class Changes {
   readonly #topics = new Set<TopicState>();
   readonly #offsets = new Set<TopicState>();
   readonly #groups = new Set<GroupState>();
-  readonly #places = new Map<PopQueue, GroupState>();
+  readonly #places = new Set<PopQueue>();
   #removed: Uint8Array[] = [];
 
   topic(topic: TopicState): void {
@@ -30,8 +30,8 @@ export class Changes {
     this.#groups.add(group);
   }
 
-  place(subscription: Subscription, queue: PopQueue): void {
-    this.#places.set(queue, subscription.group);
+  place(queue: PopQueue): void {
+    this.#places.add(queue);
   }
 
   removeTopic(topic: TopicState): void {
@@ -49,7 +49,7 @@ export class Changes {
     for (const queue of subscription.queues) {
       if (!queue) continue;
       this.#places.delete(queue);
-      this.#removed.push(placeKey(subscription.group, queue));
+      this.#removed.push(placeKey(queue));
     }
   }
 
@@ -62,8 +62,8 @@ export class Changes {
       changes.push([keyOf("N", [topic.generation]), write(Offsets, next)]);
     }
     for (const group of this.#groups) changes.push([keyOf("G", [group.generation]), define(group)]);
-    for (const [queue, group] of this.#places) {
-      changes.push([placeKey(group, queue), write(Place, placeOf(queue))]);
+    for (const queue of this.#places) {
+      changes.push([placeKey(queue), write(Place, placeOf(queue))]);
     }
     this.clear();
     return changes;
@@ -83,6 +83,6 @@ function define(entity: TopicState | GroupState): Uint8Array {
   return write(Definition, { name, version, createdAt, config: encodeConfig(entity.config) });
 }
 
-function placeKey(group: GroupState, queue: PopQueue): Uint8Array {
-  return keyOf("P", [group.generation, queue.topicGen], queue.queueId);
+function placeKey({ subscription, topicGen, queueId }: PopQueue): Uint8Array {
+  return keyOf("P", [subscription.group.generation, topicGen], queueId);
 }

@@ -14,15 +14,7 @@ import { fields } from "../../storage/mod.ts";
 import type { GroupConfig, TopicConfig } from "./api.ts";
 import { Changes } from "./changes.ts";
 import { decodeConfig, Definition, Offsets, parseKey, Place, read } from "./entities.ts";
-import {
-  detach,
-  GroupState,
-  GroupTable,
-  markReady,
-  popQueue,
-  setTimer,
-  type Subscription,
-} from "./groups.ts";
+import { detach, GroupState, GroupTable, markReady, popQueue, setTimer } from "./groups.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 import { type TopicState, TopicTable } from "./topics.ts";
 
@@ -53,9 +45,9 @@ export class BrokerFold implements Fold {
       const topic = this.topics.of(record.topicGen);
       if (topic && !deferred) this.appended(topic, record);
     },
-    define: (record) => {
+    define: (record, { logOffset }) => {
       this.#lastGeneration = Math.max(this.#lastGeneration, record.generation);
-      if (record.entity === "topic") this.#defineTopic(record);
+      if (record.entity === "topic") this.#defineTopic(record, logOffset);
       else if (record.entity === "group") this.#defineGroup(record);
     },
     drop: (record) => {
@@ -63,18 +55,18 @@ export class BrokerFold implements Fold {
       else if (record.entity === "group") this.#dropGroup(record.generation);
     },
     grant: (record) => {
-      const found = this.queueOf(record);
-      if (found) this.#timed(found, found.queue.applyGrant(record));
+      const queue = this.queueOf(record);
+      if (queue) this.#timed(queue, queue.applyGrant(record));
     },
     settle: (record) => {
-      const found = this.queueOf(record);
-      if (found) this.#timed(found, found.queue.applySettle(record));
+      const queue = this.queueOf(record);
+      if (queue) this.#timed(queue, queue.applySettle(record));
     },
     dead: (record, { storedAt }) => {
-      const found = this.queueOf(record);
-      if (!found) return;
-      found.queue.applyDead(record, storedAt);
-      this.#changes.place(found.subscription, found.queue);
+      const queue = this.queueOf(record);
+      if (!queue) return;
+      queue.applyDead(record, storedAt);
+      this.#changes.place(queue);
     },
   };
 
@@ -92,24 +84,24 @@ export class BrokerFold implements Fold {
     readonly groupGen: number;
     readonly topicGen: number;
     readonly queueId: number;
-  }): { subscription: Subscription; queue: PopQueue } | undefined {
+  }): PopQueue | undefined {
     const topic = this.topics.of(of.topicGen);
     const subscription = topic && this.groups.of(of.groupGen)?.subscriptions.get(topic.name);
     if (!subscription || subscription.topicGen !== of.topicGen) return undefined;
-    return { subscription, queue: popQueue(subscription, of.queueId) };
+    if (of.queueId >= topic.config.queues) return undefined;
+    return popQueue(subscription, of.queueId);
   }
 
-  #timed(
-    { subscription, queue }: { subscription: Subscription; queue: PopQueue },
-    messages: readonly OpenMessage[],
-  ): void {
-    for (const message of messages) setTimer({ subscription, queue, message });
-    this.#changes.place(subscription, queue);
+  #timed(queue: PopQueue, messages: readonly OpenMessage[]): void {
+    for (const message of messages) setTimer(message);
+    this.#changes.place(queue);
   }
 
-  #defineTopic({ name, generation, version, createdAt, config }: RecordOf<"define">): void {
+  #defineTopic(record: RecordOf<"define">, definedAt: number): void {
+    const { name, generation, version, createdAt, config } = record;
     const known = this.topics.of(generation);
     if (known) {
+      known.definedAt = definedAt;
       known.version = version;
       known.config = decodeConfig(config) as TopicConfig;
       return this.#changes.topic(known);
@@ -120,6 +112,7 @@ export class BrokerFold implements Fold {
       createdAt,
       version,
       config: decodeConfig(config) as TopicConfig,
+      definedAt,
       next: [],
       lastQueue: -1,
     };
@@ -165,10 +158,11 @@ export class BrokerFold implements Fold {
     const topic = this.topics.named(name);
     subscription.topicGen = topic?.generation;
     topic?.next.forEach((next, queueId) => {
+      if (next === 0) return; // nothing to pass over
       const queue = popQueue(subscription, queueId);
       if (group.config.startFrom === "latest") queue.head = next;
-      markReady(subscription, queue);
-      this.#changes.place(subscription, queue);
+      markReady(queue);
+      this.#changes.place(queue);
     });
   }
 
@@ -190,7 +184,7 @@ export class BrokerFold implements Fold {
     const [generation = 0, topicGen = 0] = generations;
     if (prefix === "A") this.#lastGeneration = read(fields.u64, value);
     else if (prefix === "D")
-      this.#defineTopic({ ...read(Definition, value), generation, entity: "topic" });
+      this.#defineTopic({ ...read(Definition, value), generation, entity: "topic" }, 0);
     else if (prefix === "G") this.#restoreGroup(generation, value);
     else if (prefix === "N") this.topics.of(generation)?.next.push(...read(Offsets, value));
     else if (prefix === "P") this.#restorePlace({ groupGen: generation, topicGen, queueId }, value);
@@ -211,18 +205,16 @@ export class BrokerFold implements Fold {
     of: { groupGen: number; topicGen: number; queueId: number },
     value: Uint8Array,
   ): void {
-    const found = this.queueOf(of);
-    if (!found) return;
-    const { queue, subscription } = found;
+    const queue = this.queueOf(of);
+    if (!queue) return;
     const { head, grantSeq, grants, open, dead } = read(Place, value);
     queue.head = head;
     queue.grantSeq = grantSeq;
-    const bySeq = new Map(grants.map((grant) => [grant.seq, grant]));
+    const bySeq = new Map(grants.map((grant) => [grant.seq, { ...grant, repeated: false }]));
     for (const { grantSeq: seq, released, ...rest } of open) {
       const grant = bySeq.get(seq);
       if (!grant) continue;
-      const message = queue.restore({ ...rest, grant, released: released === 1 });
-      setTimer({ subscription, queue, message });
+      setTimer(queue.restore({ ...rest, grant, released: released === 1 }));
     }
     for (const { queueOffset, ...letter } of dead) queue.dead.set(queueOffset, letter);
   }

@@ -8,12 +8,17 @@
 import type { RecordOf } from "../../storage/mod.ts";
 import { type Core, commit } from "./core.ts";
 import { type GroupState, isCurrent, markReady, type Subscription } from "./groups.ts";
-import { type OpenMessage, type PopQueue, toRanges } from "./pop_queue.ts";
+import { type Grant, type OpenMessage, type PopQueue, toRanges } from "./pop_queue.ts";
 
+/** A message and the grant it was leased by; another grant may follow. */
 export interface Leased {
-  readonly subscription: Subscription;
-  readonly queue: PopQueue;
   readonly message: OpenMessage;
+  readonly grant: Grant;
+}
+
+/** Whether the message is still out by this very grant, be its time over or not. */
+export function isHeld({ message, grant: mine }: Leased): boolean {
+  return message.grant === mine && !message.released && message.at !== Infinity;
 }
 
 export interface GrantWish {
@@ -26,24 +31,20 @@ export interface GrantWish {
   readonly now: number;
 }
 
-/** Attempts remembered for their replay, per group. */
-const ATTEMPTS_MAX = 10_000;
-
 /** Leases what it can; empty when nothing is ready. */
 export function grant(core: Core, { group, ...wish }: GrantWish & { group: GroupState }): Leased[] {
   endLeases(core, { group, now: wish.now });
-  const again = wish.attemptId === undefined ? [] : replay(group, wish.attemptId);
+  const again = wish.attemptId === undefined ? [] : repeat(group, wish.attemptId);
   if (again.length > 0) return again;
   const leased: Leased[] = [];
   let room = Math.min(wish.max, group.config.maxInFlight - group.tally.leased);
-  for (const { subscription, queue } of readyQueues(group, wish.topic)) {
+  for (const queue of readyQueues(group, wish.topic)) {
     if (room <= 0) break;
-    const taken = leaseFrom(core, { ...wish, subscription, queue, max: room });
+    const taken = leaseFrom(core, { ...wish, queue, max: room });
     room -= taken.length;
-    for (const message of taken) leased.push({ subscription, queue, message });
-    rotate(core, { subscription, queue });
+    for (const message of taken) leased.push({ message, grant: message.grant });
+    rotate(core, queue);
   }
-  if (wish.attemptId !== undefined && leased.length > 0) remember(group, wish.attemptId, leased);
   return leased;
 }
 
@@ -58,20 +59,20 @@ export function hasReady(group: GroupState, topic: string | undefined): boolean 
 /** Leases and waits that have ended make their queues ready; used-up ones become dead letters. */
 export function endLeases(core: Core, { group, now }: { group: GroupState; now: number }): void {
   const { timers } = group;
-  const used = new Map<PopQueue, OpenMessage[]>();
+  const used: OpenMessage[] = [];
   while (timers.minKey <= now) {
     const at = timers.minKey;
-    const timed = timers.pop();
-    if (!timed || !isCurrent(timed, at)) continue; // settled or extended since
-    const { subscription, queue, message } = timed;
+    const message = timers.pop();
+    if (!message || !isCurrent(message, at)) continue; // settled or extended since
     if (message.attempt < group.config.maxAttempts) {
-      queue.markDue(message);
-      markReady(subscription, queue);
+      message.queue.markDue(message);
+      markReady(message.queue);
     } else {
-      used.set(queue, [...(used.get(queue) ?? []), message]);
+      used.push(message);
     }
   }
-  for (const [queue, messages] of used) {
+  if (used.length === 0) return;
+  for (const [queue, messages] of Map.groupBy(used, (message) => message.queue)) {
     const dead = messages.map((message) => ({ message, cause: "attempts" as const, reason: "" }));
     bury(core, { group, queue, dead, now });
   }
@@ -104,17 +105,14 @@ export function bury(
 }
 
 /** Each ready queue once; the caller rotates every one it is given before it asks for the next. */
-function* readyQueues(
-  group: GroupState,
-  topic: string | undefined,
-): Generator<{ subscription: Subscription; queue: PopQueue }> {
+function* readyQueues(group: GroupState, topic: string | undefined): Generator<PopQueue> {
   const only = topic === undefined ? undefined : group.subscriptions.get(topic);
   if (topic !== undefined && !only) return;
   for (let left = only ? 1 : group.ready.size; left > 0; left--) {
-    const subscription = only ?? first(group.ready);
+    const subscription: Subscription | undefined = only ?? first(group.ready);
     for (let queues = subscription?.ready.size ?? 0; subscription && queues > 0; queues--) {
       const queue = first(subscription.ready);
-      if (queue) yield { subscription, queue };
+      if (queue) yield queue;
     }
   }
 }
@@ -124,43 +122,36 @@ function first<T>(set: Set<T>): T | undefined {
 }
 
 /** Behind the others if it has more, out of the set if not. */
-function rotate(
-  core: Core,
-  { subscription, queue }: { subscription: Subscription; queue: PopQueue },
-): void {
+function rotate(core: Core, queue: PopQueue): void {
+  const { subscription } = queue;
   const { group } = subscription;
   subscription.ready.delete(queue);
   group.ready.delete(subscription);
-  if (queue.due.length > 0 || queue.head < core.visibleEnd(queue)) subscription.ready.add(queue);
+  if (queue.due.size > 0 || queue.head < core.visibleEnd(queue)) subscription.ready.add(queue);
   if (subscription.ready.size > 0) group.ready.add(subscription);
 }
 
-function leaseFrom(
-  core: Core,
-  wish: GrantWish & { readonly subscription: Subscription; readonly queue: PopQueue },
-): OpenMessage[] {
-  const { queue, now } = wish;
-  const again = takeDue(queue, { max: wish.max, now });
-  const room = wish.max - again.length;
-  const fresh = Math.max(0, Math.min(room, core.visibleEnd(queue) - queue.head));
+function leaseFrom(core: Core, wish: GrantWish & { readonly queue: PopQueue }): OpenMessage[] {
+  const { queue, max } = wish;
+  const again = firstDue(queue, max);
+  const fresh = Math.min(max - again.length, core.visibleEnd(queue) - queue.head);
   const leased: OpenMessage[] = [];
   for (const [attempt, messages] of Map.groupBy(again, (message) => message.attempt)) {
     const offsets = messages.map((message) => message.queueOffset).sort((a, b) => a - b);
     leased.push(...log(core, { ...wish, attempt: attempt + 1, ranges: toRanges(offsets) }));
   }
   if (fresh > 0) {
-    leased.push(
-      ...log(core, { ...wish, attempt: 1, ranges: [{ first: queue.head, count: fresh }] }),
-    );
+    const ranges = [{ first: queue.head, count: fresh }];
+    leased.push(...log(core, { ...wish, attempt: 1, ranges }));
   }
   return leased;
 }
 
-function takeDue(queue: PopQueue, { max, now }: { max: number; now: number }): OpenMessage[] {
+/** They leave the list when they are granted. */
+function firstDue(queue: PopQueue, max: number): OpenMessage[] {
   const due: OpenMessage[] = [];
-  while (due.length < max) {
-    const message = queue.takeDue(now);
-    if (!message) break;
+  for (const message of queue.due) {
+    if (due.length >= max) break;
     due.push(message);
   }
   return due;
@@ -170,15 +161,14 @@ function takeDue(queue: PopQueue, { max, now }: { max: number; now: number }): O
 function log(
   core: Core,
   wish: GrantWish & {
-    readonly subscription: Subscription;
     readonly queue: PopQueue;
     readonly attempt: number;
     readonly ranges: readonly { readonly first: number; readonly count: number }[];
   },
 ): OpenMessage[] {
-  const { subscription, queue, attempt, ranges, nonce, attemptId, now } = wish;
+  const { queue, attempt, ranges, nonce, attemptId, now } = wish;
   const record: RecordOf<"grant"> = {
-    groupGen: subscription.group.generation,
+    groupGen: queue.subscription.group.generation,
     topicGen: queue.topicGen,
     queueId: queue.queueId,
     ranges,
@@ -196,22 +186,10 @@ function log(
 }
 
 /** The leases of an earlier receive with this attempt id that still live. */
-function replay(group: GroupState, attemptId: string): Leased[] {
-  const known = group.attempts.get(attemptId) ?? [];
-  const alive = known.filter(
-    ({ queue, message }) =>
-      message.leased &&
-      message.grant.attemptId === attemptId &&
-      queue.open.get(message.queueOffset) === message,
-  );
-  if (known.length > 0 && alive.length === 0) group.attempts.delete(attemptId);
-  return alive;
-}
-
-function remember(group: GroupState, attemptId: string, leased: Leased[]): void {
-  group.attempts.delete(attemptId);
-  group.attempts.set(attemptId, leased);
-  const oldest =
-    group.attempts.size > ATTEMPTS_MAX ? group.attempts.keys().next().value : undefined;
-  if (oldest !== undefined) group.attempts.delete(oldest);
+function repeat(group: GroupState, attemptId: string): Leased[] {
+  const alive = group.tally.attempts.get(attemptId) ?? [];
+  return Array.from(alive, (message) => {
+    message.grant.repeated = true;
+    return { message, grant: message.grant };
+  });
 }

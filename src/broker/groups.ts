@@ -29,13 +29,6 @@ export interface Subscription {
   ready: Set<PopQueue>;
 }
 
-/** A message to look at when its time comes. */
-export interface Timed {
-  readonly subscription: Subscription;
-  readonly queue: PopQueue;
-  readonly message: OpenMessage;
-}
-
 export class GroupState {
   readonly name: string;
   readonly generation: number;
@@ -45,10 +38,8 @@ export class GroupState {
   readonly subscriptions = new Map<string, Subscription>();
   readonly ready = new Set<Subscription>();
   /** Leases and waits by their end; entries whose message changed since are stale. */
-  readonly timers = new Heap<Timed>();
-  readonly tally: Tally = { leased: 0, open: 0 };
-  /** Leases of a receive that named its attempt, for when it asks again. */
-  readonly attempts = new Map<string, Timed[]>();
+  readonly timers = new Heap<OpenMessage>();
+  readonly tally: Tally = { leased: 0, open: 0, attempts: new Map() };
 
   constructor(group: {
     readonly name: string;
@@ -136,17 +127,15 @@ export function detach(subscription: Subscription): void {
 export function popQueue(subscription: Subscription, queueId: number): PopQueue {
   let queue = subscription.queues[queueId];
   if (!queue) {
-    queue = new PopQueue(
-      { topicGen: subscription.topicGen ?? 0, queueId },
-      subscription.group.tally,
-    );
+    queue = new PopQueue(subscription, queueId);
     subscription.queues[queueId] = queue;
   }
   return queue;
 }
 
 /** The queue may have something to deliver. */
-export function markReady(subscription: Subscription, queue: PopQueue): void {
+export function markReady(queue: PopQueue): void {
+  const { subscription } = queue;
   subscription.ready.add(queue);
   subscription.group.ready.add(subscription);
 }
@@ -155,13 +144,13 @@ export function markReady(subscription: Subscription, queue: PopQueue): void {
 const STALE_TIMERS = 4096;
 
 /** The message is to be looked at when its `at` comes. */
-export function setTimer(timed: Timed): void {
-  const { timers, tally } = timed.subscription.group;
-  timers.push(timed.message.at, timed);
+export function setTimer(message: OpenMessage): void {
+  const { timers, tally } = message.queue.subscription.group;
+  timers.push(message.at, message);
   if (timers.size > 2 * tally.open + STALE_TIMERS) timers.retain(isCurrent);
 }
 
 /** Whether the message is still open and still has that time. */
-export function isCurrent({ queue, message }: Timed, at: number): boolean {
-  return message.at === at && queue.open.get(message.queueOffset) === message;
+export function isCurrent(message: OpenMessage, at: number): boolean {
+  return message.at === at;
 }

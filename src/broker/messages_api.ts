@@ -11,8 +11,15 @@ import { type Frame, KINDS } from "../../storage/mod.ts";
 import type { CallOptions, MessagesApi, ReadPage, ReadRequest, StoredMessage } from "./api.ts";
 import { encodeQueueCursor } from "./cursor.ts";
 import { topicNamed } from "./define.ts";
-import { checkMessage, storeAtomically, storeMessage, topicForPublish } from "./publish.ts";
-import { LogReader } from "./reading.ts";
+import {
+  checkSize,
+  checkType,
+  checkUnitSize,
+  storeAtomically,
+  storeMessage,
+  topicForPublish,
+} from "./publish.ts";
+import { encodePosition, LogReader } from "./reading.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 
@@ -24,9 +31,10 @@ export function messagesApi(shell: Shell): MessagesApi {
     publish(name, message) {
       try {
         shell.admit();
+        checkSize(message);
         const now = shell.now();
         const topic = topicForPublish(core, { name, now });
-        checkMessage(topic, message);
+        checkType(topic, message);
         const published = storeMessage(core, { topic, message, now });
         store.log.flush();
         return shell.replies.acknowledged(topic.config.acks, published);
@@ -38,14 +46,16 @@ export function messagesApi(shell: Shell): MessagesApi {
     publishBatch(name, messages, { atomic }) {
       try {
         shell.admit();
+        if (atomic) checkUnitSize(messages);
         const now = shell.now();
         const topic = topicForPublish(core, { name, now });
-        if (atomic) for (const message of messages) checkMessage(topic, message);
+        if (atomic) for (const message of messages) checkType(topic, message);
         const results = atomic
           ? storeAtomically(core, { topic, messages, now })
           : messages.map((message) => {
               try {
-                checkMessage(topic, message);
+                checkSize(message);
+                checkType(topic, message);
                 return storeMessage(core, { topic, message, now });
               } catch (error) {
                 if (error instanceof TidegateError) return error;
@@ -62,7 +72,7 @@ export function messagesApi(shell: Shell): MessagesApi {
     read: (request, options) => read(shell, { reader, request, options }),
 
     async get(name, id) {
-      const topic = await shell.decide(() => topicNamed(core, name));
+      const topic = await topicToRead(shell, name);
       const hash = stableHash(id);
       for (const segment of store.log.segments.toReversed()) {
         for (const logOffset of await store.ids.find(hash, segment.base)) {
@@ -83,20 +93,29 @@ async function read(
 ): Promise<ReadPage> {
   const { reader, request } = call;
   const signal = call.options?.signal;
-  const topic = await shell.decide(() => topicNamed(shell.core, request.topic));
+  const topic = await topicToRead(shell, request.topic);
   const deadline = shell.now() + request.waitMs;
   let position = await reader.start(topic, request);
   for (;;) {
     const seen = shell.store.log.confirmOffset;
     const page = await reader.page(topic, { position, request });
+    const moved = encodePosition(topic.generation, position) !== page.cursor;
     position = page.position;
     const waitMs = deadline - shell.now();
     const over = waitMs <= 0 || signal?.aborted || shell.room.draining;
     if (page.messages.length > 0 || over) return page;
-    if (!page.upToDate || shell.store.log.confirmOffset !== seen) continue; // more to look at
+    const more = (!page.upToDate && moved) || shell.store.log.confirmOffset !== seen;
+    if (more) continue;
     await shell.readers.wait(topic.generation, { waitMs, signal });
     checkStill(shell, topic);
   }
+}
+
+/** What is read of a topic is confirmed; only its definition may still have to be. */
+function topicToRead(shell: Shell, name: string): TopicState | Promise<TopicState> {
+  const topic = shell.core.fold.topics.named(name);
+  const sure = topic && topic.definedAt < shell.store.log.confirmOffset;
+  return sure ? topic : shell.decide(() => topicNamed(shell.core, name));
 }
 
 /** @throws `topic-not-found`, `cursor-generation` when the topic went while its reader waited. */

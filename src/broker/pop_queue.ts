@@ -22,6 +22,7 @@
 
 import { assert } from "../../storage/base/assert.ts";
 import type { RecordOf } from "../../storage/mod.ts";
+import type { Subscription } from "./groups.ts";
 
 /** What the deliveries of one grant record share. */
 export interface Grant {
@@ -29,15 +30,18 @@ export interface Grant {
   readonly nonce: Uint8Array;
   readonly attemptId: string | undefined;
   readonly consumerId: string | undefined;
+  /** Its attempt was repeated: more than one receive hands these deliveries out. */
+  repeated: boolean;
 }
 
 /** A message that was granted and is neither done nor dead. */
 export interface OpenMessage {
+  readonly queue: PopQueue;
   readonly queueOffset: number;
   grant: Grant;
   /** Deliveries so far. */
   attempt: number;
-  /** Leased until, or waiting until. */
+  /** Leased until, or waiting until; Infinity once it is done, dead or void. */
   at: number;
   /** Given back by its consumer: its receipt is used up. */
   released: boolean;
@@ -45,12 +49,14 @@ export interface OpenMessage {
   leased: boolean;
 }
 
-/** Counted over all queues of a group. */
+/** Kept over all queues of a group. */
 export interface Tally {
   /** Live leases. */
   leased: number;
   /** Messages granted and neither done nor dead. */
   open: number;
+  /** Live leases of a receive that named its attempt, for when it asks again. */
+  readonly attempts: Map<string, Set<OpenMessage>>;
 }
 
 export interface DeadLetter {
@@ -61,6 +67,7 @@ export interface DeadLetter {
 }
 
 export class PopQueue {
+  readonly subscription: Subscription;
   readonly topicGen: number;
   readonly queueId: number;
   /** The first queueOffset never granted. */
@@ -68,16 +75,17 @@ export class PopQueue {
   grantSeq = 0;
   readonly open = new Map<number, OpenMessage>();
   readonly dead = new Map<number, DeadLetter>();
-  /** Messages to deliver again, found due; may hold some that are so no longer. */
-  readonly due: OpenMessage[] = [];
+  /** Messages found due, to deliver again in this order; each once. */
+  readonly due = new Set<OpenMessage>();
 
   readonly #tally: Tally;
 
-  constructor(place: { readonly topicGen: number; readonly queueId: number }, tally: Tally) {
-    this.topicGen = place.topicGen;
-    this.queueId = place.queueId;
+  constructor(subscription: Subscription, queueId: number) {
+    this.subscription = subscription;
+    this.topicGen = subscription.topicGen ?? 0;
+    this.queueId = queueId;
     this.head = 0;
-    this.#tally = tally;
+    this.#tally = subscription.group.tally;
   }
 
   /** Everything below is done or dead. */
@@ -92,7 +100,7 @@ export class PopQueue {
     const { grantSeq: seq, nonce, attemptId, consumerId, attempt, until } = record;
     assert(seq > this.grantSeq, "grantSeq rises");
     this.grantSeq = seq;
-    const grant = { seq, nonce, attemptId, consumerId };
+    const grant = { seq, nonce, attemptId, consumerId, repeated: false };
     const leased: OpenMessage[] = [];
     for (const { first, count } of record.ranges) {
       for (let queueOffset = first; queueOffset < first + count; queueOffset++) {
@@ -108,12 +116,14 @@ export class PopQueue {
   ): OpenMessage {
     let message = this.open.get(queueOffset);
     if (message) {
+      this.#setLeased(message, false); // by the grant before
+      this.due.delete(message);
       message.grant = lease.grant;
       message.attempt = lease.attempt;
       message.at = lease.at;
       message.released = false;
     } else {
-      message = { queueOffset, ...lease, released: false, leased: false };
+      message = { queue: this, queueOffset, ...lease, released: false, leased: false };
       this.open.set(queueOffset, message);
       this.#tally.open++;
     }
@@ -133,6 +143,7 @@ export class PopQueue {
     for (const { op, queueOffset, at } of record.timed) {
       const message = this.open.get(queueOffset);
       if (!message) continue;
+      this.due.delete(message);
       message.at = at;
       message.released = op !== "extend";
       if (op === "undo") message.attempt--;
@@ -153,20 +164,12 @@ export class PopQueue {
   /** Its lease has ended, or its wait: it is to be delivered again. */
   markDue(message: OpenMessage): void {
     this.#setLeased(message, false);
-    this.due.push(message);
-  }
-
-  /** The next message to deliver again at `now`, taken from the list. */
-  takeDue(now: number): OpenMessage | undefined {
-    for (let next = this.due.shift(); next; next = this.due.shift()) {
-      if (next.at <= now && this.open.get(next.queueOffset) === next) return next;
-    }
-    return undefined;
+    this.due.add(message);
   }
 
   /** Puts a message back as a snapshot knew it. */
-  restore(message: Omit<OpenMessage, "leased">): OpenMessage {
-    const restored = { ...message, leased: false };
+  restore(message: Omit<OpenMessage, "queue" | "leased">): OpenMessage {
+    const restored = { ...message, queue: this, leased: false };
     this.open.set(message.queueOffset, restored);
     this.#tally.open++;
     this.#setLeased(restored, !message.released);
@@ -176,13 +179,13 @@ export class PopQueue {
   /** All that is open is void: its receipts are lost, its timers stale. */
   clear(): void {
     for (const queueOffset of this.open.keys()) this.#close(queueOffset);
-    this.due.length = 0;
   }
 
   #close(queueOffset: number): void {
     const message = this.open.get(queueOffset);
     if (!message) return;
     this.#setLeased(message, false);
+    this.due.delete(message);
     message.at = Infinity;
     this.open.delete(queueOffset);
     this.#tally.open--;
@@ -192,6 +195,15 @@ export class PopQueue {
     if (message.leased === leased) return;
     message.leased = leased;
     this.#tally.leased += leased ? 1 : -1;
+    const { attemptId } = message.grant;
+    if (attemptId !== undefined) this.#setAttempt(attemptId, message);
+  }
+
+  #setAttempt(attemptId: string, message: OpenMessage): void {
+    const { attempts } = this.#tally;
+    const leases = attempts.get(attemptId) ?? new Set();
+    if (message.leased) attempts.set(attemptId, leases.add(message));
+    else if (leases.delete(message) && leases.size === 0) attempts.delete(attemptId);
   }
 }
 

@@ -28,12 +28,24 @@ export function topicForPublish(
   return putTopic(core, { name, config: DEFAULT_TOPIC, now }).topic;
 }
 
-/** @throws `message-too-large`, `message-type-mismatch`; nothing is stored then. */
-export function checkMessage(topic: TopicState, message: NewMessage): void {
-  if (message.body.length > LIMITS.bodyBytes) {
-    const detail = `Cannot publish ${message.body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
-    throw new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
-  }
+/** @throws `message-too-large`; asked before a topic is created for the message. */
+export function checkSize({ body }: NewMessage): void {
+  if (body.length <= LIMITS.bodyBytes) return;
+  const detail = `Cannot publish ${body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
+  throw new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
+}
+
+/** @throws `message-too-large`, `body-too-large`; asked before a topic is created for them. */
+export function checkUnitSize(messages: readonly NewMessage[]): void {
+  for (const message of messages) checkSize(message);
+  const sizeMin = messages.reduce((sum, { body }) => sum + FRAME_HEADER_SIZE + body.length, 0);
+  if (sizeMin <= UNIT_SIZE_MAX) return;
+  const detail = `Cannot publish the batch atomically: it exceeds ${UNIT_SIZE_MAX} bytes`;
+  throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
+}
+
+/** @throws `message-type-mismatch` */
+export function checkType(topic: TopicState, message: NewMessage): void {
   const { messageType } = topic.config;
   const mismatch =
     messageType === "fifo"
@@ -56,7 +68,7 @@ export function storeMessage(
   return put(core, { topic, message, now, storedAt, continued: false });
 }
 
-/** Stores all as one unit. @throws `body-too-large`; nothing is stored then. */
+/** Stores all as one unit. The caller has checked them. */
 export function storeAtomically(
   core: Core,
   wish: {
@@ -70,11 +82,6 @@ export function storeAtomically(
     (sum, message) => sum + messageFrameSizeMax(message, message.body.length),
     0,
   );
-  const certain = messages.reduce((sum, { body }) => sum + FRAME_HEADER_SIZE + body.length, 0);
-  if (certain > UNIT_SIZE_MAX) {
-    const detail = `Cannot publish the batch atomically: it exceeds ${UNIT_SIZE_MAX} bytes`;
-    throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
-  }
   const storedAt = core.sink.begin(now, sizeMax);
   return messages.map((message, i) =>
     put(core, { topic, message, now, storedAt, continued: i < messages.length - 1 }),

@@ -27,6 +27,9 @@ interface Line {
   timerAt: number;
 }
 
+/** Longer than any wait: a timer that long has nobody to wake, and some runtimes no room for it. */
+const TIMER_MS_MAX = 3_600_000;
+
 export class ReceiveWaiters {
   readonly #core: Core;
   readonly #clock: Clock;
@@ -64,7 +67,10 @@ export class ReceiveWaiters {
     const line = this.#line(group);
     line.waiters.add(waiter);
     this.#setTimer(group, line);
-    const giveUp = () => resolve([]);
+    const giveUp = () => {
+      line.waiters.delete(waiter); // now, or a grant of this very turn would go to nobody
+      resolve([]);
+    };
     const cancel = this.#clock.after(waitMs, giveUp);
     signal?.addEventListener("abort", giveUp);
     const leased = await promise;
@@ -112,7 +118,9 @@ export class ReceiveWaiters {
 
   /** The group is gone: its waiters look again, and find that out. */
   release(group: GroupState): void {
-    for (const waiter of this.#lines.get(group)?.waiters ?? []) waiter.resolve([]);
+    const line = this.#lines.get(group);
+    for (const waiter of line?.waiters ?? []) waiter.resolve([]);
+    line?.waiters.clear();
   }
 
   releaseAll(): void {
@@ -126,7 +134,8 @@ export class ReceiveWaiters {
     line.cancelTimer();
     line.timerAt = at;
     if (at === Infinity) return;
-    line.cancelTimer = this.#clock.after(Math.max(0, at - this.#now()), () => {
+    const delayMs = Math.min(Math.max(0, at - this.#now()), TIMER_MS_MAX);
+    line.cancelTimer = this.#clock.after(delayMs, () => {
       line.timerAt = Infinity;
       this.pump(group);
     });

@@ -14,7 +14,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
 import { loadMessages, type Visible } from "./bodies.ts";
 import { groupNamed } from "./define.ts";
-import { bury, grant, type Leased } from "./grant.ts";
+import { bury, grant, isHeld, type Leased } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
 import { type PopQueue, toRanges } from "./pop_queue.ts";
 import { encodeReceipt } from "./receipt.ts";
@@ -31,46 +31,55 @@ export async function receive(
   { request, options }: { request: ReceiveRequest; options: CallOptions | undefined },
 ): Promise<readonly Delivery[]> {
   const signal = options?.signal;
-  const group = await shell.decide(() => subscribedGroup(shell, request));
-  const wish = {
-    max: request.max,
-    leaseMs: request.leaseMs ?? group.config.leaseMs,
-    topic: request.topic,
-    attemptId: request.attemptId,
-    nonce: shell.nonce(),
-  };
-  let leased = grant(shell.core, { ...wish, group, now: shell.now() });
-  if (leased.length === 0 && request.waitMs > 0) {
-    shell.store.log.flush(); // dead letters found on the way
-    leased = await shell.receivers.wait(group, { wish, waitMs: request.waitMs, signal });
-  }
-  if (leased.length === 0) {
-    if (shell.core.fold.groups.of(group.generation) !== group)
-      groupNamed(shell.core, request.group);
-    return [];
-  }
+  const group = await subscribedGroup(shell, request);
+  const leased = await lease(shell, { group, request, signal });
   const safe = shell.replies.confirmed(undefined);
   shell.store.log.flush();
   const handed = await load(shell, { group, leased, maxBytes: request.maxBytes });
   await safe;
   if (signal?.aborted) {
-    giveBack(shell, { group, leases: handed.map(({ lease }) => lease) });
+    // The caller's next try may have been given the same leases: then they are no longer ours.
+    const leases = handed.map((one) => one.lease).filter((one) => !one.grant.repeated);
+    giveBack(shell, { group, leases });
     return [];
   }
-  return handed.map(({ lease, message }) => deliver(group, { lease, message }));
+  return handed
+    .filter((one) => isHeld(one.lease)) // what was granted again meanwhile is another's
+    .map((one) => deliver(group, one));
 }
 
-function subscribedGroup(shell: Shell, request: ReceiveRequest): GroupState {
-  const group = groupNamed(shell.core, request.group);
+/** Leases what is ready, or what becomes so while the caller waits. */
+async function lease(
+  shell: Shell,
+  wish: { group: GroupState; request: ReceiveRequest; signal: AbortSignal | undefined },
+): Promise<readonly Leased[]> {
+  const { group, request, signal } = wish;
+  const { max, topic, attemptId, waitMs } = request;
+  const leaseMs = request.leaseMs ?? group.config.leaseMs;
+  const wanted = { max, leaseMs, topic, attemptId, nonce: shell.nonce() };
+  const leased = grant(shell.core, { ...wanted, group, now: shell.now() });
+  if (leased.length > 0 || waitMs === 0) return leased;
+  shell.store.log.flush(); // dead letters found on the way
+  const waited = await shell.receivers.wait(group, { wish: wanted, waitMs, signal });
+  if (waited.length === 0) groupNamed(shell.core, request.group); // or it went meanwhile
+  return waited;
+}
+
+/** A group that is there is used at once: what is leased waits for the log in any case. */
+function subscribedGroup(shell: Shell, request: ReceiveRequest): GroupState | Promise<never> {
+  const group = shell.core.fold.groups.named(request.group);
   const { topic } = request;
-  if (topic === undefined || group.subscriptions.has(topic)) return group;
-  const detail = `Cannot receive from "${topic}": group "${group.name}" has no subscription to it`;
-  throw new TidegateError("topic-not-found", detail, { topic });
+  if (group && (topic === undefined || group.subscriptions.has(topic))) return group;
+  return shell.decide(() => {
+    const found = groupNamed(shell.core, request.group);
+    const detail = `Cannot receive from "${topic}": group "${found.name}" has no subscription to it`;
+    throw new TidegateError("topic-not-found", detail, { topic });
+  });
 }
 
 function deliver(group: GroupState, { lease, message }: Handed): Delivery {
-  const { grant: given, attempt, at, queueOffset } = lease.message;
-  const { topicGen, queueId } = lease.queue;
+  const { queue, grant: given, attempt, at, queueOffset } = lease.message;
+  const { topicGen, queueId } = queue;
   const receipt = encodeReceipt({
     topicGen,
     groupGen: group.generation,
@@ -90,7 +99,7 @@ async function load(
   const handed: Handed[] = [];
   const surplus: Leased[] = [];
   let bytes = 0;
-  for (const [queue, leases] of Map.groupBy(wish.leased, (lease) => lease.queue)) {
+  for (const [queue, leases] of Map.groupBy(wish.leased, ({ message }) => message.queue)) {
     const messages = await loadQueue(shell, { queue, leases });
     const damaged: Leased[] = [];
     for (const lease of leases) {
@@ -142,15 +151,14 @@ function discard(
   wish: { group: GroupState; queue: PopQueue; damaged: readonly Leased[] },
 ): void {
   const { group, queue } = wish;
-  const dead = wish.damaged
-    .filter(({ message }) => queue.open.get(message.queueOffset) === message)
-    .map(({ message }) => ({
-      message,
-      cause: "rejected" as const,
-      reason: "the stored bytes are damaged",
-    }));
+  const dead = wish.damaged.filter(isHeld).map(({ message }) => ({
+    message,
+    cause: "rejected" as const,
+    reason: "the stored bytes are damaged",
+  }));
   if (dead.length === 0) return;
   bury(shell.core, { group, queue, dead, now: shell.now() });
+  shell.receivers.pump(group);
   shell.store.log.flush();
 }
 

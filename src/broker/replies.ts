@@ -83,9 +83,10 @@ class Held {
       (this.#callbacks[first] as () => void)();
       first++;
     }
-    if (first === this.#ends.length) {
-      this.#ends = [];
-      this.#callbacks = [];
+    // Under load there is always one more: what is done goes once it is the larger part.
+    if (2 * first >= this.#ends.length) {
+      this.#ends = this.#ends.slice(first);
+      this.#callbacks = this.#callbacks.slice(first);
       first = 0;
     }
     this.#first = first;

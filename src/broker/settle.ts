@@ -18,8 +18,8 @@
 
 import type { Backoff, SettleRequest, SettleResult } from "./api.ts";
 import { type Core, commit } from "./core.ts";
-import { bury } from "./grant.ts";
-import type { GroupState, Subscription } from "./groups.ts";
+import { bury, isHeld, type Leased } from "./grant.ts";
+import type { GroupState } from "./groups.ts";
 import { type OpenMessage, type PopQueue, toRanges } from "./pop_queue.ts";
 import { decodeReceipt, sameNonce } from "./receipt.ts";
 
@@ -32,12 +32,7 @@ type Op =
 /** One receipt's standing. */
 type Found =
   | { readonly kind: "answer"; readonly status: SettleResult["status"] }
-  | {
-      readonly kind: "open";
-      readonly subscription: Subscription;
-      readonly queue: PopQueue;
-      readonly message: OpenMessage;
-    };
+  | { readonly kind: "open"; readonly message: OpenMessage };
 
 export function settle(
   core: Core,
@@ -60,30 +55,18 @@ export function settle(
 /** Gives back leases that never reached their consumer: ready at once, the attempt does not count. */
 export function undo(
   core: Core,
-  wish: {
-    readonly leases: readonly {
-      subscription: Subscription;
-      queue: PopQueue;
-      message: OpenMessage;
-    }[];
-    readonly now: number;
-  },
+  { leases, now }: { readonly leases: readonly Leased[]; readonly now: number },
 ): void {
-  for (const [queue, leases] of Map.groupBy(wish.leases, (lease) => lease.queue)) {
-    const [first] = leases;
-    if (!first) continue;
-    const timed = leases
-      .filter(({ message }) => queue.open.get(message.queueOffset) === message && message.leased)
-      .map(({ message }) => ({
-        op: "undo" as const,
-        queueOffset: message.queueOffset,
-        at: wish.now,
-      }));
-    const { group } = first.subscription;
-    const place = { groupGen: group.generation, topicGen: queue.topicGen, queueId: queue.queueId };
-    if (timed.length > 0) {
-      commit(core, { kind: "settle", record: { ...place, acked: [], timed }, now: wish.now });
-    }
+  for (const [queue, mine] of Map.groupBy(leases.filter(isHeld), ({ message }) => message.queue)) {
+    const groupGen = queue.subscription.group.generation;
+    const { topicGen, queueId } = queue;
+    const timed = mine.map(({ message: { queueOffset } }) => ({
+      op: "undo" as const,
+      queueOffset,
+      at: now,
+    }));
+    const record = { groupGen, topicGen, queueId, acked: [], timed };
+    commit(core, { kind: "settle", record, now });
   }
 }
 
@@ -119,7 +102,7 @@ class Batch {
     const { message } = found;
     this.#touched.add(message);
     const status = message.at > this.#now ? "ok" : "late";
-    const leaseUntil = this.#record(found, op);
+    const leaseUntil = this.#record(message, op);
     return leaseUntil === undefined ? { receipt, status } : { receipt, status, leaseUntil };
   }
 
@@ -127,9 +110,8 @@ class Batch {
     const receipt = decodeReceipt(text);
     if (!receipt) return { kind: "answer", status: "invalid" };
     if (receipt.groupGen !== this.#group.generation) return { kind: "answer", status: "lost" };
-    const found = this.#core.fold.queueOf(receipt);
-    if (!found) return { kind: "answer", status: "lost" };
-    const { queue } = found;
+    const queue = this.#core.fold.queueOf(receipt);
+    if (!queue) return { kind: "answer", status: "lost" };
     const { queueOffset, grantSeq } = receipt;
     const message = queue.open.get(queueOffset);
     if (!message) return { kind: "answer", status: settledStatus(queue, { queueOffset, op }) };
@@ -137,14 +119,13 @@ class Batch {
     const forged = grantSeq > message.grant.seq || !sameNonce(message.grant.nonce, receipt.nonce);
     if (forged) return { kind: "answer", status: "invalid" };
     if (message.released) return { kind: "answer", status: op === "release" ? "ok" : "lost" };
-    return { kind: "open", ...found, message };
+    return { kind: "open", message };
   }
 
   /** Returns the new end of the lease, for extend. */
-  #record(found: Found & { kind: "open" }, op: Op): number | undefined {
-    const { message } = found;
-    const { queueOffset } = message;
-    const batch = this.#batchOf(found);
+  #record(message: OpenMessage, op: Op): number | undefined {
+    const { queue, queueOffset } = message;
+    const batch = this.#batchOf(queue);
     if (op.op === "ack") {
       batch.acked.push(queueOffset);
     } else if (op.op === "reject") {
@@ -162,7 +143,7 @@ class Batch {
     return undefined;
   }
 
-  #batchOf({ queue }: Found & { kind: "open" }): QueueBatch {
+  #batchOf(queue: PopQueue): QueueBatch {
     let batch = this.#queues.get(queue);
     if (!batch) {
       batch = { acked: [], timed: [], dead: [] };

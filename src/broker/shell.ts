@@ -91,8 +91,8 @@ export class Shell {
   /** The queue may have something for the subscription. */
   markReady(subscription: Subscription, queueId: number): void {
     const queue = popQueue(subscription, queueId);
-    const more = queue.due.length > 0 || queue.head < this.core.visibleEnd(queue);
-    if (more && subscription.topicGen !== undefined) markReady(subscription, queue);
+    const more = queue.due.size > 0 || queue.head < this.core.visibleEnd(queue);
+    if (more && subscription.topicGen !== undefined) markReady(queue);
   }
 
   /** @throws `overloaded` when the disk is too far behind. */

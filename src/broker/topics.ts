@@ -13,6 +13,8 @@ export interface TopicState {
   readonly createdAt: number;
   version: number;
   config: TopicConfig;
+  /** The logOffset of its last definition; 0 when a snapshot had it. */
+  definedAt: number;
   /** By queue: the queueOffset of the next message appended; absent is 0. */
   readonly next: number[];
   /** The queue that got the last message without a key. Not kept: any start is as good. */

@@ -32,6 +32,8 @@ export function topicsApi(shell: Shell): TopicsApi {
       const generation = await shell.decide((now) => {
         const topic = topicNamed(core, name);
         dropTopic(core, { name, now });
+        // Its leases are void: their groups may take others.
+        for (const { group } of core.fold.groups.subscribers(name)) shell.receivers.pump(group);
         return topic.generation;
       });
       shell.readers.wake(generation); // they find it gone

@@ -39,8 +39,9 @@ export function serveCommand(parent: Command, terminal: Terminal): void {
     endOnDefect(log);
     const { openNode } = await import("./node.ts"); // The other commands start faster without it.
     const node = await openNode(config, { log, fatal: endOnDiskFailure(log) });
+    const stopping = stopSignal(log); // Before anybody can know whom to signal.
     terminal.print(node.readyLine);
-    const signal = await stopSignal(log);
+    const signal = await stopping;
     await drain(node, { log });
     log("info", "Stopped", { signal });
   });

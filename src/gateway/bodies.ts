@@ -91,10 +91,9 @@ export class BoundedBodies implements Bodies {
   }
 }
 
-/** `bytes()` saves a wrapper, but is younger than some requests we are given. */
-function bytesOf(request: Request): Promise<Uint8Array> {
-  if ("bytes" in request) return request.bytes();
-  return (request as Request).arrayBuffer().then((buffer) => new Uint8Array(buffer));
+/** Not `bytes()`: the requests of @hono/node-server inherit it, and it throws on them. */
+async function bytesOf(request: Request): Promise<Uint8Array> {
+  return new Uint8Array(await request.arrayBuffer());
 }
 
 function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {

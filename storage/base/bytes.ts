@@ -12,7 +12,7 @@ import { assert } from "./assert.ts";
 
 const TWO_32 = 0x1_0000_0000;
 const utf8 = new TextEncoder();
-const text = new TextDecoder();
+const text = new TextDecoder("utf-8", { ignoreBOM: true }); // a leading U+FEFF is content
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

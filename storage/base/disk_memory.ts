@@ -191,7 +191,13 @@ export class MemoryDisk implements Disk {
     return copy;
   }
 
-  /** The bytes of a file, to look at or to damage. */
+  /** Decay, not a write: changes a file where it lies, in the cache and on the platter. */
+  damage(path: string, change: (bytes: Uint8Array) => void): void {
+    change(this.bytes(path));
+    change(this.#names.get(path)?.durable ?? new Uint8Array(0));
+  }
+
+  /** The bytes of a file, to look at. */
   bytes(path: string): Uint8Array {
     const inode = this.#names.get(path);
     if (!inode) throw new Error(`Cannot read "${path}": no such file`);

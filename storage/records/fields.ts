@@ -104,10 +104,10 @@ function unsigned(
   set: (view: DataView, at: number, value: number) => void,
   get: (view: DataView, at: number) => number,
 ): Field<number> {
-  const limit = size < 8 ? 2 ** (8 * size) : Number.MAX_SAFE_INTEGER;
+  const max = size < 8 ? 2 ** (8 * size) - 1 : Number.MAX_SAFE_INTEGER;
   return {
     write(writer, value) {
-      assert(value >= 0 && value < limit, `a number fits ${size} bytes`);
+      assert(Number.isInteger(value) && value >= 0 && value <= max, `a number fits ${size} bytes`);
       const { view, at } = writer.grow(size);
       set(view, at, value);
     },

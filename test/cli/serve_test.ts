@@ -23,7 +23,15 @@ import { runCommand } from "../fakes/terminal.ts";
 /** Runs `serve`, which is expected to end by itself, and returns how. */
 async function refused(args: readonly string[], env: Record<string, string> = {}) {
   const script = spawnScript(currentRuntime, "src/main.ts", { args: ["serve", ...args], env });
-  const { code } = await script.exited;
+  let code: number | null | undefined;
+  void script.exited.then((exit) => {
+    ({ code } = exit);
+  });
+  try {
+    await until(() => code !== undefined, "it ends by itself", 30_000);
+  } finally {
+    await script.kill("SIGKILL");
+  }
   await until(() => script.output().includes("tidegate:"), "it says why");
   const lines = script.output().trim().split("\n");
   return { code, said: lines.filter((line) => line.startsWith("tidegate:")), lines };
@@ -86,12 +94,16 @@ describe("tidegate serve", () => {
   it("leaves a data directory that check finds clean", () =>
     withTempDir(async (dataDir) => {
       const server = await startServer({ dataDir });
-      const headers = { "Content-Type": "text/plain" };
-      const url = `${server.origin}/v1/topics/orders/messages`;
-      assert.equal((await fetch(url, { method: "POST", headers, body: "kept" })).status, 201);
-      const busy = await runCommand(["check", dataDir]);
-      assert.equal(busy.exitCode, EXIT.unavailable.code);
-      assert.deepEqual(await server.kill("SIGTERM"), { code: 0, signal: null });
+      try {
+        const headers = { "Content-Type": "text/plain" };
+        const url = `${server.origin}/v1/topics/orders/messages`;
+        assert.equal((await fetch(url, { method: "POST", headers, body: "kept" })).status, 201);
+        const busy = await runCommand(["check", dataDir]);
+        assert.equal(busy.exitCode, EXIT.unavailable.code);
+        assert.deepEqual(await server.kill("SIGTERM"), { code: 0, signal: null });
+      } finally {
+        await server.kill("SIGKILL");
+      }
       const { exitCode, printed } = await runCommand(["check", dataDir]);
       assert.deepEqual([exitCode, printed.at(-1)], [0, "clean"]);
     }));

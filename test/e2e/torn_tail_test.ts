@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { json, text } from "./http.ts";
 import { checkpointEnd, type LogFile, newestLog } from "./log_file.ts";
-import { type Server, withServerOver, withTempDir } from "./server.ts";
+import { currentRuntime, type Server, withServerOver, withTempDir } from "./server.ts";
 import {
   client,
   publish,
@@ -27,6 +27,12 @@ import {
 } from "./wire.ts";
 
 const TOPIC = "orders";
+
+/**
+ * Each cut is a start of the server. Bun, which starts fastest, tries every
+ * byte; the others every fifth, the whole frame included.
+ */
+const CUT_STEP = currentRuntime === "bun" ? 1 : 5;
 
 /** Starts of this many servers go on at once. */
 const LANES = 2;
@@ -42,7 +48,9 @@ describe("a log whose last frame is cut", () => {
       const { dataDir, log } = await tornByKill(dir);
       const last = log.frames.at(-1);
       assert(last);
-      const cuts = Array.from({ length: last.end - last.at + 1 }, (_, index) => last.at + index);
+      const cuts = Array.from({ length: last.end - last.at + 1 }, (_, index) => last.at + index)
+        .reverse()
+        .filter((_, index) => index % CUT_STEP === 0);
       await inLanes(cuts, async (cut) => {
         const copy = join(dir, `cut-${cut}`);
         cpSync(dataDir, copy, { recursive: true });

@@ -145,18 +145,11 @@ export class FakeMessages implements MessagesApi {
   /** The log index to read from; a queue cursor becomes the index of that queue's next message. */
   #resolve({ topic, start, queueId }: ReadRequest): { index: number; queueId: number | undefined } {
     const life = this.#topics.life(topic);
-    switch (start.kind) {
-      case "earliest":
-        return { index: life.first, queueId };
-      case "latest":
-        return { index: life.log.length, queueId };
-      case "time": {
-        const index = life.log.findIndex(({ publishedAt }) => publishedAt >= start.time);
-        return { index: index < 0 ? life.log.length : Math.max(index, life.first), queueId };
-      }
-      default:
-        return cursorPosition(life, start, queueId);
-    }
+    if (start.kind === "cursor") return cursorPosition(life, start, queueId);
+    if (start.kind === "earliest") return { index: life.first, queueId };
+    if (start.kind === "latest") return { index: life.log.length, queueId };
+    const index = life.log.findIndex(({ publishedAt }) => publishedAt >= start.time);
+    return { index: index < 0 ? life.log.length : Math.max(index, life.first), queueId };
   }
 
   #page(request: ReadRequest, start: { index: number; queueId: number | undefined }): ReadPage {

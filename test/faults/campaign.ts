@@ -50,6 +50,7 @@ const QUEUES = 4;
 const SINGLE_PRODUCERS = 52;
 const BATCH_PRODUCERS = 12;
 const CONSUMERS = 8;
+const CATCH_UP_MS = 30_000;
 const LOAD_MS = { least: 200, most: 2000 };
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
@@ -151,11 +152,12 @@ function startClients(target: Target, context: { recorder: Recorder; prng: Prng 
       publishing.abort();
       await Promise.race([Promise.all(producers), failed]);
       const sender = client(server.port);
-      await until(async () => (await lagOf(sender, GROUP)) === 0, "consumers catch up", 60_000);
+      const settled = async () => (await lagOf(sender, GROUP)) === 0;
       const stored = (await readAll(sender, TOPIC)).length;
-      const caughtUp = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
-      // When they do not, the checker says what they missed.
-      await until(caughtUp, "readers catch up", 20_000).catch(() => {});
+      const read = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
+      // Those that do not catch up have met a fault, and the checker names it.
+      await until(settled, "consumers catch up", CATCH_UP_MS).catch(() => {});
+      await until(read, "readers catch up", CATCH_UP_MS).catch(() => {});
       consuming.abort();
       await Promise.race([Promise.all(others), failed]);
     },

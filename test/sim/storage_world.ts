@@ -41,6 +41,7 @@ export const SIGHTS = [
   "disk failed at a sync",
   "unconfirmed tail lost",
   "unconfirmed tail kept",
+  "stopped while opening",
   "torn tail",
   "unit cut",
   "segment rolled",
@@ -295,6 +296,7 @@ class StorageWorld {
     this.#failing = false;
     this.#clock.advance(this.#prng.below(5000));
     if (this.#prng.chance(20)) await this.#spoilDerived();
+    while (this.#prng.chance(15)) await this.#stopWhileOpening();
     await this.#boot();
     await this.#compare();
   }
@@ -313,11 +315,24 @@ class StorageWorld {
       await this.#disk.remove(name);
       this.seen.add("derived file lost");
     } else {
-      const bytes = this.#disk.bytes(name);
-      const at = this.#prng.below(bytes.length);
-      bytes[at] = (bytes[at] as number) ^ (1 << this.#prng.below(8));
+      const at = this.#prng.below(this.#disk.bytes(name).length);
+      const bit = 1 << this.#prng.below(8);
+      this.#disk.damage(name, (bytes) => {
+        bytes[at] = (bytes[at] ?? 0) ^ bit;
+      });
       this.seen.add("derived file damaged");
     }
+  }
+
+  async #stopWhileOpening(): Promise<void> {
+    let opened = false;
+    const opening = this.#boot().then(() => {
+      opened = true;
+    });
+    for (let turns = this.#prng.below(150); turns > 0; turns--) await Promise.resolve();
+    if (!opened) this.seen.add("stopped while opening");
+    this.#disk = this.#prng.chance(70) ? this.#disk.crash() : this.#disk.clone();
+    await opening;
   }
 
   async #boot(): Promise<void> {

@@ -40,8 +40,11 @@ export interface Draft {
   readonly body?: Uint8Array;
 }
 
+/** No zeros, so that none of it is there when it was never written. */
+const BODY = new Uint8Array(100).fill(0xa5);
+
 export function draft(parts: Draft): NewMessage {
-  const { topicGen = 1, queueId = 0, queueOffset, key, body = new Uint8Array(100) } = parts;
+  const { topicGen = 1, queueId = 0, queueOffset, key, body = BODY } = parts;
   const id = parts.id ?? `${topicGen}-${queueId}-${queueOffset}`;
   return {
     envelope: {

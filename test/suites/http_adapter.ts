@@ -82,15 +82,22 @@ export function testHttpAdapter(tested: AdapterCase): void {
 
     if (!tested.patient) {
       it("cuts off whoever is slow to send a request", { timeout: 30_000 }, async () => {
-        serving(async (request) => {
+        serving(async (request, host) => {
+          if (request.url.endsWith("/held")) {
+            host.holdOpen(request);
+            return new Response("held");
+          }
           await request.arrayBuffer();
           return new Response("read");
         });
+        const held = open(request("GET /held"));
+        await until(() => held.received.endsWith("held"), "the held request is answered");
         const slow: Record<string, RawClient> = {
           silent: open(),
           "partial header": open("GET / HT"),
           "dripping header": drip(open("GET / HTTP/1.1\r\nHost: x\r\nX: "), "a"),
           "stopped body": open(request("POST /", ["Content-Length: 10"], "abc")),
+          "partial header after a held request": held.send("GET / HT"),
           "dripping body": drip(open(request("POST /", ["Content-Length: 999"], "abc")), "a"),
         };
         const since = performance.now();

@@ -1,0 +1,74 @@
+/**
+ * A gateway over a real broker on a disk in memory, served on a free port by
+ * the adapter of the runtime at hand.
+ *
+ * @module
+ */
+
+import { randomBytes } from "node:crypto";
+import { type Broker, openBroker } from "../../src/broker/mod.ts";
+import { createGateway, type Gateway, type GatewayOptions } from "../../src/gateway/app.ts";
+import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { systemClock } from "../../storage/base/clock_node.ts";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { inlineJobs } from "../../storage/mod.ts";
+
+export class ServedGateway {
+  readonly url: string;
+  readonly gateway: Gateway;
+  readonly reported: Error[];
+  readonly #server: HttpServer;
+  readonly #broker: Broker;
+
+  constructor(parts: { server: HttpServer; broker: Broker; gateway: Gateway; reported: Error[] }) {
+    this.#server = parts.server;
+    this.#broker = parts.broker;
+    this.gateway = parts.gateway;
+    this.reported = parts.reported;
+    this.url = `http://127.0.0.1:${parts.server.port}`;
+  }
+
+  static async start(options: Partial<GatewayOptions> = {}): Promise<ServedGateway> {
+    const broker = await openMemoryBroker();
+    const reported: Error[] = [];
+    const gateway = createGateway({
+      broker: broker.api,
+      apiKeys: [],
+      corsOrigins: [],
+      version: "0.0.0",
+      report: (error) => reported.push(error),
+      now: Date.now,
+      ...options,
+    });
+    const name = "Bun" in globalThis ? "bun" : "Deno" in globalThis ? "deno" : "node";
+    const { runtime } = (await import(`../../src/runtime/${name}.ts`)) as { runtime: Runtime };
+    const where = { hostname: "127.0.0.1", port: 0, exposed: false };
+    const server = await runtime.serve(where, (request, host) => gateway.fetch(request, host));
+    return new ServedGateway({ server, broker, gateway, reported });
+  }
+
+  async stop(): Promise<void> {
+    await this.gateway.drain();
+    this.#server.abort();
+    await this.#broker.close();
+  }
+}
+
+/** The real thing, but for the disk: what it keeps is gone with the process. */
+async function openMemoryBroker(): Promise<Broker> {
+  const disk = new MemoryDisk();
+  const ports = {
+    disk,
+    clock: systemClock,
+    crc32,
+    jobs: inlineJobs({ disk, crc32 }),
+    entropy: (size: number) => new Uint8Array(randomBytes(size)),
+    fatal(error: Error): never {
+      throw error;
+    },
+    log() {},
+  };
+  const options = { nodeId: "test", segmentBytes: 8 << 20, autoCreate: true, waitersMax: 1000 };
+  return await openBroker(ports, options);
+}

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { STATUS } from "../../routes/problem.ts";
+import { CODES, type ErrorCode } from "../../storage/base/errors.ts";
+import { problem, TestGateway } from "../fakes/gateway.ts";
+
+describe("a path nobody has", () => {
+  for (const path of [
+    "/",
+    "/v1",
+    "/v2/topics",
+    "/v1/topics/",
+    "/v1/topics/a/b",
+    "/problems",
+    "/v1//topics",
+  ]) {
+    it(`${path} is a 404 problem`, async () => {
+      const gateway = new TestGateway();
+      const body = await problem(await gateway.ask(path), { status: 404, code: "not-found" });
+      assert.equal(body["instance"], path);
+      await problem(await gateway.ask(path, { method: "OPTIONS" }), {
+        status: 404,
+        code: "not-found",
+      });
+    });
+  }
+});
+
+describe("a method a path does not take", () => {
+  const cases: [path: string, method: string, allow: string][] = [
+    ["/v1/topics", "POST", "GET, HEAD, OPTIONS"],
+    ["/v1/topics/a", "POST", "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"],
+    ["/v1/topics/a/messages", "PUT", "GET, POST, HEAD, OPTIONS"],
+    ["/v1/topics/a/messages/batch", "PUT", "GET, POST, DELETE, HEAD, OPTIONS"],
+    ["/v1/groups/g/receive", "GET", "POST, OPTIONS"],
+    ["/healthz", "DELETE", "GET, HEAD, OPTIONS"],
+    ["/v1/topics", "PROPFIND", "GET, HEAD, OPTIONS"],
+  ];
+  for (const [path, method, allow] of cases) {
+    it(`${method} ${path} is a 405 problem with Allow`, async () => {
+      const gateway = new TestGateway();
+      const response = await gateway.ask(path, { method });
+      assert.equal(response.headers.get("allow"), allow);
+      await problem(response, { status: 405, code: "method-not-allowed" });
+    });
+
+    it(`OPTIONS ${path} says what it takes, for ${method}`, async () => {
+      const response = await new TestGateway().ask(path, { method: "OPTIONS" });
+      assert.equal(response.status, 204);
+      assert.equal(response.headers.get("allow"), allow);
+    });
+  }
+});
+
+describe("what a later build brings", () => {
+  const later: [method: string, path: string, feature: RegExp][] = [
+    ["DELETE", "/v1/topics/a/messages/m", /recall/],
+    ["GET", "/v1/topics/a/messages/m/trace", /trace/],
+    ["GET", "/v1/topics/a/search", /search/],
+    ["POST", "/v1/topics/a/purge", /purg/],
+    ["GET", "/v1/groups/g/stream", /stream/],
+    ["POST", "/v1/groups/g/seek", /seek/],
+    ["GET", "/v1/groups/g/dead-letters", /dead letters/],
+    ["POST", "/v1/groups/g/dead-letters/redrive", /redriv/],
+    ["POST", "/v1/groups/g/dead-letters/purge", /purg/],
+    ["POST", "/v1/transactions", /transactions/],
+    ["GET", "/v1/transactions", /transactions/],
+    ["GET", "/v1/transactions/t", /transactions/],
+    ["POST", "/v1/transactions/t/commit", /transactions/],
+    ["POST", "/v1/transactions/t/rollback", /transactions/],
+    ["PUT", "/v1/producers/p", /producer/],
+    ["PATCH", "/v1/producers/p", /producer/],
+    ["POST", "/v1/producers/p/checks", /checks/],
+    ["GET", "/v1/stream", /several topics/],
+    ["GET", "/metrics", /metrics/],
+  ];
+  for (const [method, path, feature] of later) {
+    it(`${method} ${path} is a 501 problem that names it`, async () => {
+      const gateway = new TestGateway();
+      const response = await gateway.ask(path, { method });
+      const body = await problem(response, { status: 501, code: "not-implemented" });
+      assert.match(body["detail"], feature);
+      const document = await gateway.json("/openapi.json");
+      const item = document["paths"][path.replace("/a/", "/{topic}/").replace("/g/", "/{group}/")];
+      assert.equal(item?.[method.toLowerCase()], undefined);
+    });
+  }
+});
+
+describe("GET /problems/{code}", () => {
+  for (const code of Object.keys(CODES) as ErrorCode[]) {
+    it(`explains ${code} to people`, async () => {
+      const response = await new TestGateway().ask(`/problems/${code}`);
+      assert.equal(response.status, 200);
+      assert.equal(response.headers.get("content-type"), "text/html; charset=utf-8");
+      assert.match(response.headers.get("content-security-policy") ?? "", /default-src 'none'/);
+      const page = await response.text();
+      assert(page.includes(`HTTP status ${STATUS[code]}`));
+      assert.match(page, /<title>[^<]+ · Tidegate<\/title>/);
+      assert.match(page, CODES[code].retryable ? /Yes: the same request/ : /Not unchanged/);
+    });
+  }
+
+  it("explains nothing else", async () => {
+    for (const code of ["nonsense", "__proto__", "constructor"]) {
+      const response = await new TestGateway().ask(`/problems/${code}`);
+      await problem(response, { status: 404, code: "not-found" });
+    }
+  });
+});

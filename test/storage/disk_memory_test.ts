@@ -1,0 +1,191 @@
+/**
+ * The disk that loses power, held against its own word: it must be no kinder
+ * than a real one, or every crash test on it proves nothing.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { replaceFile } from "../../storage/base/disk.ts";
+
+const SECTOR = 512;
+const filled = (size: number, byte: number) => new Uint8Array(size).fill(byte);
+
+/** What `look` saw over many seeds. */
+async function outcomes(
+  prepare: (disk: MemoryDisk) => Promise<void>,
+  look: (disk: MemoryDisk) => string,
+): Promise<Set<string>> {
+  const seen = new Set<string>();
+  for (let seed = 0; seed < 200; seed++) {
+    const disk = new MemoryDisk(seed);
+    await prepare(disk);
+    seen.add(look(disk.crash()));
+  }
+  return seen;
+}
+
+const sectorsOf = (bytes: Uint8Array) =>
+  Array.from({ length: Math.ceil(bytes.length / SECTOR) }, (_, i) => bytes[i * SECTOR]).join("");
+
+const content = (path: string) => (disk: MemoryDisk) => {
+  try {
+    return sectorsOf(disk.bytes(path));
+  } catch {
+    return "gone";
+  }
+};
+
+async function durable(disk: MemoryDisk, path: string, bytes: Uint8Array): Promise<void> {
+  const file = await disk.open(path, { create: true });
+  file.write(bytes, 0);
+  await file.sync();
+  await disk.syncDir("");
+}
+
+describe("a power cut on MemoryDisk", () => {
+  it("keeps what was synced", async () => {
+    const seen = await outcomes((disk) => durable(disk, "f", filled(2 * SECTOR, 1)), content("f"));
+    assert.deepEqual([...seen], ["11"]);
+  });
+
+  it("keeps each unsynced sector or loses it, on its own", async () => {
+    const seen = await outcomes(async (disk) => {
+      await durable(disk, "f", filled(2 * SECTOR, 1));
+      const file = await disk.open("f", { create: false });
+      file.write(filled(2 * SECTOR, 2), 0);
+    }, content("f"));
+    assert.deepEqual([...seen].toSorted(), ["11", "12", "21", "22"]);
+  });
+
+  it("grows a file, with zeros for what did not land, or does not", async () => {
+    const seen = await outcomes(async (disk) => {
+      await durable(disk, "f", filled(SECTOR, 1));
+      const file = await disk.open("f", { create: false });
+      file.write(filled(2 * SECTOR, 2), SECTOR);
+    }, content("f"));
+    assert.deepEqual([...seen].toSorted(), ["1", "100", "102", "120", "122"]);
+  });
+
+  it("may undo a cut that was not synced, and never half of it", async () => {
+    const seen = await outcomes(async (disk) => {
+      await durable(disk, "f", filled(3 * SECTOR, 1));
+      const file = await disk.open("f", { create: false });
+      await file.truncate(SECTOR);
+      await file.truncate(3 * SECTOR);
+    }, content("f"));
+    assert.deepEqual([...seen].toSorted(), ["100", "111"]);
+  });
+
+  it("keeps a cut that was synced", async () => {
+    const seen = await outcomes(async (disk) => {
+      await durable(disk, "f", filled(3 * SECTOR, 1));
+      const file = await disk.open("f", { create: false });
+      await file.truncate(SECTOR);
+      await file.truncate(2 * SECTOR);
+      await file.sync();
+    }, content("f"));
+    assert.deepEqual([...seen], ["10"]);
+  });
+
+  it("may forget a new name, unless its directory was synced", async () => {
+    const make = async (disk: MemoryDisk) => {
+      const file = await disk.open("d/f", { create: true });
+      file.write(filled(1, 1), 0);
+      await file.sync();
+    };
+    assert.deepEqual([...(await outcomes(make, content("d/f")))].toSorted(), ["1", "gone"]);
+    const makeDurably = async (disk: MemoryDisk) => {
+      await make(disk);
+      await disk.syncDir("d");
+    };
+    assert.deepEqual([...(await outcomes(makeDurably, content("d/f")))], ["1"]);
+  });
+
+  it("may bring a removed name back, unless its directory was synced", async () => {
+    const remove = async (disk: MemoryDisk) => {
+      await durable(disk, "f", filled(1, 1));
+      await disk.remove("f");
+    };
+    assert.deepEqual([...(await outcomes(remove, content("f")))].toSorted(), ["1", "gone"]);
+    const removeDurably = async (disk: MemoryDisk) => {
+      await remove(disk);
+      await disk.syncDir("");
+    };
+    assert.deepEqual([...(await outcomes(removeDurably, content("f")))], ["gone"]);
+  });
+
+  it("leaves the old file or the new one when replaceFile() was cut anywhere", async () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 400; seed++) {
+      const disk = new MemoryDisk(seed);
+      await durable(disk, "f", filled(2 * SECTOR, 1));
+      let done = false;
+      const replacing = replaceFile(disk, "f", [filled(SECTOR, 2), filled(SECTOR, 2)]).then(() => {
+        done = true;
+      });
+      for (let turns = seed % 40; turns > 0; turns--) await Promise.resolve();
+      const found = content("f")(disk.crash());
+      seen.add(found);
+      if (done) assert.equal(found, "22");
+      await replacing;
+    }
+    assert.deepEqual([...seen].toSorted(), ["11", "22"]);
+  });
+
+  it("is the same for the same seed", async () => {
+    const once = async () => {
+      const disk = new MemoryDisk(5);
+      await durable(disk, "f", filled(20 * SECTOR, 1));
+      (await disk.open("f", { create: false })).write(filled(20 * SECTOR, 2), 0);
+      return content("f")(disk.crash());
+    };
+    assert.equal(await once(), await once());
+  });
+});
+
+describe("a killed process on MemoryDisk", () => {
+  it("leaves all it wrote to the next one, and unsynced things unsynced", async () => {
+    const seen = await outcomes(
+      async (disk) => {
+        await durable(disk, "f", filled(SECTOR, 1));
+        (await disk.open("f", { create: false })).write(filled(SECTOR, 2), 0);
+      },
+      (disk) => content("f")(disk.clone()),
+    );
+    assert.deepEqual([...seen].toSorted(), ["1", "2"]);
+    const disk = new MemoryDisk();
+    await durable(disk, "f", filled(SECTOR, 1));
+    (await disk.open("f", { create: false })).write(filled(SECTOR, 2), 0);
+    const next = disk.clone();
+    assert.equal(content("f")(next), "2");
+    (await next.open("f", { create: false })).write(filled(SECTOR, 3), 0);
+    assert.equal(content("f")(disk), "2", "the two are apart");
+  });
+});
+
+describe("a failing MemoryDisk", () => {
+  it("drops what a failed sync was to write, while the cache goes on showing it", async () => {
+    const disk = new MemoryDisk();
+    await durable(disk, "f", filled(SECTOR, 1));
+    const file = await disk.open("f", { create: false });
+    file.write(filled(SECTOR, 2), 0);
+    disk.failSync = 0;
+    await assert.rejects(file.sync(), /input\/output error/);
+    await file.sync(); // says yes
+    assert.equal(content("f")(disk), "2");
+    assert.equal(content("f")(disk.crash()), "1");
+  });
+
+  it("fails the call it was told to, once, and writes half of it", async () => {
+    const disk = new MemoryDisk();
+    const file = await disk.open("f", { create: true });
+    disk.failWrite = 1;
+    file.write(filled(4, 1), 0);
+    assert.throws(() => file.write(filled(4, 2), 4), /no space left/);
+    file.write(filled(1, 3), 6);
+    assert.deepEqual([...disk.bytes("f")], [1, 1, 1, 1, 2, 2, 3]);
+  });
+});
