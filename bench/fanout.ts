@@ -120,7 +120,8 @@ async function push({ audience, send }: Stage, seconds: number): Promise<Measure
     await audience.hasSeen((sent - (IN_FLIGHT - 1) * BATCH) * SUBSCRIBERS);
   }
   await audience.hasSeen(sent * SUBSCRIBERS);
-  return { perSecond: (audience.seen / (performance.now() - startedAt)) * 1000 };
+  const count = audience.seen;
+  return { count, perSecond: (audience.seen / (performance.now() - startedAt)) * 1000 };
 }
 
 /** At a fixed rate: how long from asking to publish until a subscriber has it. */
@@ -140,6 +141,7 @@ async function drip({ audience, send }: Stage, seconds: number): Promise<Measure
   await audience.hasSeen(count * SUBSCRIBERS);
   const sorted = audience.latenciesMs.sort((a, b) => a - b);
   return {
+    count: audience.seen,
     perSecond: (audience.seen / (performance.now() - startedAt)) * 1000,
     p50Ms: percentile(sorted, 50),
     p99Ms: percentile(sorted, 99),

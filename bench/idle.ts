@@ -38,6 +38,7 @@ export interface IdleOptions {
 interface Soak {
   readonly emptyRss: number;
   readonly rss: number;
+  readonly perClient: number;
   readonly slopePer10Min: number;
   readonly cpuPercent: number;
 }
@@ -48,7 +49,8 @@ interface Flood {
   readonly closed: boolean;
 }
 
-const MiB = 1024 * 1024;
+const KiB = 1024;
+const MiB = 1024 * KiB;
 const HOLD_SECONDS = 60;
 /** Connections opened at once, so that the accept queue never overflows. */
 const OPENING = 50;
@@ -85,7 +87,7 @@ export async function idle(options: IdleOptions): Promise<string> {
   const held = `${options.count} SSE readers and ${options.count} long-polls, ${options.seconds} s`;
   return [
     `${held}:\n`,
-    renderTable(["held by", "RSS", "without", "ratio", "slope", "CPU"], soaks),
+    renderTable(["held by", "RSS", "without", "ratio", "per client", "slope", "CPU"], soaks),
     "\nA reader that never reads while messages flow:\n",
     renderTable(["on", "sent past it", "RSS grew by", "was it closed"], floods),
   ].join("\n");
@@ -123,9 +125,11 @@ async function soak(
   const cpu = cpuSeconds(subject.pid) - cpuBefore;
   crowd.close();
   if (crowd.lost > 0) throw new Error(`${crowd.lost} waiting readers were dropped: ${crowd.why}`);
+  const rss = median(samples.slice(-Math.ceil(samples.length / 3)).map(({ y }) => y));
   return {
     emptyRss,
-    rss: median(samples.slice(-Math.ceil(samples.length / 3)).map(({ y }) => y)),
+    rss,
+    perClient: (rss - emptyRss) / (2 * work.count),
     slopePer10Min: slope(samples.slice(-Math.ceil((samples.length * 2) / 3))) * 600,
     cpuPercent: (cpu / elapsed) * 100,
   };
@@ -213,6 +217,7 @@ function soakCells(name: string, soak: Soak, empty: Soak): string[] {
     mib(soak.rss),
     mib(soak.emptyRss),
     (soak.rss / empty.rss).toFixed(2),
+    `${(soak.perClient / KiB).toFixed(1)} KiB`,
     `${mib(soak.slopePer10Min)} / 10 min`,
     `${soak.cpuPercent.toFixed(2)} %`,
   ];

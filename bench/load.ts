@@ -30,6 +30,8 @@ export interface LoadOptions {
 }
 
 export interface LoadResult {
+  /** Requests answered. */
+  readonly count: number;
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -64,6 +66,7 @@ async function loadWithWrk(request: LoadRequest, options: LoadOptions): Promise<
     } | null;
     if (!figures || figures.errors > 0) throw new Error(`wrk met errors:\n${output}`);
     return {
+      count: figures.requests,
       perSecond: (figures.requests / figures.us) * 1e6,
       p50Ms: figures.p50 / 1000,
       p99Ms: figures.p99 / 1000,
@@ -115,6 +118,7 @@ export async function loadWithSockets(
   const seconds = (performance.now() - startedAt) / 1000;
   const sorted = latenciesMs.sort((a, b) => a - b);
   return {
+    count: sorted.length,
     perSecond: sorted.length / seconds,
     p50Ms: percentile(sorted, 50),
     p99Ms: percentile(sorted, 99),

@@ -23,9 +23,15 @@ import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
 import { batch, post } from "./publish.ts";
 import { consume, read } from "./read.ts";
-import { renderRows, type Row } from "./report.ts";
+import { type Figure, renderRows, type Row } from "./report.ts";
 import type { Measured, Scenario, Settings } from "./scenario.ts";
-import { type BenchRuntime, startEmpty, startTidegate, type Subject } from "./subjects.ts";
+import {
+  type BenchRuntime,
+  cpuSeconds,
+  startEmpty,
+  startTidegate,
+  type Subject,
+} from "./subjects.ts";
 
 const SCENARIOS: readonly Scenario[] = [post, batch, read, consume, fanout, steady];
 
@@ -78,14 +84,15 @@ async function measure(scenario: Scenario, runtime: BenchRuntime): Promise<Row> 
     const [tidegate, empty] = [await startTidegate(runtime, dataDir), await startEmpty(runtime)];
     running.push(tidegate, empty);
     const round = await scenario.prepare({ tidegate, empty }, settings);
-    // The first round of each warms up the compiler and is not counted.
-    await round.tidegate();
-    await round.empty();
-    const figures: { tidegate: Measured[]; empty: Measured[] } = { tidegate: [], empty: [] };
-    for (let index = 0; index < rounds; index++) {
-      figures.tidegate.push(await round.tidegate());
-      figures.empty.push(await round.empty());
+    const figures: { tidegate: Figure[]; empty: Figure[] } = { tidegate: [], empty: [] };
+    for (let index = 0; index <= rounds; index++) {
+      await round.refill?.();
+      figures.tidegate.push(await withCpu(tidegate, () => round.tidegate()));
+      figures.empty.push(await withCpu(empty, () => round.empty()));
     }
+    // The first round of each warms up the compiler and is not counted.
+    figures.tidegate.shift();
+    figures.empty.shift();
     round.close?.();
     const { title, unit } = scenario;
     console.error(`${runtime}: ${title}: done`);
@@ -94,4 +101,10 @@ async function measure(scenario: Scenario, runtime: BenchRuntime): Promise<Row> 
     for (const subject of running) await subject.stop();
     rmSync(dataDir, { recursive: true, force: true });
   }
+}
+
+async function withCpu(subject: Subject, round: () => Promise<Measured>): Promise<Figure> {
+  const before = cpuSeconds(subject.pid);
+  const measured = await round();
+  return { ...measured, cpuMicros: ((cpuSeconds(subject.pid) - before) / measured.count) * 1e6 };
 }

@@ -6,7 +6,7 @@
 
 import { client, putTopic } from "../test/e2e/wire.ts";
 import { load } from "./load.ts";
-import { type Measured, PAYLOAD, type Scenario } from "./scenario.ts";
+import { PAYLOAD, type Scenario, times } from "./scenario.ts";
 
 const CONNECTIONS = 64;
 const BATCH_CONNECTIONS = 8;
@@ -47,9 +47,9 @@ export const batch: Scenario = {
     const path = "/v1/topics/batch/messages/batch";
     return {
       tidegate: async () =>
-        inMessages(await load({ ...request, port: tidegate.port, path }, options)),
+        times(BATCH, await load({ ...request, port: tidegate.port, path }, options)),
       empty: async () =>
-        inMessages(await load({ ...request, port: empty.port, path: "/sink" }, options)),
+        times(BATCH, await load({ ...request, port: empty.port, path: "/sink" }, options)),
     };
   },
 };
@@ -59,8 +59,4 @@ export function batchBody(count: number): Uint8Array {
   return Buffer.from(
     JSON.stringify({ messages: Array.from({ length: count }, () => ({ text: PAYLOAD })) }),
   );
-}
-
-function inMessages(measured: Measured): Measured {
-  return { ...measured, perSecond: measured.perSecond * BATCH };
 }

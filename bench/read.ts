@@ -8,7 +8,7 @@ import { Connection, type HttpRequest } from "../test/e2e/http.ts";
 import { call, client, post, putGroup, putTopic } from "../test/e2e/wire.ts";
 import { load } from "./load.ts";
 import { batchBody } from "./publish.ts";
-import type { Measured, Scenario } from "./scenario.ts";
+import { type Measured, type Scenario, times } from "./scenario.ts";
 
 const PAGE = 100;
 const READERS = 16;
@@ -25,9 +25,8 @@ export const read: Scenario = {
     const path = `/v1/topics/read/messages?limit=${PAGE}&after=earliest`;
     const page = await call(client(tidegate.port), { path }, 200);
     const options = { connections: READERS, seconds };
-    const inMessages = (one: Measured) => ({ ...one, perSecond: one.perSecond * PAGE });
     const get = async (port: number, path: string) =>
-      inMessages(await load({ method: "GET", port, path }, options));
+      times(PAGE, await load({ method: "GET", port, path }, options));
     return {
       tidegate: () => get(tidegate.port, path),
       empty: () => get(empty.port, `/fixed/${page.body.length}`),
@@ -44,13 +43,13 @@ export const consume: Scenario = {
     let round = 0;
     const sizes = { receive: 0, ask: 0, settle: 0 };
     return {
-      async tidegate() {
-        const topic = `consume-${round++}`;
+      async refill() {
+        const topic = `consume-${++round}`;
         await fill(tidegate.port, { topic, count });
         const config = { subscriptions: [{ topic }], startFrom: "earliest" };
         await putGroup(client(tidegate.port), topic, config);
-        return drain(tidegate.port, { group: topic, count, sizes });
       },
+      tidegate: () => drain(tidegate.port, { group: `consume-${round}`, count, sizes }),
       empty: () => exchange(empty.port, { sizes, exchanges: Math.ceil(count / BATCH) }),
     };
   },
@@ -125,7 +124,7 @@ async function exchange(
 async function timed(count: number, consumer: () => Promise<void>): Promise<Measured> {
   const startedAt = performance.now();
   await Promise.all(Array.from({ length: CONSUMERS }, consumer));
-  return { perSecond: (count / (performance.now() - startedAt)) * 1000 };
+  return { count, perSecond: (count / (performance.now() - startedAt)) * 1000 };
 }
 
 /** Found without parsing the messages around them: the client must not be what is measured. */

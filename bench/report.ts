@@ -8,16 +8,29 @@ import type { Measured } from "./scenario.ts";
 import { median } from "./statistics.ts";
 import type { BenchRuntime } from "./subjects.ts";
 
+export interface Figure extends Measured {
+  /** CPU time the server took for one message or event, over all its threads. */
+  readonly cpuMicros: number;
+}
+
 export interface Row {
   readonly title: string;
   readonly unit: string;
   readonly runtime: BenchRuntime;
   readonly adapter: string;
-  readonly tidegate: readonly Measured[];
-  readonly empty: readonly Measured[];
+  readonly tidegate: readonly Figure[];
+  readonly empty: readonly Figure[];
 }
 
-const HEAD = ["what", "on", "Tidegate", "empty handler", "ratio", "p50 / p99 ms (empty)"];
+const HEAD = [
+  "what",
+  "on",
+  "Tidegate",
+  "empty handler",
+  "ratio",
+  "server CPU µs each (empty)",
+  "p50 / p99 ms (empty)",
+];
 
 export function renderRows(rows: readonly Row[]): string {
   return renderTable(HEAD, rows.map(cellsOf));
@@ -34,6 +47,7 @@ function cellsOf(row: Row): string[] {
     `${spread(row.tidegate)} ${row.unit}`,
     spread(row.empty),
     median(ratios).toFixed(2),
+    `${cpu(row.tidegate)} (${cpu(row.empty)})`,
     latencies(row),
   ];
 }
@@ -42,6 +56,10 @@ function spread(measured: readonly Measured[]): string {
   const rates = measured.map((one) => one.perSecond);
   const [least, most] = [Math.min(...rates), Math.max(...rates)].map(thousands);
   return `**${thousands(median(rates))}** (${least}–${most})`;
+}
+
+function cpu(figures: readonly Figure[]): string {
+  return median(figures.map((one) => one.cpuMicros)).toPrecision(3);
 }
 
 function latencies({ tidegate, empty }: Row): string {

@@ -17,11 +17,15 @@ export interface Settings {
 
 export interface Measured {
   readonly perSecond: number;
+  /** What was done in the round: messages, or events. */
+  readonly count: number;
   readonly p50Ms?: number;
   readonly p99Ms?: number;
 }
 
 export interface Rounds {
+  /** Before each of the gateway's rounds, not part of what is measured. */
+  refill?(): Promise<void>;
   tidegate(): Promise<Measured>;
   empty(): Promise<Measured>;
   /** After the last round. */
@@ -44,3 +48,9 @@ export interface Subjects {
 /** 256 B of text, which JSON carries as it is. */
 export const MESSAGE_BYTES = 256;
 export const PAYLOAD = "m".repeat(MESSAGE_BYTES);
+
+/** A measurement of requests as one of the messages in them. */
+export function times(messages: number, requests: Measured): Measured {
+  const { count, perSecond } = requests;
+  return { ...requests, count: count * messages, perSecond: perSecond * messages };
+}

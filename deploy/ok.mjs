@@ -25,7 +25,7 @@ const script = (file, ...args) => [bun.program, ...runArguments(bun, file), ...a
 const CHECKS = [
   ["lock file", script("deploy/complete_lock.mjs", "--check")],
   ["format", script(bin("@biomejs/biome", "biome"), "format", "--error-on-warnings")],
-  ["lint", script(bin("oxlint", "oxlint"), "--type-aware", "--deny-warnings")],
+  ["lint", script(bin("oxlint", "oxlint"), "--type-aware", "--deny-warnings", "--format=unix")],
   ["types", script(bin("typescript", "tsc"), "-p", "tsconfig.json")],
   ["types of the Bun adapter", script(bin("typescript", "tsc"), "-p", "src/runtime/tsconfig.json")],
   ["types of the Deno adapter", [deno.program, "check", "--no-lock", "src/runtime/deno.ts"]],

@@ -24,9 +24,14 @@ const OLDEST = { bun: "1.3.0", deno: "2.5.0", node: "22.18.0" };
 /** How each runtime runs a file of the project: no type check, nothing fetched behind our back. */
 const RUN_ARGUMENTS = {
   bun: ["--no-install"],
-  deno: ["run", "--allow-all", "--no-check", "--no-lock"],
+  deno: ["run", "--no-check", "--no-lock", "--no-prompt"],
   node: ["--disable-warning=ExperimentalWarning"],
 };
+
+const PROGRAM = "src/main.ts";
+
+/** It starts no processes and loads no native code; on Deno it could not if it tried. */
+const PROGRAM_PERMISSIONS = ["net", "read", "write", "env", "sys"].map((one) => `--allow-${one}`);
 
 /** The runtime this very process runs on. */
 export function ownRuntime() {
@@ -58,8 +63,9 @@ export function needRuntime(name) {
 }
 
 /** The arguments that make `runtime` run `file`. */
-export function runArguments(runtime, file) {
-  return [...RUN_ARGUMENTS[runtime.name], file];
+export function runArguments({ name }, file) {
+  const permissions = file === PROGRAM ? PROGRAM_PERMISSIONS : ["--allow-all"];
+  return [...RUN_ARGUMENTS[name], ...(name === "deno" ? permissions : []), file];
 }
 
 function* candidates(name) {

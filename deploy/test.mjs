@@ -5,7 +5,8 @@
  *   node deploy/test.mjs [--on bun,deno,node] [part of a path …]
  *
  * Skipped tests are listed. With TEST_SKIPS=deny, for machines that have all a
- * test may need, a skip is a failure.
+ * test may need, a test that was skipped everywhere is a failure; one that ran
+ * on another runtime is not.
  *
  * @module
  */

@@ -11,11 +11,12 @@ import type { App } from "./operation.ts";
 import type { Ports } from "./ports.ts";
 import { noSuchPath } from "./problem.ts";
 
-const ASSETS: Readonly<Record<string, string>> = {
-  "swagger-ui.css": "text/css; charset=utf-8",
-  "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-  "favicon-32x32.png": "image/png",
-};
+/** What the page needs of the package, by name, with its type. */
+const ASSETS = new Map([
+  ["swagger-ui.css", "text/css; charset=utf-8"],
+  ["swagger-ui-bundle.js", "text/javascript; charset=utf-8"],
+  ["favicon-32x32.png", "image/png"],
+]);
 
 const START = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });\n`;
 
@@ -40,7 +41,7 @@ export function docsRoutes(app: App, ports: Ports): void {
   app.get("/docs/start.js", (c) => text(c.env, START, "text/javascript; charset=utf-8"));
   app.get("/docs/:asset", async (c) => {
     const name = c.req.param("asset");
-    const type = Object.hasOwn(ASSETS, name) ? ASSETS[name] : undefined;
+    const type = ASSETS.get(name);
     const bytes = type === undefined ? undefined : await ports.assets(name);
     if (type === undefined || bytes === undefined) throw noSuchPath();
     const headers = { "content-type": type, "cache-control": "public, max-age=3600" };

@@ -11,22 +11,20 @@
 
 import type { Published } from "../src/broker/api.ts";
 import { MESSAGE_BODY } from "./body_limits.ts";
-import type { GatewayContext } from "./call.ts";
+import type { Call } from "./call.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
 import type { Ports } from "./ports.ts";
 import { preferences } from "./prefer.ts";
 import { attributesOf } from "./publish_attributes.ts";
 import { readQuery } from "./query.ts";
 import { formatTimestamp } from "./timestamp.ts";
-import { topicOf } from "./names.ts";
 
-export function publishHandler(ports: Ports): (c: GatewayContext) => Promise<Response> {
+export type Publish = (topic: string, request: Request, call: Call) => Promise<Response>;
+
+export function publishing(ports: Ports): Publish {
   const { broker, bodies } = ports;
-  return async (c) => {
-    const call = c.env;
+  return async (topic, request, call) => {
     const { head } = call;
-    const request = c.req.raw;
-    const topic = topicOf(c);
     const query = readQuery(call.url);
     refuseOtherNamespace(head, query);
     const attributes = attributesOf(head, { query, now: ports.now() });

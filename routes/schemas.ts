@@ -103,15 +103,21 @@ export const Message = z
   })
   .openapi("Message");
 
+const PAGE_MAX = 1000;
+
 export const PageQuery = {
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(1000)
+  limit: z
+    .string()
+    .regex(/^\d{1,6}$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.int().min(1).max(PAGE_MAX))
     .default(100)
     .openapi({
       param: { name: "limit", in: "query", description: "How many at most" },
+      type: "integer",
+      minimum: 1,
+      maximum: PAGE_MAX,
+      default: 100,
       example: 100,
     }),
   pageToken: Name.optional().openapi({

@@ -18,7 +18,6 @@
  */
 
 import { assert } from "./base/assert.ts";
-import { viewOf } from "./base/bytes.ts";
 import { MessageFields } from "./base/message.ts";
 import { FLAG_DEFERRED, type Frame } from "./frame.ts";
 import { KINDS } from "./records/mod.ts";
@@ -111,15 +110,15 @@ export class ConsumeQueues {
     else if (frame.kind === DROP) this.#applyDrop(frame);
   }
 
-  #applyMessage({ payload, logOffset, size, storedAt }: Frame, base: number): void {
-    const view = viewOf(payload);
-    const queue = this.#obtain(MessageFields.topicGen(view, 0), MessageFields.queueId(view, 0));
+  #applyMessage({ view, payloadAt, logOffset, size, storedAt }: Frame, base: number): void {
+    const queueId = MessageFields.queueId(view, payloadAt);
+    const queue = this.#obtain(MessageFields.topicGen(view, payloadAt), queueId);
     this.#append(queue, base, {
-      queueOffset: MessageFields.queueOffset(view, 0),
+      queueOffset: MessageFields.queueOffset(view, payloadAt),
       bodyLogOffset: logOffset,
       size,
-      tagHash: MessageFields.tagHash(view, 0),
-      keyHash: MessageFields.keyHash(view, 0),
+      tagHash: MessageFields.tagHash(view, payloadAt),
+      keyHash: MessageFields.keyHash(view, payloadAt),
       visibleLogOffset: logOffset,
       visibleAt: storedAt,
     });

@@ -7,8 +7,9 @@
  *                                                └─ appends go on meanwhile and
  *                                                   make up the next batch
  *
- * A batch is what the turns of the event loop appended since the last one. The
- * write is positional and synchronous, the sync runs beside the event loop.
+ * A batch is what the turns of the event loop appended since the last one, whole
+ * units, up to 4 MiB: writing it and telling of it must not hold the event loop.
+ * The write is positional and synchronous, the sync runs beside the event loop.
  * Batches never cross into another segment: at a roll the old segment is synced
  * and cut to size first, then the new one is made durable with its name.
  *
@@ -26,6 +27,9 @@ import type { Clock } from "./base/clock.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import type { LogTail, Roll } from "./log_tail.ts";
 import { encodeSegmentHeader, LOG_DIR, SEGMENT_HEADER_SIZE, segmentPath } from "./segment.ts";
+
+/** Some 4 ms of writing, and as much of telling for messages of 256 bytes. */
+const BATCH_SIZE_MAX = 4 * 1024 * 1024;
 
 export interface ActiveSegment {
   readonly base: number;
@@ -114,7 +118,7 @@ export class Flusher {
     }
     const active = this.#active;
     if (!active) throw new Error("Cannot flush: the log has no segment");
-    const end = this.#tail.rolls[0]?.base ?? this.#tail.end;
+    const end = this.#batchEnd(this.#tail.rolls[0]?.base ?? this.#tail.end);
     for (const { chunk, from, to } of this.#tail.slices(this.#written, end)) {
       const position = SEGMENT_HEADER_SIZE + chunk.base + from - active.base;
       active.file.write(chunk.bytes.subarray(from, to), position);
@@ -125,6 +129,11 @@ export class Flusher {
     if (this.#failed) return;
     this.#events.onDurable(end);
     this.#tail.trim(end); // after: who is told reads these bytes from memory
+  }
+
+  #batchEnd(limit: number): number {
+    if (limit - this.#written <= BATCH_SIZE_MAX) return limit;
+    return this.#tail.unitEndWithin(this.#written, BATCH_SIZE_MAX);
   }
 
   async #startSegment(roll: Roll): Promise<ActiveSegment> {

@@ -33,7 +33,7 @@
  */
 
 import { assert } from "./base/assert.ts";
-import { getU64, setU64 } from "./base/bytes.ts";
+import { getU64, setU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 
 export const FRAME_HEADER_SIZE = 44;
@@ -57,11 +57,68 @@ export interface FrameHeader {
   readonly confirmOffset: number;
 }
 
-/** A frame that is valid; `payload` is a view. */
-export interface Frame extends FrameHeader {
-  readonly size: number;
-  readonly crc: number;
-  readonly payload: Uint8Array;
+/** A frame that is valid, read where it lies; true for as long as its bytes are left alone. */
+export class Frame implements FrameHeader {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly at: number;
+
+  constructor(source: { readonly bytes: Uint8Array; readonly view: DataView }, at: number) {
+    this.bytes = source.bytes;
+    this.view = source.view;
+    this.at = at;
+  }
+
+  get size(): number {
+    return this.view.getUint32(this.at);
+  }
+
+  get crc(): number {
+    return this.view.getUint32(this.at + 4);
+  }
+
+  get kind(): number {
+    return this.view.getUint8(this.at + 9);
+  }
+
+  get flags(): number {
+    return this.view.getUint16(this.at + 10);
+  }
+
+  get epoch(): number {
+    return this.view.getUint32(this.at + 12);
+  }
+
+  get prevCrc(): number {
+    return this.view.getUint32(this.at + 16);
+  }
+
+  get logOffset(): number {
+    return getU64(this.view, this.at + 20);
+  }
+
+  get storedAt(): number {
+    return getU64(this.view, this.at + 28);
+  }
+
+  get confirmOffset(): number {
+    return getU64(this.view, this.at + 36);
+  }
+
+  get payloadAt(): number {
+    return this.at + FRAME_HEADER_SIZE;
+  }
+
+  /** A view. */
+  get payload(): Uint8Array {
+    return this.bytes.subarray(this.payloadAt, this.at + this.size);
+  }
+
+  /** The same frame with bytes of its own. */
+  copy(): Frame {
+    const bytes = this.bytes.slice(this.at, this.at + this.size);
+    return new Frame({ bytes, view: viewOf(bytes) }, 0);
+  }
 }
 
 /**
@@ -124,27 +181,7 @@ export function readFrame(
   if (expected.prevCrc !== undefined && prevCrc !== expected.prevCrc) {
     return bad("prevCrc is not of the frame before");
   }
-  return { kind: "frame", frame: frameInPlace(source, at) };
-}
-
-/** Reads a frame that this process sealed itself: nothing is checked. */
-export function frameInPlace(
-  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
-  at: number,
-): Frame {
-  const size = view.getUint32(at);
-  return {
-    size,
-    crc: view.getUint32(at + 4),
-    kind: view.getUint8(at + 9),
-    flags: view.getUint16(at + 10),
-    epoch: view.getUint32(at + 12),
-    prevCrc: view.getUint32(at + 16),
-    logOffset: getU64(view, at + 20),
-    storedAt: getU64(view, at + 28),
-    confirmOffset: getU64(view, at + 36),
-    payload: bytes.subarray(at + FRAME_HEADER_SIZE, at + size),
-  };
+  return { kind: "frame", frame: new Frame(source, at) };
 }
 
 function bad(reason: string): FrameRead {

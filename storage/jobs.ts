@@ -6,7 +6,6 @@
  * @module
  */
 
-import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, readRange, replaceFile } from "./base/disk.ts";
 import { messageIdHash } from "./base/message.ts";
@@ -15,7 +14,7 @@ import type { Frame } from "./frame.ts";
 import { IdTable } from "./ids.ts";
 import { KINDS } from "./records/mod.ts";
 import { recoverSegment } from "./recovery.ts";
-import { segmentPath, sidecarPath } from "./segment.ts";
+import { LOG_DIR, segmentBases, segmentPath, sidecarPath } from "./segment.ts";
 import { encodeSidecar } from "./sidecar.ts";
 import {
   type Change,
@@ -33,8 +32,8 @@ export type Job =
       readonly kind: "seal";
       readonly base: number;
       readonly end: number;
-      /** Its queues as they stood where it begins. */
-      readonly marks: readonly QueueMark[];
+      /** Its queues as they stood where it begins; undefined: not known, walk the log for them. */
+      readonly marks: readonly QueueMark[] | undefined;
     }
   | {
       /** Writes a snapshot: the newest whole one, merged with `changes`; drops the third oldest. */
@@ -51,15 +50,17 @@ export interface Jobs {
   close(): Promise<void>;
 }
 
-export async function runJob(
-  job: Job,
-  ports: { readonly disk: Disk; readonly crc32: Crc32 },
-): Promise<void> {
+interface JobPorts {
+  readonly disk: Disk;
+  readonly crc32: Crc32;
+}
+
+export async function runJob(job: Job, ports: JobPorts): Promise<void> {
   await (job.kind === "seal" ? buildSidecar(job, ports) : writeSnapshot(job, ports));
 }
 
 /** Runs jobs where they are asked for. */
-export function inlineJobs(ports: { readonly disk: Disk; readonly crc32: Crc32 }): Jobs {
+export function inlineJobs(ports: JobPorts): Jobs {
   let last: Promise<void> = Promise.resolve();
   return {
     run(job) {
@@ -78,26 +79,18 @@ export function indexFrame(
 ): void {
   index.queues.apply(frame, index.base);
   if (frame.kind !== KINDS.message.id) return;
-  const hash = messageIdHash(frame.payload, viewOf(frame.payload));
+  const hash = messageIdHash(frame, { at: frame.payloadAt, end: frame.at + frame.size });
   if (hash !== undefined) index.ids.push(hash, frame.logOffset - index.base);
 }
 
-async function buildSidecar(
-  job: Job & { kind: "seal" },
-  { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
-): Promise<void> {
+async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promise<void> {
+  const { disk, crc32 } = ports;
   const { base, end } = job;
   const queues = new ConsumeQueues();
-  for (const mark of job.marks) queues.restore(mark);
+  for (const mark of job.marks ?? []) queues.restore(mark);
+  if (!job.marks) await walkBefore(base, queues, ports);
   const ids = new IdTable();
-  const file = await disk.open(segmentPath(base), { create: false });
-  try {
-    const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
-    const visit = (frame: Frame) => indexFrame(frame, { queues, ids, base });
-    await recoverSegment(segment, { crc32, visit });
-  } finally {
-    await file.close();
-  }
+  await walk(job, (frame) => indexFrame(frame, { queues, ids, base }), ports);
   const runs = queues.runsOf(base).map(({ queue, run }) => ({
     topicGen: queue.topicGen,
     queueId: queue.queueId,
@@ -107,11 +100,36 @@ async function buildSidecar(
   await replaceFile(disk, sidecarPath(base), [sidecar]);
 }
 
+/** Brings `queues` to where they stood at `base`. */
+async function walkBefore(base: number, queues: ConsumeQueues, ports: JobPorts): Promise<void> {
+  const bases = segmentBases(await ports.disk.list(LOG_DIR));
+  for (const [i, one] of bases.entries()) {
+    if (one >= base) return;
+    const segment = { base: one, end: bases[i + 1] ?? base };
+    await walk(segment, (frame) => queues.apply(frame, one), ports);
+    queues.release(one);
+  }
+}
+
+async function walk(
+  { base, end }: { readonly base: number; readonly end: number },
+  visit: (frame: Frame) => void,
+  { disk, crc32 }: JobPorts,
+): Promise<void> {
+  const file = await disk.open(segmentPath(base), { create: false });
+  try {
+    const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
+    await recoverSegment(segment, { crc32, visit });
+  } finally {
+    await file.close();
+  }
+}
+
 const GENERATIONS_KEPT = 2;
 
 async function writeSnapshot(
   job: Job & { kind: "snapshot" },
-  { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
+  { disk, crc32 }: JobPorts,
 ): Promise<void> {
   const before = await newestSnapshot(disk, crc32);
   const entries = mergeEntries(before?.entries ?? [], job.changes);

@@ -21,7 +21,7 @@
 import { assert } from "./base/assert.ts";
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import { FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
+import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
 /** So much of the log stays at hand when flushed: readers at the tail cost no I/O. */
@@ -169,6 +169,22 @@ export class LogTail {
       const end = Math.min(to, chunk.base + chunk.filled);
       if (start < end) yield { chunk, from: start - chunk.base, to: end - chunk.base };
     }
+  }
+
+  /** The last end of a unit at most `sizeMax` bytes behind `from`; of a larger unit, its end. */
+  unitEndWithin(from: number, sizeMax: number): number {
+    let found = from;
+    for (const { chunk, from: start, to } of this.slices(from, this.#end)) {
+      for (let at = start; at < to; ) {
+        const frame = new Frame(chunk, at);
+        at += frame.size;
+        if ((frame.flags & FLAG_CONTINUED) !== 0) continue;
+        const end = chunk.base + at;
+        if (end - from > sizeMax && found > from) return found;
+        found = end;
+      }
+    }
+    return found;
   }
 
   /** The bytes of a frame that is still at hand; a view. */

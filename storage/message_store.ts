@@ -16,13 +16,7 @@ import { encodeMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
-import {
-  FLAG_CONTINUED,
-  FLAG_DEFERRED,
-  FRAME_HEADER_SIZE,
-  type Frame,
-  frameInPlace,
-} from "./frame.ts";
+import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
 import { IdIndex } from "./id_index.ts";
 import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
@@ -72,8 +66,6 @@ export class MessageStore {
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
   #dispatched: number;
-  /** The segment of the next frame to dispatch. */
-  #dispatchBase: number;
 
   /** Restores and replays `fold`, and leaves the store ready for appends. */
   static async open(
@@ -135,7 +127,6 @@ export class MessageStore {
     this.queues = queues;
     this.ids = ids;
     this.#dispatched = log.end;
-    this.#dispatchBase = log.segments.at(-1)?.base ?? log.end;
     this.#sealer = new Sealer(ports, { log, queues, ids, fold });
     this.reader = new QueueReader(queues, this.#sealer);
     ids.open(this.#sealer);
@@ -168,7 +159,9 @@ export class MessageStore {
   ): number {
     const { tail } = this.log;
     const chunk = tail.reserve(messageSizeMax(message.attributes, message.body.length));
-    const payloadEnd = encodeMessage(chunk.bytes, tail.payloadAt(chunk), message);
+    const { envelope, attributes, body } = message;
+    const parts = { envelope, attributes, body, view: chunk.view };
+    const payloadEnd = encodeMessage(chunk.bytes, tail.payloadAt(chunk), parts);
     const bits = (flags.continued ? FLAG_CONTINUED : 0) | (flags.deferred ? FLAG_DEFERRED : 0);
     return tail.seal(chunk, { kind: KINDS.message.id, flags: bits, payloadEnd });
   }
@@ -192,15 +185,12 @@ export class MessageStore {
   }
 
   #onConfirm(end: number): void {
-    const { tail } = this.log;
-    for (const slice of tail.slices(this.#dispatched, end)) {
-      const { chunk, to } = slice;
-      for (let at = slice.from; at < to; ) {
-        const logOffset = chunk.base + at;
-        this.#dispatchBase = this.log.segmentAt(logOffset)?.base ?? this.#dispatchBase;
-        const base = this.#dispatchBase;
-        const frame = frameInPlace(chunk, at);
-        indexFrame(frame, { queues: this.queues, ids: this.ids.table(base), base });
+    const base = this.log.segmentAt(this.#dispatched)?.base ?? this.#dispatched;
+    const index = { queues: this.queues, ids: this.ids.table(base), base }; // a batch has one segment
+    for (const { chunk, from, to } of this.log.tail.slices(this.#dispatched, end)) {
+      for (let at = from; at < to; ) {
+        const frame = new Frame(chunk, at);
+        indexFrame(frame, index);
         at += frame.size;
       }
     }

@@ -14,7 +14,6 @@ import { type DamagedRange, recoverSegment } from "./recovery.ts";
 import { findFrame } from "./scan.ts";
 import {
   decodeSegmentHeader,
-  encodeSegmentHeader,
   LOG_DIR,
   SEGMENT_HEADER_SIZE,
   segmentBases,
@@ -84,7 +83,7 @@ export async function openSegments(
     ({ end, lastCrc, torn } = recovered);
     damaged.push(...recovered.damaged);
     lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
-    if (!next) await settleTail(segment, { ...options, crc32, end });
+    if (!next) await settleTail(segment, { ...options, end });
   }
   const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
   const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
@@ -136,19 +135,12 @@ const COPY_SIZE = 1024 * 1024;
 
 /** Zeros behind the last unit; what may not be on the disk yet written once more; all of it synced. */
 async function settleTail(
-  segment: Found,
-  options: {
-    readonly end: number;
-    readonly durableEnd: number;
-    readonly segmentBytes: number;
-    readonly crc32: Crc32;
-  },
+  { file, base }: Found,
+  options: { readonly end: number; readonly durableEnd: number; readonly segmentBytes: number },
 ): Promise<void> {
-  const { file, base, headerDamaged, firstStoredAt, prevCrc = 0 } = segment;
-  const { end, durableEnd, segmentBytes, crc32 } = options;
+  const { end, durableEnd, segmentBytes } = options;
   const position = (logOffset: number) => SEGMENT_HEADER_SIZE + logOffset - base;
   const from = Math.max(base, Math.min(durableEnd, end));
-  if (!headerDamaged) file.write(encodeSegmentHeader({ base, firstStoredAt, prevCrc }, crc32), 0);
   await file.truncate(position(end));
   await file.truncate(Math.max(position(end), SEGMENT_HEADER_SIZE + segmentBytes));
   for (let at = from; at < end; at += COPY_SIZE) {

@@ -27,7 +27,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import { type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { FLAG_CONTINUED, type Frame } from "./frame.ts";
-import { findFrame, scanFrames, type ScanRange } from "./scan.ts";
+import { findFrameBehind, scanFrames, type ScanRange } from "./scan.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
 
 /** logOffsets `[from, to)` whose bytes are not what was written. */
@@ -93,7 +93,7 @@ export async function recoverSegment(
       return { end: to, lastCrc: stop.lastCrc, damaged, torn: undefined };
     }
 
-    const behind = await findFrame(file, { ...range, from: Math.min(stop.at + 1, to) });
+    const behind = await findFrameBehind(file, { ...range, from: stop.at });
     if (behind) confirmed ??= await greatestConfirm(file, { ...range, from: behind.logOffset });
     const facts = { at: stop.at, durableEnd: segment.durableEnd, confirmedBehind: confirmed ?? 0 };
     if (!isDamage({ ...facts, segmentFollows: sealedEnd !== undefined })) {
@@ -119,7 +119,7 @@ async function greatestConfirm(file: DiskFile, range: ScanRange): Promise<number
     const stop = await scanFrames(file, { ...range, from, prevCrc: undefined }, (frame) => {
       greatest = Math.max(greatest, frame.confirmOffset);
     });
-    from = (await findFrame(file, { ...range, from: Math.min(stop.at + 1, range.to) }))?.logOffset;
+    from = (await findFrameBehind(file, { ...range, from: stop.at }))?.logOffset;
   }
   return greatest;
 }
@@ -151,7 +151,7 @@ class Units {
   take(frame: Frame): void {
     const continued = (frame.flags & FLAG_CONTINUED) !== 0;
     if (this.#open.length === 0 && !continued) return this.#visit(frame);
-    this.#open.push({ ...frame, payload: frame.payload.slice() });
+    this.#open.push(frame.copy());
     if (!continued) this.release();
   }
 

@@ -7,8 +7,8 @@
 
 import { getU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import type { DiskFile } from "./base/disk.ts";
-import { FRAME_HEADER_SIZE, type Frame, readFrame } from "./frame.ts";
+import { type DiskFile, readRange } from "./base/disk.ts";
+import { Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
 
 const WINDOW_SIZE = 4 * 1024 * 1024 + 256 * 1024;
@@ -114,6 +114,33 @@ export async function findFrame(file: DiskFile, range: ScanRange): Promise<Frame
     from = window.start + window.bytes.length - FRAME_HEADER_SIZE + 1;
   }
   return undefined;
+}
+
+/**
+ * The next valid frame behind the bad one at `range.from`. Where the bad one
+ * still tells its size and the frame there chains to it, that one is taken: what
+ * lies within a body was sent by a stranger, and may be made to look like frames.
+ */
+export async function findFrameBehind(
+  file: DiskFile,
+  range: ScanRange,
+): Promise<Frame | undefined> {
+  const { base, from, to, crc32 } = range;
+  const read = async (logOffset: number, size: number) => {
+    const bytes = await readRange(file, SEGMENT_HEADER_SIZE + logOffset - base, size);
+    return { bytes, view: viewOf(bytes), at: 0 };
+  };
+  const header = await read(from, FRAME_HEADER_SIZE);
+  if (header.bytes.length === FRAME_HEADER_SIZE) {
+    const { logOffset, size, crc: prevCrc } = new Frame(header, 0);
+    const next = from + size;
+    if (logOffset === from && size >= FRAME_HEADER_SIZE && size <= FRAME_SIZE_MAX && next < to) {
+      const source = await read(next, Math.min(FRAME_SIZE_MAX, to - next));
+      const found = readFrame(source, { logOffset: next, prevCrc, crc32 });
+      if (found.kind === "frame") return found.frame;
+    }
+  }
+  return findFrame(file, { ...range, from: Math.min(from + 1, to) });
 }
 
 /** The next position from `from` on where a frame could start: one that names its own logOffset. */

@@ -79,7 +79,7 @@ export class Sealer implements Sidecars {
     const end = this.#log.segmentAt(base)?.end;
     if (!damaged || end === undefined) return undefined;
     this.#ports.report(new SidecarDamage(base));
-    const marks = await damaged.marks();
+    const marks = await damaged.marks().catch(() => undefined); // damaged as well
     this.#retired.push(damaged); // others may be reading from it
     await this.#enqueue(() => this.#build({ base, end, marks }));
     return this.#sidecars.get(base);
@@ -104,7 +104,9 @@ export class Sealer implements Sidecars {
     void this.#enqueue(() => this.#build({ base, end, marks: this.#queues.marksAt(base) }));
   }
 
-  async #build(segment: Sealed & { readonly marks: readonly QueueMark[] }): Promise<void> {
+  async #build(
+    segment: Sealed & { readonly marks: readonly QueueMark[] | undefined },
+  ): Promise<void> {
     await this.#ports.jobs.run({ kind: "seal", ...segment });
     const sidecar = await SidecarFile.open(this.#ports.disk, segment, this.#ports.crc32);
     if (sidecar) this.#use(segment.base, sidecar);

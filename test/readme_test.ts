@@ -30,7 +30,8 @@ function blocksOf(heading: string): readonly [info: string, script: string][] {
 
 function shell(script: string, port: number): Promise<string> {
   const text = script.replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`);
-  const child = spawn("sh", ["-c", text], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn("sh", ["-c", text], { timeout: 60_000 });
+  child.stdin.end();
   let [printed, complaints] = ["", ""];
   child.stdout.on("data", (chunk: Uint8Array) => (printed += Buffer.from(chunk).toString()));
   child.stderr.on("data", (chunk: Uint8Array) => (complaints += Buffer.from(chunk).toString()));

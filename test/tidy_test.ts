@@ -90,7 +90,10 @@ describe("every source file", () => {
   const rooms = [...Object.keys(MAY_IMPORT), "src", "src/cli"];
   for (const path of rooms.flatMap((room) => filesOf(room).map((name) => join(room, name)))) {
     it(`${path} tells one story`, () => {
-      assert(read(path).trimEnd().split("\n").length <= LINES_MAX, `has more than ${LINES_MAX} lines`);
+      assert(
+        read(path).trimEnd().split("\n").length <= LINES_MAX,
+        `has more than ${LINES_MAX} lines`,
+      );
     });
   }
 });

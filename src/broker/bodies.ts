@@ -4,7 +4,6 @@
  * @module
  */
 
-import { viewOf } from "../../storage/base/bytes.ts";
 import { MessageFields } from "../../storage/base/message.ts";
 import { type Frame, type MessageStore, readFrames, type Unit } from "../../storage/mod.ts";
 import type { StoredMessage } from "./api.ts";
@@ -49,14 +48,13 @@ function toMessage(
 
 /** Whether a consume queue's unit told the truth about the record it points at. */
 function liesAt(
-  { payload }: Frame,
+  { view, payloadAt }: Frame,
   at: { topicGen: number; queueId: number; queueOffset: number },
 ): boolean {
-  const view = viewOf(payload);
-  const queueOffset = MessageFields.queueOffset(view, 0);
+  const queueOffset = MessageFields.queueOffset(view, payloadAt);
   return (
-    MessageFields.topicGen(view, 0) === at.topicGen &&
-    MessageFields.queueId(view, 0) === at.queueId &&
+    MessageFields.topicGen(view, payloadAt) === at.topicGen &&
+    MessageFields.queueId(view, payloadAt) === at.queueId &&
     (queueOffset === at.queueOffset || queueOffset === -1)
   );
 }

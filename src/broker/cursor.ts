@@ -90,21 +90,30 @@ export function decodeCursor(text: string): QueueCursor | StreamCursor {
 }
 
 const ALPHABET = "0123456789abcdefghijklmnopqrstuv";
+/** Two letters for 10 bits. */
+const PAIRS = Array.from(
+  { length: 1024 },
+  (_, i) => ALPHABET.charAt(i >>> 5) + ALPHABET.charAt(i & 31),
+);
 const VALUES = new Map(ALPHABET.split("").map((letter, value) => [letter, value]));
 
 function base32(bytes: Uint8Array): string {
   let text = "";
   let buffer = 0;
   let bits = 0;
-  for (const byte of bytes) {
-    buffer = ((buffer << 8) | byte) & 0xfff;
+  for (let i = 0; i < bytes.length; i++) {
+    buffer = (buffer << 8) | (bytes[i] as number);
     bits += 8;
-    while (bits >= 5) {
-      bits -= 5;
-      text += ALPHABET[(buffer >>> bits) & 31];
-    }
+    if (bits < 10) continue;
+    bits -= 10;
+    text += PAIRS[(buffer >>> bits) & 0x3ff] as string;
+    buffer &= 0x3ff;
   }
-  return bits > 0 ? text + ALPHABET[(buffer << (5 - bits)) & 31] : text;
+  if (bits > 5) {
+    bits -= 5;
+    text += ALPHABET.charAt((buffer >>> bits) & 31);
+  }
+  return bits > 0 ? text + ALPHABET.charAt((buffer << (5 - bits)) & 31) : text;
 }
 
 function fromBase32(text: string): Uint8Array | undefined {

@@ -14,7 +14,15 @@ import { fields } from "../../storage/mod.ts";
 import type { GroupConfig, TopicConfig } from "./api.ts";
 import { Changes } from "./changes.ts";
 import { decodeConfig, Definition, Offsets, parseKey, Place, read } from "./entities.ts";
-import { detach, GroupState, GroupTable, markReady, popQueue, setTimer } from "./groups.ts";
+import {
+  detach,
+  GroupState,
+  GroupTable,
+  judgeAgain,
+  markReady,
+  popQueue,
+  setTimer,
+} from "./groups.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 import { type TopicState, TopicTable } from "./topics.ts";
 
@@ -142,6 +150,7 @@ export class BrokerFold implements Fold {
     }
     group.version = version;
     group.config = config;
+    judgeAgain(group);
     this.#changes.group(group);
     const wanted = new Set(config.subscriptions.map(({ topic }) => topic));
     for (const subscription of [...group.subscriptions.values()]) {

@@ -150,6 +150,16 @@ export function setTimer(message: OpenMessage): void {
   if (timers.size > 2 * tally.open + STALE_TIMERS) timers.retain(isCurrent);
 }
 
+/** The configuration changed: whether what was found due has an attempt left is asked anew. */
+export function judgeAgain(group: GroupState): void {
+  for (const { queues } of group.subscriptions.values()) {
+    for (const queue of queues) {
+      for (const message of queue?.due ?? []) setTimer(message);
+      queue?.due.clear();
+    }
+  }
+}
+
 /** Whether the message is still open and still has that time. */
 export function isCurrent(message: OpenMessage, at: number): boolean {
   return message.at === at;

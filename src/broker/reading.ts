@@ -61,7 +61,7 @@ export class LogReader {
     }
     const queue = { topicGen: topic.generation, queueId };
     const position = fromCursor?.position ?? (await this.#streamStart(topic, start));
-    return { kind: "queue", queueId, queueOffset: await this.#seek(queue, position) };
+    return { kind: "queue", queueId, queueOffset: await this.#seekBehind(queue, position) };
   }
 
   #fromCursor(topic: TopicState, text: string): Position {
@@ -95,10 +95,29 @@ export class LogReader {
     return { logOffset: earliest, index: 0 };
   }
 
-  /** The queueOffset of the first message visible at or behind a position. */
+  /** The queueOffset of the first message behind a position: what was read of its record is left out. */
+  async #seekBehind(
+    { topicGen, queueId }: { readonly topicGen: number; readonly queueId: number },
+    { logOffset, index }: StreamPosition,
+  ): Promise<number> {
+    const range = async (id: number) => {
+      const from = await this.#seek({ topicGen, queueId: id }, { logOffset });
+      if (index === 0) return { from, count: 0 };
+      const to = await this.#seek({ topicGen, queueId: id }, { logOffset: logOffset + 1 });
+      return { from, count: to - from };
+    };
+    const { from, count } = await range(queueId);
+    let read = index;
+    for (let before = 0; count > 0 && read > 0 && before < queueId; before++) {
+      read -= (await range(before)).count;
+    }
+    return from + Math.min(count, Math.max(0, read));
+  }
+
+  /** The queueOffset of the first message visible at or behind a log offset. */
   async #seek(
     queue: { readonly topicGen: number; readonly queueId: number },
-    { logOffset }: StreamPosition,
+    { logOffset }: Pick<StreamPosition, "logOffset">,
   ): Promise<number> {
     const base = this.#store.log.segmentAt(logOffset)?.base ?? 0;
     return this.#store.reader.seek(queue, { by: "log", logOffset, base });

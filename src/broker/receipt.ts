@@ -27,9 +27,11 @@ const SIZE = 42;
 const TEXT_SIZE = 56; // 42 bytes fill 14 groups of 4 letters exactly: one text per receipt
 const BROKER_GROUP = 0;
 
+/** What is encoded or decoded at the moment. */
+const bytes = new Uint8Array(SIZE);
+const view = viewOf(bytes);
+
 export function encodeReceipt(receipt: Receipt): string {
-  const bytes = new Uint8Array(SIZE);
-  const view = viewOf(bytes);
   view.setUint16(0, BROKER_GROUP);
   setU64(view, 2, receipt.topicGen);
   setU64(view, 10, receipt.groupGen);
@@ -38,15 +40,12 @@ export function encodeReceipt(receipt: Receipt): string {
   view.setUint16(28, Math.floor(receipt.grantSeq / 2 ** 32));
   view.setUint32(30, receipt.grantSeq >>> 0);
   bytes.set(receipt.nonce, 34);
-  return toBase64Url(bytes);
+  return toBase64Url();
 }
 
 /** Undefined when the text is not a receipt. */
 export function decodeReceipt(text: string): Receipt | undefined {
-  if (text.length !== TEXT_SIZE) return undefined;
-  const bytes = fromBase64Url(text);
-  if (!bytes) return undefined;
-  const view = viewOf(bytes);
+  if (text.length !== TEXT_SIZE || !fromBase64Url(text)) return undefined;
   if (view.getUint16(0) !== BROKER_GROUP) return undefined;
   return {
     topicGen: getU64(view, 2),
@@ -66,35 +65,37 @@ export function sameNonce(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const VALUES = new Map(LETTERS.split("").map((letter, value) => [letter.charCodeAt(0), value]));
+/** Two letters for 12 bits. */
+const PAIRS = Array.from(
+  { length: 4096 },
+  (_, i) => LETTERS.charAt(i >>> 6) + LETTERS.charAt(i & 63),
+);
+const NO_LETTER = 0xff;
+/** By ASCII code. */
+const VALUES = new Uint8Array(128).fill(NO_LETTER);
+for (let value = 0; value < LETTERS.length; value++) VALUES[LETTERS.charCodeAt(value)] = value;
 
-/** `bytes.length` is a multiple of 3, so there is no padding. */
-function toBase64Url(bytes: Uint8Array): string {
+function toBase64Url(): string {
   let text = "";
-  for (let i = 0; i < bytes.length; i += 3) {
+  for (let i = 0; i < SIZE; i += 3) {
     const word =
       ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
-    text +=
-      (LETTERS[word >>> 18] as string) +
-      LETTERS[(word >>> 12) & 63] +
-      LETTERS[(word >>> 6) & 63] +
-      LETTERS[word & 63];
+    text += (PAIRS[word >>> 12] as string) + (PAIRS[word & 0xfff] as string);
   }
   return text;
 }
 
-function fromBase64Url(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array((text.length / 4) * 3);
-  for (let i = 0, at = 0; i < text.length; i += 4, at += 3) {
-    let word = 0;
-    for (let j = 0; j < 4; j++) {
-      const value = VALUES.get(text.charCodeAt(i + j));
-      if (value === undefined) return undefined;
-      word = (word << 6) | value;
-    }
-    bytes[at] = word >>> 16;
-    bytes[at + 1] = (word >>> 8) & 0xff;
-    bytes[at + 2] = word & 0xff;
+/** Returns false when a letter is none of ours. */
+function fromBase64Url(text: string): boolean {
+  for (let i = 0, at = 0; i < TEXT_SIZE; i += 4, at += 3) {
+    const a = VALUES[text.charCodeAt(i)] ?? NO_LETTER;
+    const b = VALUES[text.charCodeAt(i + 1)] ?? NO_LETTER;
+    const c = VALUES[text.charCodeAt(i + 2)] ?? NO_LETTER;
+    const d = VALUES[text.charCodeAt(i + 3)] ?? NO_LETTER;
+    if ((a | b | c | d) > 63) return false;
+    bytes[at] = (a << 2) | (b >>> 4);
+    bytes[at + 1] = (b << 4) | (c >>> 2);
+    bytes[at + 2] = (c << 6) | d;
   }
-  return bytes;
+  return true;
 }

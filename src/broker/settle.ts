@@ -93,11 +93,7 @@ class Batch {
   }
 
   take(receipt: string, op: Op): SettleResult {
-    let found = this.#find(receipt, op);
-    if (found.kind === "open" && this.#touched.has(found.message)) {
-      this.commit();
-      found = this.#find(receipt, op);
-    }
+    const found = this.#find(receipt, op);
     if (found.kind === "answer") return { receipt, status: found.status };
     const { message } = found;
     this.#touched.add(message);
@@ -113,7 +109,11 @@ class Batch {
     const queue = this.#core.fold.queueOf(receipt);
     if (!queue) return { kind: "answer", status: "lost" };
     const { queueOffset, grantSeq } = receipt;
-    const message = queue.open.get(queueOffset);
+    let message = queue.open.get(queueOffset);
+    if (message && this.#touched.has(message)) {
+      this.commit();
+      message = queue.open.get(queueOffset);
+    }
     if (!message) return { kind: "answer", status: settledStatus(queue, { queueOffset, op }) };
     if (grantSeq < message.grant.seq) return { kind: "answer", status: "lost" };
     const forged = grantSeq > message.grant.seq || !sameNonce(message.grant.nonce, receipt.nonce);

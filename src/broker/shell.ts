@@ -84,6 +84,7 @@ export class Shell {
 
   /** An error, given once what it rests on is confirmed. */
   async refuse(error: unknown): Promise<never> {
+    this.store.log.flush();
     await this.replies.confirmed(undefined);
     throw error;
   }

@@ -126,12 +126,17 @@ function textLine(frame: Frame): string {
 }
 
 function jsonLine(frame: Frame): string {
-  const { payload, kind, storedAt, ...header } = frame;
+  const { logOffset, size, kind, epoch, storedAt, confirmOffset, crc, prevCrc, payload } = frame;
   return JSON.stringify({
-    ...header,
+    logOffset,
+    size,
     kind: kindName(kind) ?? kind,
     flags: flagsOf(frame),
+    epoch,
     storedAt: new Date(storedAt).toISOString(),
+    confirmOffset,
+    crc,
+    prevCrc,
     record: describePayload(kind, payload),
   });
 }

@@ -44,17 +44,19 @@ export function publishCommand(parent: Command, terminal: Terminal): void {
     .option("--index <key>", "search key; may be repeated", collect)
     .option("--property <name=value>", "user property; may be repeated", collectPair)
     .option("--id <id>", "the message's id, instead of a generated one")
-    .option("--content-type <type>", "what the body is (a text argument: text/plain)")
+    .option(
+      "--content-type <type>",
+      "what the body is (else text/plain, or application/octet-stream where it is not UTF-8)",
+    )
     .option("--json", "print the node's answer as JSON")
     .addHelpText("after", EXAMPLES);
   withUrl(command).action(
     async (topic: string, text: string | undefined, options: PublishOptions) => {
       const client = new Client(options, terminal);
       const body = await bodyOf(text, { options, terminal });
-      const type = options.contentType ?? (text === undefined ? undefined : "text/plain");
       const answer = await client.json<Answer>(`/v1/topics/${segment(topic)}/messages`, {
         method: "POST",
-        headers: headersOf(options, type ?? "application/octet-stream"),
+        headers: headersOf(options, options.contentType ?? guessType(body)),
         body,
       });
       const { id, queueId, queueOffset } = answer;
@@ -81,6 +83,15 @@ async function bodyOf(
     return new Uint8Array(await readFile(file));
   } catch (error) {
     throw new CliError("noInput", `Cannot read "${file}": ${(error as Error).message}`, error);
+  }
+}
+
+function guessType(body: Uint8Array): string {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(body);
+    return "text/plain";
+  } catch {
+    return "application/octet-stream"; // Not UTF-8.
   }
 }
 

@@ -62,7 +62,7 @@ export function tailCommand(parent: Command, terminal: Terminal): void {
     )
     .addHelpText("after", EXAMPLES);
   withUrl(command).action(async (topic: string, options: TailOptions) => {
-    const { interrupted } = terminal;
+    const interrupted = terminal.onInterrupt();
     try {
       await tail(new Tail(topic, { options, terminal, interrupted }), options.follow);
     } catch (error) {

@@ -15,19 +15,19 @@ export interface Terminal {
   warn(text: string): void;
   /** All of standard input. */
   input(): Promise<Uint8Array>;
-  /** Aborts when the user ends the command (Ctrl-C). */
-  readonly interrupted: AbortSignal;
+  /** From now on Ctrl-C ends the process no more, but aborts the signal. */
+  onInterrupt(): AbortSignal;
 }
 
 /** The terminal of this process. */
 export function processTerminal(): Terminal {
-  const interrupt = new AbortController();
   return {
     env: process.env,
     print: (text) => void process.stdout.write(`${text}\n`),
     warn: (text) => void process.stderr.write(`${text}\n`),
     input: readInput,
-    get interrupted() {
+    onInterrupt() {
+      const interrupt = new AbortController();
       for (const signal of ["SIGINT", "SIGTERM"] as const) {
         process.once(signal, () => interrupt.abort());
       }

@@ -35,6 +35,9 @@ const WAIT_MS = 30_000;
 /** After an error that may pass, such as a broker with too many waiters. */
 const RETRY_MS = 1000;
 
+/** Between waits: a broker that ends them at once, as when it drains, must not be asked in a circle. */
+const EMPTY_MS = 10;
+
 const PAUSE_STEP_MS = 2;
 const PAUSE_STEPS = 25;
 
@@ -157,7 +160,8 @@ export class Feed implements Followed {
 
   async #turn(): Promise<void> {
     const number = ++this.#reads;
-    const reading = await this.#read(this.#fences.length > 0 ? 0 : WAIT_MS);
+    const waits = this.#fences.length === 0;
+    const reading = await this.#read(waits ? WAIT_MS : 0);
     if (reading === undefined || this.#state === "ended") return;
     if (reading.kind === "lost") return this.#lose(reading.earliest);
 
@@ -167,6 +171,8 @@ export class Feed implements Followed {
     const reached = this.#fences.filter((fence) => fence.setDuring < number);
     this.#fences = this.#fences.filter((fence) => fence.setDuring >= number);
     for (const fence of reached) fence.reached();
+    const waitedInVain = waits && reading.page.messages.length === 0 && this.#fences.length === 0;
+    if (waitedInVain) await this.#sleep(EMPTY_MS);
   }
 
   /** @returns undefined when the wait was cut short: a fence was set, or nobody is left. */

@@ -5,7 +5,10 @@
  * headers or body, at the price that a long-poll is as silent as an attack. So
  * the timeout stays and is lifted for one request at a time. It is a property
  * of the connection, not of the request: with the answer it comes back, or
- * whoever asked for one long-poll could dawdle for ever afterwards.
+ * whoever asked for one long-poll could dawdle for ever afterwards. A stream
+ * keeps one that its heartbeat never reaches: Bun asks a stream for more only
+ * when the reader has taken something, so nothing else would tell it that the
+ * gateway gave up a reader who takes nothing.
  *
  * @module
  */
@@ -16,6 +19,7 @@ export const runtime: Runtime = {
   name: "bun",
   async serve({ hostname, port, patience = PATIENCE }, handle) {
     const idleTimeout = Math.ceil(patience.silentMs / 1000);
+    const streamTimeout = Math.ceil(patience.streamSilentMs / 1000);
     const held = new WeakSet<Request>();
     const server = Bun.serve({
       hostname,
@@ -39,10 +43,10 @@ export const runtime: Runtime = {
     };
     const release = (request: Request, response: Response) => {
       if (!held.has(request)) return response;
-      // A stream goes on being silent, and nobody tells when it ends: its connection ends with it.
-      if (response.headers.get("content-type") === "text/event-stream") {
-        response.headers.set("connection", "close");
-      } else server.timeout(request, idleTimeout);
+      const stream = response.headers.get("content-type") === "text/event-stream";
+      server.timeout(request, stream ? streamTimeout : idleTimeout);
+      // Nobody tells when a stream ends, so its connection ends with it.
+      if (stream) response.headers.set("connection", "close");
       return response;
     };
     return {

@@ -35,6 +35,8 @@ async function pump(
 ): Promise<void> {
   const leave = () => void body.cancel().catch(() => {}); // it failed already: nothing is left to stop
   outgoing.once("close", leave);
+  // Told at once, also while the reader takes nothing and nothing is asked of the stream.
+  body.closed.catch(() => outgoing.destroy());
   try {
     for (;;) {
       const { done, value } = await body.read();

@@ -34,9 +34,16 @@ export interface Patience {
   readonly requestMs: number;
   /** Of silence, while a request is under way that is not held open. */
   readonly silentMs: number;
+  /** Of silence in an event stream, which has a heartbeat as long as its reader takes something. */
+  readonly streamSilentMs: number;
 }
 
-export const PATIENCE: Patience = { headersMs: 10_000, requestMs: 30_000, silentMs: 10_000 };
+export const PATIENCE: Patience = {
+  headersMs: 10_000,
+  requestMs: 30_000,
+  silentMs: 10_000,
+  streamSilentMs: 30_000,
+};
 
 /** Above the gateway's own limit, so that its answer, which names the limit, is the one given. */
 export const BODY_BYTES_MAX = 64 * 1024 * 1024;

@@ -21,9 +21,13 @@ export function stableHash(value: string): number {
   return mix(hash);
 }
 
-export function stableHashBytes(bytes: Uint8Array): number {
+/** Of all the bytes, or of a part. */
+export function stableHashBytes(
+  bytes: Uint8Array,
+  { from = 0, to = bytes.length }: { readonly from?: number; readonly to?: number } = {},
+): number {
   let hash = 0x811c9dc5;
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
   return mix(hash);
 }
 

@@ -20,11 +20,7 @@
  *               bit 2  dedupe     keyHash 16 bytes, fingerprint 8 bytes
  *               bit 3  producer   id: size u8, UTF-8; epoch u32; seq u64
  *               bit 4  origin     brokerGroup u16, outSeq u64
- *    …     …  attributes: {tag u8, size u16, bytes}*, in ascending tag order;
- *             a reader skips tags it does not know
- *               1 id · 2 key · 3 tag · 4 index key (repeated) ·
- *               5 property (repeated; nameSize u16, name, value) ·
- *               6 contentType · 7 traceparent · 8 tracestate
+ *    …     …  attributes, see message_attributes.ts
  *    …     …  body, to the end of the payload, as given
  *
  * Nothing here reads a file, a socket or a clock.
@@ -33,29 +29,17 @@
  */
 
 import { assert } from "./assert.ts";
-import {
-  decodeUtf8,
-  getI64,
-  getU64,
-  setI64,
-  setU64,
-  viewOf,
-  writeShortText,
-  writeUtf8,
-} from "./bytes.ts";
+import { decodeUtf8, getI64, getU64, setI64, setU64, viewOf, writeShortText } from "./bytes.ts";
 import { stableHashBytes } from "./hash.ts";
+import {
+  type MessageAttributes,
+  type ReadAttributes,
+  readAttributes,
+  TAG,
+  writeAttributes,
+} from "./message_attributes.ts";
 
-/** What is said about a message besides its body. */
-export interface MessageAttributes {
-  readonly id: string;
-  readonly key?: string | undefined;
-  readonly tag?: string | undefined;
-  readonly index?: readonly string[] | undefined;
-  readonly properties?: readonly (readonly [name: string, value: string])[] | undefined;
-  readonly contentType?: string | undefined;
-  readonly traceparent?: string | undefined;
-  readonly tracestate?: string | undefined;
-}
+export type { MessageAttributes } from "./message_attributes.ts";
 
 /** Where a message lies and how it came there. */
 export interface MessageEnvelope {
@@ -75,9 +59,7 @@ export interface MessageEnvelope {
   readonly origin?: { readonly brokerGroup: number; readonly outSeq: number } | undefined;
 }
 
-export interface Message extends MessageEnvelope, MessageAttributes {
-  readonly index: readonly string[];
-  readonly properties: readonly (readonly [name: string, value: string])[];
+export interface Message extends MessageEnvelope, ReadAttributes {
   /** A view into the payload it was decoded from. */
   readonly body: Uint8Array;
 }
@@ -97,16 +79,6 @@ const FIXED_SIZE = 40;
 const ENVELOPE_SIZE_MAX = FIXED_SIZE + 8 + 256 + 24 + 268 + 10;
 
 const PRESENT = { deliverAt: 1, txnId: 2, dedupe: 4, producer: 8, origin: 16 } as const;
-const TAG = {
-  id: 1,
-  key: 2,
-  tag: 3,
-  index: 4,
-  property: 5,
-  contentType: 6,
-  traceparent: 7,
-  tracestate: 8,
-} as const;
 
 /** Bytes to reserve before {@linkcode encodeMessage}: at least what it writes. */
 export function messageSizeMax(attributes: MessageAttributes, bodySize: number): number {
@@ -129,10 +101,15 @@ export function messageSizeMax(attributes: MessageAttributes, bodySize: number):
 export function encodeMessage(
   target: Uint8Array,
   at: number,
-  message: { envelope: MessageEnvelope; attributes: MessageAttributes; body: Uint8Array },
+  message: {
+    readonly envelope: MessageEnvelope;
+    readonly attributes: MessageAttributes;
+    readonly body: Uint8Array;
+    /** Of `target`, where the caller has one. */
+    readonly view?: DataView;
+  },
 ): number {
-  const { envelope, attributes, body } = message;
-  const view = viewOf(target);
+  const { envelope, attributes, body, view = viewOf(target) } = message;
   assert(envelope.queueId >= 0 && envelope.queueId <= 0xffff, "queueId fits 16 bits");
   setU64(view, at, envelope.topicGen);
   view.setUint16(at + 8, envelope.queueId);
@@ -142,16 +119,7 @@ export function encodeMessage(
   setU64(view, at + 26, envelope.bornAt);
 
   const attributesAt = writeOptional(target, view, at, envelope);
-  let end = writeText(target, view, attributesAt, TAG.id, attributes.id);
-  end = writeText(target, view, end, TAG.key, attributes.key);
-  end = writeText(target, view, end, TAG.tag, attributes.tag);
-  for (const key of attributes.index ?? []) end = writeText(target, view, end, TAG.index, key);
-  for (const property of attributes.properties ?? []) {
-    end = writeProperty(target, view, end, property);
-  }
-  end = writeText(target, view, end, TAG.contentType, attributes.contentType);
-  end = writeText(target, view, end, TAG.traceparent, attributes.traceparent);
-  end = writeText(target, view, end, TAG.tracestate, attributes.tracestate);
+  const end = writeAttributes({ bytes: target, view }, attributesAt, attributes);
   view.setUint32(at + 36, end - attributesAt);
 
   target.set(body, end);
@@ -200,36 +168,6 @@ function writeOptional(
   return end;
 }
 
-function writeText(
-  target: Uint8Array,
-  view: DataView,
-  at: number,
-  tag: number,
-  value: string | undefined,
-): number {
-  if (value === undefined) return at;
-  const end = writeUtf8(target, at + 3, value);
-  assert(end - at - 3 <= 0xffff, "an attribute fits 65 535 bytes");
-  target[at] = tag;
-  view.setUint16(at + 1, end - at - 3);
-  return end;
-}
-
-function writeProperty(
-  target: Uint8Array,
-  view: DataView,
-  at: number,
-  [name, value]: readonly [string, string],
-): number {
-  const valueAt = writeUtf8(target, at + 5, name);
-  const end = writeUtf8(target, valueAt, value);
-  assert(end - at - 3 <= 0xffff, "a property fits 65 535 bytes");
-  target[at] = TAG.property;
-  view.setUint16(at + 1, end - at - 3);
-  view.setUint16(at + 3, valueAt - at - 5);
-  return end;
-}
-
 /** The envelope's fixed fields, read in place: what an index needs of a message. */
 export const MessageFields = {
   topicGen: (view: DataView, at: number) => getU64(view, at),
@@ -239,13 +177,22 @@ export const MessageFields = {
   tagHash: (view: DataView, at: number) => view.getUint32(at + 22),
 } as const;
 
-/** `stableHash` of the id, read in place; undefined when the payload is not a message. */
-export function messageIdHash(payload: Uint8Array, view: DataView): number | undefined {
-  if (payload.length < FIXED_SIZE) return undefined;
-  const simple = view.getUint16(34) === 0;
-  const at = simple ? FIXED_SIZE : readOptional(payload, view)?.end;
-  if (at === undefined || at + 3 > payload.length || payload[at] !== TAG.id) return undefined;
-  return stableHashBytes(payload.subarray(at + 3, at + 3 + view.getUint16(at + 1)));
+/** `stableHash` of the id of the payload in `[at, end)`; undefined when it is not a message. */
+export function messageIdHash(
+  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
+  { at, end }: { readonly at: number; readonly end: number },
+): number | undefined {
+  if (end - at < FIXED_SIZE) return undefined;
+  let idAt = at + FIXED_SIZE;
+  if (view.getUint16(at + 34) !== 0) {
+    const payload = bytes.subarray(at, end);
+    const optional = readOptional(payload, viewOf(payload));
+    if (!optional) return undefined;
+    idAt = at + optional.end;
+  }
+  if (idAt + 3 > end || bytes[idAt] !== TAG.id) return undefined;
+  const to = idAt + 3 + view.getUint16(idAt + 1);
+  return to <= end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
 }
 
 /**
@@ -261,7 +208,8 @@ export function decodeMessage(payload: Uint8Array): Message | undefined {
   const { end: attributesAt, ...fields } = optional;
   const bodyAt = attributesAt + view.getUint32(36);
   const attributes =
-    bodyAt <= payload.length && readAttributes(payload, view, attributesAt, bodyAt);
+    bodyAt <= payload.length &&
+    readAttributes({ bytes: payload, view }, { from: attributesAt, to: bodyAt });
   if (!attributes) return undefined;
   return {
     topicGen: MessageFields.topicGen(view, 0),
@@ -314,37 +262,4 @@ function readOptional(
     end += 10;
   }
   return end <= payload.length ? { ...fields, end } : undefined;
-}
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-function readAttributes(payload: Uint8Array, view: DataView, from: number, to: number) {
-  const index: string[] = [];
-  const properties: [string, string][] = [];
-  const single: Mutable<
-    Pick<Message, "id" | "key" | "tag" | "contentType" | "traceparent" | "tracestate">
-  > = { id: "" };
-  for (let at = from; at < to; ) {
-    if (at + 3 > to) return undefined;
-    const tag = payload[at];
-    const valueAt = at + 3;
-    at = valueAt + view.getUint16(at + 1);
-    if (at > to) return undefined;
-    if (tag === TAG.property) {
-      const nameEnd = valueAt + 2 + (valueAt + 2 <= at ? view.getUint16(valueAt) : 0);
-      if (nameEnd > at) return undefined;
-      const name = decodeUtf8(payload.subarray(valueAt + 2, nameEnd));
-      properties.push([name, decodeUtf8(payload.subarray(nameEnd, at))]);
-      continue;
-    }
-    const value = decodeUtf8(payload.subarray(valueAt, at));
-    if (tag === TAG.id) single.id = value;
-    else if (tag === TAG.key) single.key = value;
-    else if (tag === TAG.tag) single.tag = value;
-    else if (tag === TAG.index) index.push(value);
-    else if (tag === TAG.contentType) single.contentType = value;
-    else if (tag === TAG.traceparent) single.traceparent = value;
-    else if (tag === TAG.tracestate) single.tracestate = value;
-  }
-  return { ...single, index, properties };
 }

@@ -183,8 +183,17 @@ describe("tidegate publish", () => {
         [piped.asked[0]?.body, filed.asked[0]?.body],
         ["from a pipe", "from a file"],
       );
-      assert.equal(piped.asked[0]?.headers["content-type"], "application/octet-stream");
+      assert.equal(piped.asked[0]?.headers["content-type"], "text/plain");
       assert.deepEqual(JSON.parse(piped.printed[0] ?? ""), published);
+    }));
+
+  it("sends bytes that are no text as what they are", () =>
+    withTempDir(async (dir) => {
+      const path = join(dir, "body");
+      writeFileSync(path, new Uint8Array([0xff, 0xfe]));
+      const answers = [{ status: 201, body: published }];
+      const { asked } = await against(answers, ["publish", "a", "--file", path]);
+      assert.equal(asked[0]?.headers["content-type"], "application/octet-stream");
     }));
 
   it("says when the file cannot be read", async () => {

@@ -33,7 +33,10 @@ describe("tidegate inspect", () => {
         lines.map(({ logOffset, kind }) => [logOffset, kind]),
         messages.map((logOffset) => [logOffset, "message"]),
       );
-      assert.match(lines[7]?.record ?? "", /queueOffset=7 .*id="1-0-7"/);
+      const { record, ...header } = lines[7] as Line;
+      assert.match(record, /queueOffset=7 .*id="1-0-7"/);
+      const fields = "logOffset size kind flags epoch storedAt confirmOffset crc prevCrc";
+      assert.deepEqual(Object.keys(header), fields.split(" "));
     }));
 
   it("prints a line a frame for people", () =>

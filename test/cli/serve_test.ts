@@ -97,7 +97,9 @@ describe("tidegate serve", () => {
       try {
         const headers = { "Content-Type": "text/plain" };
         const url = `${server.origin}/v1/topics/orders/messages`;
-        assert.equal((await fetch(url, { method: "POST", headers, body: "kept" })).status, 201);
+        const signal = AbortSignal.timeout(10_000);
+        const init = { method: "POST", headers, body: "kept", signal };
+        assert.equal((await fetch(url, init)).status, 201);
         const busy = await runCommand(["check", dataDir]);
         assert.equal(busy.exitCode, EXIT.unavailable.code);
         assert.deepEqual(await server.kill("SIGTERM"), { code: 0, signal: null });

@@ -73,7 +73,7 @@ describe("the generated client", () => {
       body: { max: 10, waitMs: 5000 },
     });
     const deliveries = received.data?.messages ?? [];
-    assert.deepEqual(deliveries.map(({ data }) => (data as { n: number }).n).toSorted(), [1, 2, 3]);
+    assert.deepEqual(deliveries.map(({ data }) => (data as { n: number }).n).toSorted((a, b) => a - b), [1, 2, 3]);
 
     const ack = deliveries.map(({ receipt }) => receipt);
     const settled = await client.POST("/v1/groups/{group}/settle", {

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { currentRuntime, RUNTIMES, spawnScript, until } from "../e2e/server.ts";
+import { currentRuntime, RUNTIMES, spawnScript, until, withTempDir } from "../e2e/server.ts";
 
 const launch = (...args: string[]) => spawnScript(currentRuntime, "deploy/launch.mjs", { args });
 
@@ -17,6 +17,23 @@ describe("deploy/launch.mjs", () => {
       assert.deepEqual(await script.exited, { code: 7, signal: null });
       await until(() => script.output().includes("exit 7 --port 9000"), "arguments are passed on");
     });
+  }
+
+  for (const runtime of RUNTIMES) {
+    it(`serves on ${runtime} until it is told to stop`, () =>
+      withTempDir(async (dir) => {
+        const script = launch(runtime, "src/main.ts", "serve", "--port", "0", "--data-dir", dir);
+        try {
+          const origin = () => /ready on (\S+)/.exec(script.output())?.[1];
+          await until(() => origin() !== undefined, "it is ready", 30_000);
+          const url = `${origin()}/v1/topics/orders/messages`;
+          const signal = AbortSignal.timeout(10_000);
+          assert.equal((await fetch(url, { method: "POST", body: "hello", signal })).status, 201);
+          assert.deepEqual(await script.kill("SIGTERM"), { code: 0, signal: null });
+        } finally {
+          await script.kill("SIGKILL");
+        }
+      }));
   }
 
   it("passes a signal on, and waits for the program to end", async () => {

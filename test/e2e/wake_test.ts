@@ -38,6 +38,7 @@ describe("a parked reader", () => {
       for (let round = 0; round < ROUNDS; round++) {
         const path = `/v1/topics/orders/messages?wait=30&after=${encodeURIComponent(cursor)}`;
         const parked = call(reader, { path }, 200);
+        parked.catch(() => {}); // Told below, unless something fails before.
         await parkedUntilIdle(writer);
         const publishedAt = performance.now();
         await publish(writer, "orders", { body: `m${round}` });
@@ -60,6 +61,7 @@ describe("a parked reader", () => {
       const wakeMs: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         const parked = receive(consumer, "billing", { max: 10, waitMs: 30_000, leaseMs: 30_000 });
+        parked.catch(() => {});
         await parkedUntilIdle(writer);
         const publishedAt = performance.now();
         await publish(writer, "orders", { body: `m${round}` });

@@ -37,6 +37,8 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
   auto = true;
   /** What every read fails with. */
   failing: TidegateError | undefined;
+  /** Every wait is over at once, as in a broker that drains. */
+  hasty = false;
   /** The message whose bytes the disk does not give back. */
   damaged: number | undefined;
   reads = 0;
@@ -70,7 +72,7 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
 
   /** Retention: the messages before number `first` are gone. */
   expire(first: number): void {
-    this.#first = first;
+    this.#first = Math.max(this.#first, first);
   }
 
   delete(): void {
@@ -184,7 +186,8 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
       messages.push(stored);
       cursors.push(this.cursor(next + 1));
     }
-    if (messages.length === 0 && request.waitMs > 0 && !waitIsOver) return undefined;
+    const waits = request.waitMs > 0 && !waitIsOver && !this.hasty;
+    if (messages.length === 0 && waits) return undefined;
     const upToDate = next === this.#entries.length;
     const page = { messages, cursor: this.cursor(next), upToDate, generation: this.#generation };
     return request.cursors ? { ...page, cursors } : page;

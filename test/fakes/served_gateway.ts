@@ -16,14 +16,16 @@ import { inlineJobs } from "../../storage/mod.ts";
 
 export class ServedGateway {
   readonly url: string;
+  readonly port: number;
+  readonly broker: Broker;
   readonly gateway: Gateway;
   readonly reported: Error[];
   readonly #server: HttpServer;
-  readonly #broker: Broker;
 
   constructor(parts: { server: HttpServer; broker: Broker; gateway: Gateway; reported: Error[] }) {
     this.#server = parts.server;
-    this.#broker = parts.broker;
+    this.broker = parts.broker;
+    this.port = parts.server.port;
     this.gateway = parts.gateway;
     this.reported = parts.reported;
     this.url = `http://127.0.0.1:${parts.server.port}`;
@@ -51,7 +53,7 @@ export class ServedGateway {
   async stop(): Promise<void> {
     await this.gateway.drain();
     this.#server.abort();
-    await this.#broker.close();
+    await this.broker.close();
   }
 }
 

@@ -41,7 +41,7 @@ export async function runCommand(
       options.onWarn?.(text, interrupt);
     },
     input: async () => new TextEncoder().encode(options.input ?? ""),
-    interrupted: stop.signal,
+    onInterrupt: () => stop.signal,
   });
   return { exitCode, printed, warned };
 }

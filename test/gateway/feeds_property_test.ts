@@ -2,10 +2,11 @@
  * Streams under every order of events: one seed is one history.
  *
  * Goal: each reader gets every message once and in order, from its start on,
- * through any number of reconnects. Method: publish, open, pause, cut and
- * resume streams in seeded order over a log that answers late, out of turn and
- * with cursors that never compare equal; then let it come to rest and compare
- * with the model, the numbers 0, 1, 2, …
+ * through any number of reconnects; where history was removed under it, a gap
+ * says so. Method: publish, expire, open, pause, cut and resume streams in
+ * seeded order over a log that answers late, out of turn and with cursors that
+ * never compare equal; then let it come to rest and compare with the model, the
+ * numbers 0, 1, 2, …
  *
  * Replay one failure: SEED=42 bun test ./test/gateway/feeds_property_test.ts
  */
@@ -44,11 +45,14 @@ class World {
   readonly sessions: Session[] = [];
   readonly feeds: SharedFeeds;
   readonly #prng: Prng;
-  #large = 0;
+  /** Percent of the messages, so that backlogs fill up in some histories. */
+  readonly #large: number;
+  readonly #expires: boolean;
 
   constructor(prng: Prng) {
     this.#prng = prng;
     this.#large = prng.pick([0, 0, 10, 50]);
+    this.#expires = prng.chance(50);
     this.log.auto = false;
     this.feeds = new SharedFeeds({
       messages: this.log,
@@ -61,7 +65,8 @@ class World {
   async step(): Promise<void> {
     const prng = this.#prng;
     const roll = prng.below(100);
-    if (roll < 25) this.#publish();
+    if (roll < 1 && this.#expires) this.log.expire(prng.below(this.log.end + 1));
+    else if (roll < 25) this.#publish();
     else if (roll < 80) this.log.step(prng);
     else if (roll < 86) this.#open();
     else if (roll < 92 && this.sessions.length > 0) prng.pick(this.sessions).disturb(prng);
@@ -98,10 +103,13 @@ class World {
   #open(): void {
     const { log } = this;
     const from = this.#prng.below(log.end + 1);
-    const starts: [Start, number | undefined][] = [
-      [{ kind: "latest" }, undefined],
-      [{ kind: "earliest" }, 0],
-      [{ kind: "cursor", cursor: log.cursor(from) }, from],
+    const starts: [Start, { from: number; to?: number }][] = [
+      [{ kind: "latest" }, { from: log.end }],
+      [{ kind: "earliest" }, this.#expires ? { from: 0 } : { from: 0, to: 0 }],
+      [
+        { kind: "cursor", cursor: log.cursor(from) },
+        { from, to: from },
+      ],
     ];
     const [start, first] = this.#prng.pick(starts);
     this.sessions.push(new Session(this, { start, first }));
@@ -111,7 +119,8 @@ class World {
 /** One reader through all its connections. */
 class Session {
   readonly #log: FakeLog;
-  readonly #received: number[] = [];
+  /** In order: the numbers of messages, and of the first ones behind a gap. */
+  readonly #received: Step[] = [];
   /** The first message it must get lies in here. */
   readonly #firstFrom: number;
   #firstTo: number;
@@ -120,10 +129,10 @@ class Session {
   #abort = new AbortController();
   #opening = true;
 
-  constructor(world: World, begin: { start: Start; first: number | undefined }) {
+  constructor(world: World, begin: { start: Start; first: { from: number; to?: number } }) {
     this.#log = world.log;
-    this.#firstFrom = begin.first ?? world.log.end;
-    this.#firstTo = begin.first ?? Number.POSITIVE_INFINITY;
+    this.#firstFrom = begin.first.from;
+    this.#firstTo = begin.first.to ?? Number.POSITIVE_INFINITY;
     void this.#open(world.feeds, begin.start);
   }
 
@@ -132,7 +141,8 @@ class Session {
   }
 
   has(n: number): boolean {
-    return (this.#reader?.numbers.at(-1) ?? this.#received.at(-1)) === n;
+    const last = this.#steps().findLast(({ kind }) => kind === "message");
+    return last?.n === n;
   }
 
   /** Leaves, in one of the ways a client can, or stops taking bytes. */
@@ -152,7 +162,7 @@ class Session {
   /** An ended stream is opened again where it ended. */
   comeBack(feeds: SharedFeeds): void {
     if (this.#opening || !this.#reader?.ended) return;
-    this.#received.push(...this.#reader.numbers);
+    this.#received.push(...stepsOf(this.#reader));
     this.#lastEventId = this.#reader.lastEventId ?? this.#lastEventId;
     this.#reader = undefined;
     assert(this.#lastEventId !== undefined, "a stream gives an id before anything else");
@@ -161,10 +171,22 @@ class Session {
   }
 
   check(end: number): void {
-    const received = [...this.#received, ...(this.#reader?.numbers ?? [])];
-    const first = received[0] ?? -1;
-    assert(first >= this.#firstFrom && first <= this.#firstTo, `starts at ${first}`);
-    assert.deepEqual(received, range(first, end));
+    const steps = this.#steps();
+    const [first] = steps;
+    if (first?.kind === "message") {
+      assert(first.n >= this.#firstFrom && first.n <= this.#firstTo, `starts at ${first.n}`);
+    }
+    let next = first?.n ?? -1;
+    for (const { kind, n } of steps) {
+      if (kind === "gap") assert(n >= next, `a gap leads back to ${n} from ${next}`);
+      else assert.equal(n, next);
+      next = kind === "gap" ? n : n + 1;
+    }
+    assert.equal(next, end);
+  }
+
+  #steps(): Step[] {
+    return [...this.#received, ...(this.#reader ? stepsOf(this.#reader) : [])];
   }
 
   async #open(feeds: SharedFeeds, start: Start): Promise<void> {
@@ -177,6 +199,24 @@ class Session {
     this.#firstTo = Math.min(this.#firstTo, this.#log.end);
     this.#opening = false;
   }
+}
+
+interface Step {
+  readonly kind: "message" | "gap";
+  readonly n: number;
+}
+
+function stepsOf({ events, numbers }: StreamReader): Step[] {
+  let read = 0;
+  return events.flatMap(({ event, id = "" }): Step[] => {
+    if (event === "message") return [{ kind: "message", n: numbers[read++] ?? -1 }];
+    return event === "gap" ? [{ kind: "gap", n: numberAt(id) }] : [];
+  });
+}
+
+/** The number of the message behind a cursor of {@linkcode FakeLog}. */
+function numberAt(cursor: string): number {
+  return Number(/^g1\.(\d+)\./.exec(cursor)?.[1]);
 }
 
 function range(from: number, to: number): number[] {

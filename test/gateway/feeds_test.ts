@@ -331,6 +331,20 @@ describe("a feed whose broker fails", () => {
     assert.equal(reader.ended, undefined);
   });
 
+  it("to wait at all is not asked in a circle", async () => {
+    const world = new World();
+    world.log.hasty = true;
+    const reader = await world.open({ start: latest });
+    await until(() => world.idle(), "nothing moves any more");
+    const before = world.log.reads;
+    world.clock.advance(10);
+    await until(() => world.log.reads > before && world.idle(), "nothing moves again");
+    assert.equal(world.log.reads, before + 1);
+    world.log.publish();
+    world.clock.advance(10);
+    await until(() => reader.numbers.length === 1, "the message arrived");
+  });
+
   it("for good tells its readers to reconnect, and reports it once", async () => {
     const world = new World();
     const readers = [await world.open({ start: latest }), await world.open({ start: latest })];

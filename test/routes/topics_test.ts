@@ -255,7 +255,16 @@ describe("GET /v1/topics", () => {
     assert.equal("nextPageToken" in second, false);
   });
 
-  for (const query of ["limit=0", "limit=1001", "limit=x", "limit=1e3x", "pageToken=%20"]) {
+  for (const query of [
+    "limit=0",
+    "limit=1001",
+    "limit=x",
+    "limit=1e2",
+    "limit=0x10",
+    "limit=+5",
+    "limit=",
+    "pageToken=%20",
+  ]) {
     it(`refuses ?${query}`, async () => {
       const gateway = new TestGateway();
       const response = await gateway.ask(`/v1/topics?${query}`);

@@ -2,7 +2,8 @@
  * The storage under power cuts, kills and failing disks. One seed is one history.
  *
  * The world holds the real MessageStore on a disk in memory with a clock that
- * moves when told to, and an oracle: a plain array of all that was appended.
+ * moves when told to, and an oracle (storage_oracle.ts) that remembers what was
+ * appended.
  * Steps are drawn by the seed: append, yield, let time pass, stop in one of
  * several ways, open again. After each stop the store is compared with the
  * oracle, cut to where the log ends:
@@ -21,16 +22,14 @@ import assert from "node:assert/strict";
 import { viewOf } from "../../storage/base/bytes.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
-import { stableHash } from "../../storage/base/hash.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import type { RecordPlace } from "../../storage/message_store.ts";
 import { SidecarDamage } from "../../storage/sidecar_file.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
-import { ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
+import { type ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
+import { type Appended, QUEUES, StorageOracle } from "./storage_oracle.ts";
 
 const STEPS = 120;
-const QUEUES = 3;
 
 /** What is worth seeing at least once in many seeds; a campaign that never does tests nothing. */
 export const SIGHTS = [
@@ -61,36 +60,6 @@ export interface History {
   readonly seen: ReadonlySet<Sight>;
 }
 
-/** One appended record, as the oracle knows it. */
-interface Appended {
-  readonly place: RecordPlace;
-  readonly end: number;
-  /** Where its unit ends. */
-  readonly unitEnd: number;
-  readonly crc: number;
-  readonly fold: (into: ChainFold) => void;
-  readonly visible: readonly Visible[];
-  readonly hidden?: Hidden;
-  readonly dropped?: number;
-  readonly id?: string;
-}
-
-interface Visible {
-  readonly topicGen: number;
-  readonly queueId: number;
-  readonly queueOffset: number;
-  readonly bodyLogOffset: number;
-  readonly size: number;
-}
-
-/** A deferred message that nothing revealed yet. */
-interface Hidden {
-  readonly topicGen: number;
-  readonly queueId: number;
-  readonly bodyLogOffset: number;
-  readonly size: number;
-}
-
 /** @throws an AssertionError that says what did not hold. */
 export async function simulate(seed: number): Promise<History> {
   const world = new StorageWorld(seed);
@@ -106,8 +75,7 @@ class StorageWorld {
   trace = 0;
   #disk: MemoryDisk;
   #open!: OpenStore;
-  #log: Appended[] = [];
-  #topicGen = 1;
+  readonly #oracle = new StorageOracle();
   /** Confirmed by this process or an earlier one. */
   #confirmed = 0;
   #failing = false;
@@ -144,7 +112,7 @@ class StorageWorld {
     else if (roll < 96) await this.#stop("power cut");
     else if (roll < 98) await this.#stop("kill");
     else await this.#stop("clean close");
-    this.#checkVisible();
+    this.#oracle.checkVisible(this.#open.store);
     this.#note(`${roll} ${this.#open.store.log.end} ${this.#open.store.log.confirmOffset}`);
   }
 
@@ -156,7 +124,7 @@ class StorageWorld {
 
   #putUnit(): void {
     const count = this.#prng.chance(70) ? 1 : 1 + this.#prng.below(8);
-    const next = this.#nextOffsets(this.#log);
+    const next = this.#oracle.nextOffsets();
     const messages = Array.from({ length: count }, () => {
       const queueId = this.#prng.below(QUEUES);
       const queueOffset = next.get(queueId) ?? 0;
@@ -174,7 +142,7 @@ class StorageWorld {
       : this.#prng.below(this.#prng.pick([2000, 2000, 2000, 9000]));
     const body = new Uint8Array(size).fill(this.#prng.word());
     const id = this.#prng.word().toString(36);
-    return draft({ topicGen: this.#topicGen, queueId, queueOffset, id, body });
+    return draft({ topicGen: this.#oracle.topicGen, queueId, queueOffset, id, body });
   }
 
   #putMessages(messages: readonly NewMessage[]): void {
@@ -219,15 +187,11 @@ class StorageWorld {
 
   /** What is hidden and still of a topic there is becomes visible, all at once. */
   #reveal(): void {
-    const revealed = new Set(
-      this.#log.flatMap(({ visible }) => visible.map((one) => one.bodyLogOffset)),
-    );
-    const next = this.#nextOffsets(this.#log);
-    const items = this.#log.flatMap(({ hidden }) => {
-      if (hidden?.topicGen !== this.#topicGen || revealed.has(hidden.bodyLogOffset)) return [];
+    const next = this.#oracle.nextOffsets();
+    const items = this.#oracle.hidden().map((hidden) => {
       const queueOffset = next.get(hidden.queueId) ?? 0;
       next.set(hidden.queueId, queueOffset + 1);
-      return [{ ...hidden, queueOffset, keyHash: 0, tagHash: 0 }];
+      return { ...hidden, queueOffset, keyHash: 0, tagHash: 0 };
     });
     if (items.length === 0) return;
     this.seen.add("revealed");
@@ -241,7 +205,12 @@ class StorageWorld {
 
   #putOther(): void {
     const queueId = this.#prng.below(QUEUES);
-    const record: RecordOf<"seek"> = { groupGen: 9, topicGen: this.#topicGen, queueId, to: 0 };
+    const record: RecordOf<"seek"> = {
+      groupGen: 9,
+      topicGen: this.#oracle.topicGen,
+      queueId,
+      to: 0,
+    };
     const place = this.#open.append("seek", record);
     const end = this.#open.store.log.end;
     const fold = (into: ChainFold) => into.apply("seek", record, place);
@@ -250,7 +219,7 @@ class StorageWorld {
   }
 
   #dropTopic(): void {
-    const generation = this.#topicGen++;
+    const generation = this.#oracle.topicGen;
     const record: RecordOf<"drop"> = { entity: "topic", generation, name: `t${generation}` };
     const place = this.#open.append("drop", record);
     const end = this.#open.store.log.end;
@@ -264,7 +233,7 @@ class StorageWorld {
     const { place, end } = appended;
     const bytes = this.#open.store.log.tail.find(place.logOffset, end - place.logOffset);
     assert(bytes, "what was just appended is at hand");
-    this.#log.push({ ...appended, crc: viewOf(bytes).getUint32(4) });
+    this.#oracle.remember({ ...appended, crc: viewOf(bytes).getUint32(4) });
   }
 
   #flushPerhaps(): void {
@@ -289,7 +258,7 @@ class StorageWorld {
     this.seen.add(how);
     if (how === "clean close") await this.#open.store.close();
     this.#confirmed = Math.max(this.#confirmed, this.#open.confirms.at(-1) ?? 0);
-    if (how === "clean close" && !this.#failing) assert.equal(this.#confirmed, this.#logEnd());
+    if (how === "clean close" && !this.#failing) assert.equal(this.#confirmed, this.#oracle.end);
     const unexpected = this.#open.reports.filter((error) => !(error instanceof SidecarDamage));
     if (!this.#failing) assert.deepEqual(unexpected, []);
     this.#disk = how === "power cut" ? this.#disk.crash() : this.#disk.clone();
@@ -345,103 +314,21 @@ class StorageWorld {
     });
   }
 
-  // Comparing
-
-  #logEnd(): number {
-    return this.#log.at(-1)?.end ?? 0;
-  }
-
-  /** The store, just opened, against the oracle, cut to the log's end. */
+  /** The store, just opened, against the oracle. */
   async #compare(): Promise<void> {
-    const { store, fold } = this.#open;
-    const { end, recovery } = store.log;
+    const { end, recovery } = this.#open.store.log;
     assert.deepEqual(recovery.damaged, [], "a stop is no damage");
     assert.deepEqual(recovery.damagedHeaders, []);
     assert(end >= this.#confirmed, `confirmed up to ${this.#confirmed}, found up to ${end}`);
     if (recovery.torn) this.seen.add("torn tail");
-    if (this.#logEnd() > this.#confirmed) {
+    if (this.#oracle.end > this.#confirmed) {
       this.seen.add(end > this.#confirmed ? "unconfirmed tail kept" : "unconfirmed tail lost");
     }
-
-    const kept = this.#log.filter((one) => one.end <= end);
-    if (kept.length < this.#log.length && this.#log[kept.length - 1]?.unitEnd !== end) {
-      assert(kept.length === 0 && end === 0, "the log ends within a unit");
-    }
-    const cut = this.#log[kept.length];
-    if (cut && cut.end !== cut.unitEnd && recovery.torn) this.seen.add("unit cut");
-    this.#log = kept;
-    assert.equal(this.#logEnd(), end, "the log ends where a record does");
-    this.#topicGen = 1 + Math.max(0, ...kept.map(({ dropped }) => dropped ?? 0));
+    const lost = this.#oracle.cutTo(end);
+    if (lost && lost.end !== lost.unitEnd && recovery.torn) this.seen.add("unit cut");
     this.#confirmed = end;
-
-    for (const { place, end: recordEnd, crc } of kept) {
-      const size = recordEnd - place.logOffset;
-      const frame = await store.log.read({ logOffset: place.logOffset, size });
-      assert.equal(frame?.crc, crc, `the record at ${place.logOffset} is another`);
-    }
-    const recount = new ChainFold();
-    for (const { fold: apply } of kept) apply(recount);
-    assert.deepEqual(fold.dump(), recount.dump());
-    await this.#compareQueues();
-    await this.#compareIds();
+    await this.#oracle.compare(this.#open);
     this.#note(`open ${end} ${recovery.frames}`);
-  }
-
-  async #compareQueues(): Promise<void> {
-    for (const [key, expected] of this.#visibleBelow(this.#open.store.log.end)) {
-      const [topicGen, queueId] = key.split("/").map(Number) as [number, number];
-      const rows = await this.#open.unitsOf(topicGen, queueId);
-      assert.deepEqual(
-        rows,
-        expected.map((one) => [one.queueOffset, one.bodyLogOffset, one.size]),
-        `queue ${key}`,
-      );
-    }
-  }
-
-  async #compareIds(): Promise<void> {
-    const { ids, log } = this.#open.store;
-    for (const { id, place } of this.#log.slice(-20)) {
-      if (id === undefined) continue;
-      const base = log.segmentAt(place.logOffset)?.base ?? 0;
-      const found = await ids.find(stableHash(id), base);
-      assert(found.includes(place.logOffset), `the id of the message at ${place.logOffset}`);
-    }
-  }
-
-  /** What may be seen: everything below confirmOffset and nothing else. */
-  #checkVisible(): void {
-    const { queues, log } = this.#open.store;
-    const visible = this.#visibleBelow(log.confirmOffset);
-    for (let queueId = 0; queueId < QUEUES; queueId++) {
-      const expected = visible.get(`${this.#topicGen}/${queueId}`)?.length ?? 0;
-      assert.equal(queues.find(this.#topicGen, queueId)?.end ?? 0, expected);
-    }
-  }
-
-  /** By queue, topics dropped below `end` left out. */
-  #visibleBelow(end: number): Map<string, Visible[]> {
-    const found = new Map<string, Visible[]>();
-    const below = this.#log.filter((one) => one.end <= end);
-    const dropped = new Set(below.map((one) => one.dropped));
-    for (const one of below.flatMap(({ visible }) => visible)) {
-      if (dropped.has(one.topicGen)) continue;
-      const key = `${one.topicGen}/${one.queueId}`;
-      const queue = found.get(key);
-      if (queue) queue.push(one);
-      else found.set(key, [one]);
-    }
-    return found;
-  }
-
-  #nextOffsets(log: readonly Appended[]): Map<number, number> {
-    const next = new Map<number, number>();
-    for (const { visible } of log) {
-      for (const { topicGen, queueId, queueOffset } of visible) {
-        if (topicGen === this.#topicGen) next.set(queueId, queueOffset + 1);
-      }
-    }
-    return next;
   }
 }
 

@@ -16,7 +16,9 @@ import { type Disk, readRange, removeAsides, replaceFile } from "../../storage/b
 const bytes = (...values: number[]) => Uint8Array.from(values);
 
 function testDisk(name: string, withDisk: (body: (disk: Disk) => Promise<void>) => Promise<void>) {
-  const run = (does: string, body: (disk: Disk) => Promise<void>) => it(does, () => withDisk(body));
+  const run = (does: string, body: (disk: Disk) => Promise<void>): void => {
+    void it(does, () => withDisk(body));
+  };
 
   describe(`Disk, ${name}`, () => {
     run("makes directories, again and again", async (disk) => {

@@ -103,6 +103,14 @@ export class ChainFold implements Fold {
 const utf8 = new TextEncoder();
 const text = new TextDecoder();
 
+/** Lets the store get on, turn by turn, until something is so. */
+export async function until(condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns++) {
+    if (turns === 10_000) throw new Error(`Waited in vain for ${String(condition)}`);
+    await Promise.resolve();
+  }
+}
+
 export interface StoreOptions {
   readonly disk: Disk;
   readonly clock?: ManualClock;

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
-import { draft, KiB, MiB, OpenStore } from "./fixture.ts";
+import { draft, KiB, MiB, OpenStore, until } from "./fixture.ts";
 
 const messages = (count: number, from = 0) =>
   Array.from({ length: count }, (_, i) => draft({ queueOffset: from + i }));
@@ -30,7 +30,7 @@ describe("the flusher", () => {
     const before = disk.syncs;
     open.putUnit(messages(1, 1));
     open.store.log.flush();
-    while (disk.syncs === before) await Promise.resolve(); // the first sync is on its way
+    await until(() => disk.syncs > before); // the first sync is on its way
     const second = open.putUnit(messages(1, 2))[0];
     open.putUnit(messages(1, 3));
     await open.settle();
@@ -71,6 +71,31 @@ describe("the flusher", () => {
   });
 });
 
+describe("a batch", () => {
+  it("is 4 MiB at most, whole units, however much was appended", async () => {
+    const disk = new MemoryDisk();
+    const open = await OpenStore.on({ disk, segmentBytes: 64 * MiB });
+    await open.putAll(messages(1));
+    const body = new Uint8Array(100 * KiB);
+    const unitEnds = new Set<number>();
+    for (let queueOffset = 1; queueOffset < 200; queueOffset += 3) {
+      open.putUnit([0, 1, 2].map((i) => draft({ queueOffset: queueOffset + i, body })));
+      unitEnds.add(open.store.log.end);
+    }
+    const before = open.store.log.confirmOffset;
+    open.confirms.length = 0;
+    await open.settle();
+    const sizes = open.confirms.map((end, i) => end - (open.confirms[i - 1] ?? before));
+    assert(sizes.length >= 5 && sizes.length <= 6, `${sizes.length} batches`);
+    assert(Math.max(...sizes) <= 4 * MiB, "a batch is larger");
+    assert(
+      open.confirms.every((end) => unitEnds.has(end)),
+      "a batch ends within a unit",
+    );
+    assert.equal((await open.unitsOf(1, 0)).length, 1 + 67 * 3);
+  });
+});
+
 describe("a disk that fails", () => {
   const failures = [
     ["a write", "failWrite"],
@@ -103,7 +128,7 @@ describe("a disk that fails", () => {
       const confirmed = open.store.log.confirmOffset;
       disk[which] = 0;
       open.clock.advance(1000);
-      while (open.fatal.length === 0) await Promise.resolve();
+      await until(() => open.fatal.length > 0);
       await open.putAll(messages(3, 3));
       assert.equal(open.store.log.confirmOffset, confirmed);
       assert.equal(open.fatal.length, 1);
@@ -115,15 +140,21 @@ describe("a disk that fails", () => {
       const disk = new MemoryDisk(syncs + 1);
       const open = await OpenStore.on({ disk, segmentBytes: 2 * KiB });
       disk.failSync = syncs;
-      for (let i = 0; open.fatal.length === 0; i++) await open.putAll(messages(1, i));
+      for (let i = 0; i < 50 && open.fatal.length === 0; i++) await open.putAll(messages(1, i));
+      assert.equal(open.fatal.length, 1);
       await open.store.close();
       for (const left of [disk.clone(), disk.crash()]) {
         const again = await OpenStore.on({ disk: left, segmentBytes: 2 * KiB });
         assert.deepEqual(again.store.log.recovery.damaged, []);
         assert(again.store.log.end >= (open.confirms.at(-1) ?? 0), "a confirmed message is gone");
+        await again.putAll(messages(2, again.store.queues.find(1, 0)?.end ?? 0));
         await again.store.close();
-        const third = await OpenStore.on({ disk: left.crash(), segmentBytes: 2 * KiB });
-        assert.equal(third.store.log.end, again.store.log.end);
+        for (const cut of [left.crash(), left.crash(), left.crash()]) {
+          const third = await OpenStore.on({ disk: cut, segmentBytes: 2 * KiB });
+          assert.equal(third.store.log.end, again.store.log.end);
+          assert.deepEqual(third.store.log.recovery.damaged, []);
+          assert.deepEqual(third.store.log.recovery.damagedHeaders, []);
+        }
       }
     });
   }

@@ -16,7 +16,6 @@ import { segmentPath, sidecarPath } from "../../storage/segment.ts";
 import { encodeSidecar, type SidecarRun } from "../../storage/sidecar.ts";
 import { openSidecars, SidecarDamage, SidecarFile } from "../../storage/sidecar_file.ts";
 import {
-  type Change,
   decodeSnapshot,
   encodeSnapshot,
   type Entry,
@@ -295,7 +294,7 @@ describe("a snapshot", () => {
         const model = new Map<string, Entry>();
         let entries: Entry[] = [];
         for (const changes of generations) {
-          entries = mergeEntries(entries, changes as Change[]);
+          entries = mergeEntries(entries, changes);
           for (const [key, value] of changes) {
             if (value === undefined) model.delete(key.join());
             else model.set(key.join(), [key, value]);

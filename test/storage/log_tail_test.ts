@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { crc32 } from "../../storage/base/checksum_node.ts";
-import { FRAME_HEADER_SIZE, FRAME_SIZE_MAX, frameInPlace, readFrame } from "../../storage/frame.ts";
+import { FRAME_HEADER_SIZE, FRAME_SIZE_MAX, Frame, readFrame } from "../../storage/frame.ts";
 import { LogTail } from "../../storage/log_tail.ts";
 import { KiB, MiB } from "./fixture.ts";
 
@@ -68,7 +68,7 @@ describe("LogTail", () => {
     const confirmed = (logOffset: number) => {
       const [slice] = tail.slices(logOffset, logOffset + 50);
       assert(slice);
-      return frameInPlace(slice.chunk, slice.from).confirmOffset;
+      return new Frame(slice.chunk, slice.from).confirmOffset;
     };
     assert.deepEqual([confirmed(first), confirmed(second)], [1000, 1050]);
   });

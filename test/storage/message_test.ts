@@ -53,6 +53,13 @@ const anyMessage: fc.Arbitrary<Message> = fc.record(
   },
 );
 
+/** With bytes around it, which must not be looked at. */
+function idHash(payload: Uint8Array): number | undefined {
+  const bytes = new Uint8Array(payload.length + 7).fill(1);
+  bytes.set(payload, 3);
+  return messageIdHash({ bytes, view: viewOf(bytes) }, { at: 3, end: 3 + payload.length });
+}
+
 describe("the message codec", () => {
   it("reads what it wrote", () => {
     fc.assert(
@@ -82,7 +89,7 @@ describe("the message codec", () => {
       fc.property(anyMessage, (message) => {
         const payload = KINDS.message.encode(message);
         const view = viewOf(payload);
-        assert.equal(messageIdHash(payload, view), stableHash(message.id));
+        assert.equal(idHash(payload), stableHash(message.id));
         for (const [name, read] of Object.entries(MessageFields)) {
           assert.equal(read(view, 0), message[name as keyof typeof MessageFields], name);
         }
@@ -93,7 +100,7 @@ describe("the message codec", () => {
   it("turns lone surrogates into U+FFFD, in the id and in its hash alike", () => {
     const payload = KINDS.message.encode({ ...fullMessage, id: "a\ud800" });
     assert.equal(decodeMessage(payload)?.id, "a\ufffd");
-    assert.equal(messageIdHash(payload, viewOf(payload)), stableHash("a\ud800"));
+    assert.equal(idHash(payload), stableHash("a\ud800"));
   });
 
   it("skips attributes of later builds", () => {
@@ -113,7 +120,7 @@ describe("the message codec", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (noise) => {
         decodeMessage(noise);
-        messageIdHash(noise, viewOf(noise));
+        idHash(noise);
       }),
       { numRuns: 1000 },
     );
@@ -123,7 +130,7 @@ describe("the message codec", () => {
         const damaged = payload.slice();
         damaged[at] = byte;
         decodeMessage(damaged);
-        messageIdHash(damaged, viewOf(damaged));
+        idHash(damaged);
       }
     }
   });

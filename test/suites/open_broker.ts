@@ -22,25 +22,25 @@ export interface TestBroker extends Broker {
 export interface TestOptions extends Partial<BrokerOptions> {
   readonly disk?: MemoryDisk;
   readonly clock?: ManualClock;
+  readonly chance?: Prng;
 }
 
 export async function openTestBroker(options: TestOptions = {}): Promise<TestBroker> {
-  const { disk = new MemoryDisk(), clock = new ManualClock(), ...rest } = options;
-  const prng = new Prng(7);
+  const { disk = new MemoryDisk(), clock = new ManualClock(), chance = new Prng(7) } = options;
   const broker = await openBroker(
     {
       disk,
       clock,
       crc32,
       jobs: inlineJobs({ disk, crc32 }),
-      entropy: (size) => Uint8Array.from({ length: size }, () => prng.below(256)),
+      entropy: (size) => Uint8Array.from({ length: size }, () => chance.below(256)),
       fatal(error) {
         throw error;
       },
       log() {},
     },
-    { nodeId: "test", segmentBytes: 64 * 1024, autoCreate: true, waitersMax: 100, ...rest },
+    { nodeId: "test", segmentBytes: 64 * 1024, autoCreate: true, waitersMax: 100, ...options },
   );
-  const reopen = (on = disk.clone()) => openTestBroker({ ...options, disk: on, clock });
+  const reopen = (on = disk.clone()) => openTestBroker({ ...options, disk: on, clock, chance });
   return { ...broker, disk, clock, reopen };
 }

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import {
+  decodeConfig,
+  Definition,
+  encodeConfig,
+  keyOf,
+  Offsets,
+  parseKey,
+  Place,
+  read,
+  write,
+} from "../../src/broker/entities.ts";
+import { GROUP, TOPIC } from "../suites/broker_api_kit.ts";
+
+const safe = fc.nat({ max: Number.MAX_SAFE_INTEGER });
+const u16 = fc.nat({ max: 0xffff });
+const bytes = fc.uint8Array({ maxLength: 64 });
+const record = <T>(shape: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record(shape, { noNullPrototype: true }) as fc.Arbitrary<T>;
+/** UTF-8 has no lone surrogates. */
+const text = fc.string({ unit: "grapheme", maxLength: 40 });
+
+describe("the entries of a snapshot", () => {
+  it("keep their bytes: the next build reads them", () => {
+    const hex = (value: Uint8Array) => Buffer.from(value).toString("hex");
+    const definition = { name: "t", version: 1, createdAt: 2, config: Uint8Array.of(0x7b, 0x7d) };
+    assert.equal(
+      hex(write(Definition, definition)),
+      "01740000000100000000000000020000000" + "27b7d",
+    );
+    assert.equal(hex(write(Offsets, [1, 256])), "0000000200000000000000010000000000000100");
+    assert.equal(hex(keyOf("P", [1, 2], 3)), "50000000000000000100000000000000020003");
+    const grant = {
+      seq: 1,
+      nonce: new Uint8Array(8).fill(9),
+      attemptId: "a",
+      consumerId: undefined,
+    };
+    const open = { queueOffset: 4, grantSeq: 1, attempt: 2, at: 5, released: 0 };
+    const dead = {
+      queueOffset: 3,
+      attempts: 2,
+      cause: "rejected",
+      reason: "r",
+      deadAt: 6,
+    } as const;
+    const place = { head: 5, grantSeq: 1, grants: [grant], open: [open], dead: [dead] };
+    assert.equal(
+      hex(write(Place, place)),
+      "00000000000000050000000000000001" +
+        "0000000100000000000000010909090909090909010161" +
+        "00" +
+        "0000000100000000000000040000000000000001000200000000000000" +
+        "0500" +
+        "00000001000000000000000300020200017200000000000000" +
+        "06",
+    );
+  });
+
+  it("are undone by read()", () => {
+    const definition = record({ name: text, version: fc.nat(), createdAt: safe, config: bytes });
+    fc.assert(
+      fc.property(definition, (one) =>
+        assert.deepEqual(read(Definition, write(Definition, one)), one),
+      ),
+    );
+    fc.assert(
+      fc.property(fc.array(safe), (one) =>
+        assert.deepEqual(read(Offsets, write(Offsets, one)), one),
+      ),
+    );
+    const nonce = fc.uint8Array({ minLength: 8, maxLength: 8 });
+    const id = fc.option(text, { nil: undefined });
+    const released = fc.nat({ max: 1 });
+    const cause = fc.constantFrom("attempts" as const, "rejected" as const);
+    const place = record({
+      head: safe,
+      grantSeq: safe,
+      grants: fc.array(record({ seq: safe, nonce, attemptId: id, consumerId: id })),
+      open: fc.array(
+        record({ queueOffset: safe, grantSeq: safe, attempt: u16, at: safe, released }),
+      ),
+      dead: fc.array(
+        record({ queueOffset: safe, attempts: u16, cause, reason: text, deadAt: safe }),
+      ),
+    });
+    fc.assert(fc.property(place, (one) => assert.deepEqual(read(Place, write(Place, one)), one)));
+  });
+
+  it("have keys that parseKey() undoes", () => {
+    const prefix = fc.constantFrom("A", "D", "G", "N", "P");
+    const generations = fc.array(safe, { maxLength: 2 });
+    fc.assert(
+      fc.property(
+        prefix,
+        generations,
+        fc.option(u16, { nil: undefined }),
+        (letter, gens, queueId) => {
+          const parsed = parseKey(keyOf(letter, gens, queueId));
+          assert.deepEqual(parsed, { prefix: letter, generations: gens, queueId: queueId ?? -1 });
+        },
+      ),
+    );
+  });
+
+  it("hold configurations as they are", () => {
+    for (const config of [TOPIC, GROUP, { ...GROUP, backoff: { scheduleMs: [1, 2] } }]) {
+      assert.deepEqual(decodeConfig(encodeConfig(config)), config);
+    }
+  });
+});

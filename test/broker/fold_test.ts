@@ -1,0 +1,117 @@
+/**
+ * The state of the broker is a function of its log: folded from the beginning,
+ * or from any snapshot on, or at append, it is the same table, byte for byte.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { BrokerFold } from "../../src/broker/fold.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { ManualClock } from "../../storage/base/clock_manual.ts";
+import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import { Prng } from "../../storage/base/prng.ts";
+import { newestSnapshot } from "../../storage/jobs.ts";
+import { inlineJobs, MessageStore } from "../../storage/mod.ts";
+import { decodeQueueMark } from "../../storage/queue_marks.ts";
+import { type Entry, mergeEntries, SNAPSHOT_DIR } from "../../storage/snapshot.ts";
+import { GROUP, message, receipts, TOPIC, turn } from "../suites/broker_api_kit.ts";
+import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
+
+const SEGMENT_BYTES = 2048;
+
+async function foldedEntries(disk: MemoryDisk): Promise<Entry[]> {
+  const snapshot = await newestSnapshot(disk, crc32);
+  return (snapshot?.entries ?? []).filter((entry) => !decodeQueueMark(entry));
+}
+
+/** The table a start comes to: what its snapshot held, with what the log behind it changed. */
+async function tableOf(disk: MemoryDisk): Promise<Map<string, string>> {
+  const before = await foldedEntries(disk);
+  const fold = new BrokerFold();
+  const jobs = inlineJobs({ disk, crc32 });
+  const fail = (error: Error) => assert.fail(error);
+  const ports = { disk, crc32, jobs, clock: new ManualClock(), fatal: fail, report: fail };
+  await MessageStore.open(ports, { segmentBytes: SEGMENT_BYTES, fold });
+  return readable(mergeEntries(before, fold.takeChanges()));
+}
+
+function readable(entries: readonly Entry[]): Map<string, string> {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  return new Map(
+    entries.map(([key, value]) => [`${String.fromCharCode(key[0] ?? 0)} ${hex(key)}`, hex(value)]),
+  );
+}
+
+async function withoutSnapshots(disk: MemoryDisk): Promise<MemoryDisk> {
+  for (const name of await disk.list(SNAPSHOT_DIR)) await disk.remove(`${SNAPSHOT_DIR}/${name}`);
+  return disk;
+}
+
+/** Does anything a broker can be asked to do; refusals are part of it. */
+async function anything({ api, clock }: TestBroker, prng: Prng): Promise<void> {
+  const topic = prng.pick(["a", "b", "c"]);
+  const group = prng.pick(["g", "h"]);
+  const subscriptions = ["a", "b", "c"]
+    .filter(() => prng.chance(60))
+    .map((name) => ({ topic: name }));
+  const roll = prng.below(100);
+  if (roll < 35) {
+    const batch = Array.from({ length: 1 + prng.below(5) }, (_, i) =>
+      message(`m${i}`, prng.chance(50) ? { key: `k${prng.below(9)}` } : {}),
+    );
+    await api.messages.publishBatch(topic, batch, { atomic: prng.chance(50) });
+  } else if (roll < 75) {
+    const wish = {
+      group,
+      max: 1 + prng.below(6),
+      waitMs: 0,
+      attemptId: prng.pick([undefined, "x"]),
+    };
+    const maxBytes = prng.pick([1, 1 << 20]);
+    const deliveries = await api.groups.receive({ ...wish, maxBytes });
+    const given = receipts(deliveries);
+    await api.groups.settle(group, {
+      ack: given.slice(0, 2),
+      release: given.slice(2, 3).map((receipt) => ({ receipt })),
+      extend: given.slice(3, 4).map((receipt) => ({ receipt, leaseMs: 5000 })),
+      reject: given.slice(4, 5).map((receipt) => ({ receipt, reason: "no" })),
+    });
+  } else if (roll < 85) clock.advance(prng.below(40_000));
+  else if (roll < 88) await api.topics.put(topic, { ...TOPIC, queues: 1 + prng.below(4) });
+  else if (roll < 91) await api.topics.patch(topic, { queues: 1 + prng.below(6) });
+  else if (roll < 92) await api.topics.delete(topic);
+  else if (roll < 95) {
+    const startFrom = prng.pick(["latest", "earliest"] as const);
+    await api.groups.put(group, { ...GROUP, subscriptions, startFrom, maxAttempts: 3 });
+  } else if (roll < 99) await api.groups.patch(group, { subscriptions });
+  else await api.groups.delete(group);
+}
+
+async function walk(seed: number): Promise<void> {
+  const prng = new Prng(seed);
+  let broker = await openTestBroker({ segmentBytes: SEGMENT_BYTES });
+  for (let step = 0; step < 400; step++) {
+    await anything(broker, prng).catch((error: unknown) => {
+      if (!(error instanceof TidegateError)) throw error;
+    });
+    if (prng.chance(97)) continue;
+    await turn(); // to the end of what goes on behind the answers
+    const fromSnapshot = await tableOf(broker.disk.clone());
+    const fromLog = await tableOf(await withoutSnapshots(broker.disk.clone()));
+    assert.deepEqual(fromSnapshot, fromLog, `step ${step}: snapshot and tail`);
+    await broker.close();
+    const atAppend = readable(await foldedEntries(broker.disk));
+    assert.deepEqual(atAppend, fromLog, `step ${step}: folded at append`);
+    broker = await broker.reopen();
+  }
+  await broker.close();
+}
+
+describe("BrokerFold", () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    it(`is the same from a snapshot, from the log and at append, seed ${seed}`, () => walk(seed));
+  }
+});

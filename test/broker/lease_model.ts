@@ -1,0 +1,180 @@
+/**
+ * What a consumer group owes its consumers, as plainly as it can be said: every
+ * message of a topic with its state, and what each answer of the broker must be.
+ *
+ * The broker chooses which messages it gives and in what order; the model says
+ * whether it might, how many it had to, and what every receipt is worth.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Delivery, SettleResult } from "../../src/broker/api.ts";
+
+export interface Entry {
+  readonly queueId: number;
+  readonly queueOffset: number;
+  /** Deliveries that count. */
+  attempt: number;
+  state: "new" | "leased" | "waiting" | "done" | "dead";
+  /** Leased or waiting until. */
+  until: number;
+  /** The receipt of the last grant, where a consumer has it. */
+  receipt: string | undefined;
+  attemptId: string | undefined;
+}
+
+export interface Rules {
+  maxAttempts: number;
+  maxInFlight: number;
+}
+
+export type Op = "ack" | "release" | "extend" | "reject";
+export type Status = SettleResult["status"];
+
+export class LeaseModel {
+  readonly rules: Rules;
+  readonly entries: Entry[] = [];
+  /** Neither done nor dead. */
+  readonly open = new Set<Entry>();
+  /** Every receipt a consumer ever got. */
+  readonly receipts = new Map<string, Entry>();
+  /** The same, oldest first. */
+  readonly given: string[] = [];
+  readonly #byPlace = new Map<string, Entry>();
+
+  constructor(rules: Rules) {
+    this.rules = rules;
+  }
+
+  published({ queueId, queueOffset }: { queueId: number; queueOffset: number }): void {
+    const entry: Entry = {
+      queueId,
+      queueOffset,
+      attempt: 0,
+      state: "new",
+      until: 0,
+      receipt: undefined,
+      attemptId: undefined,
+    };
+    const place = `${queueId}:${queueOffset}`;
+    assert(!this.#byPlace.has(place), `queueOffset ${place} is given once`);
+    this.#byPlace.set(place, entry);
+    this.entries.push(entry);
+    this.open.add(entry);
+  }
+
+  live(now: number): Entry[] {
+    return [...this.open].filter((one) => one.state === "leased" && one.until > now);
+  }
+
+  grantable(now: number): Entry[] {
+    return [...this.open].filter((one) => one.state === "new" || one.until <= now);
+  }
+
+  /** What a grant does first: messages whose last attempt has ended are dead. */
+  notice(now: number): void {
+    for (const entry of this.open) {
+      const over = entry.state !== "new" && entry.until <= now;
+      if (over && entry.attempt >= this.rules.maxAttempts) this.#close(entry, "dead");
+    }
+  }
+
+  /** Checks an answer to a receive and takes over what it changed. */
+  received(
+    deliveries: readonly Delivery[],
+    call: {
+      readonly now: number;
+      readonly max: number;
+      readonly leaseMs: number;
+      readonly attemptId: string | undefined;
+    },
+  ): void {
+    const { now, max, leaseMs, attemptId } = call;
+    this.notice(now);
+    const live = this.live(now);
+    const again = live.filter((one) => attemptId !== undefined && one.attemptId === attemptId);
+    if (again.length > 0) {
+      const expected = again.map(({ receipt, attempt, until }) => [receipt, attempt, until]);
+      const got = deliveries.map(({ receipt, attempt, leaseUntil }) => [
+        receipt,
+        attempt,
+        leaseUntil,
+      ]);
+      assert.deepEqual(got.toSorted(), expected.toSorted(), "an attempt is repeated");
+      return;
+    }
+    const grantable = this.grantable(now);
+    const room = Math.max(0, Math.min(max, this.rules.maxInFlight - live.length));
+    assert.equal(deliveries.length, Math.min(room, grantable.length), "gives all it can");
+    for (const delivery of deliveries) {
+      const entry = this.#entry(delivery);
+      const why = `message ${delivery.queueId}:${delivery.queueOffset}, ${entry.state}`;
+      assert(this.open.has(entry), `${why}: not open`);
+      assert(entry.state === "new" || entry.until <= now, `${why}: another has it`);
+      assert.equal(delivery.attempt, entry.attempt + 1, why);
+      assert.equal(delivery.leaseUntil, now + leaseMs, why);
+      assert(!this.receipts.has(delivery.receipt), "a receipt is given once");
+      entry.attempt = delivery.attempt;
+      entry.state = "leased";
+      entry.until = delivery.leaseUntil;
+      entry.receipt = delivery.receipt;
+      entry.attemptId = attemptId;
+      this.receipts.set(delivery.receipt, entry);
+      this.given.push(delivery.receipt);
+    }
+  }
+
+  /** All that could be granted was, and was given back: nobody has the receipts. */
+  grantedAndGivenBack(now: number): void {
+    for (const entry of this.grantable(now)) {
+      entry.state = "waiting";
+      entry.until = now;
+      entry.receipt = undefined;
+    }
+  }
+
+  /** What the broker must answer to a receipt, and what that changes. */
+  settle(receipt: string, how: { op: Op; now: number; ms: number }): Status {
+    const { op, now, ms } = how;
+    const entry = this.receipts.get(receipt);
+    assert(entry, "a receipt that was given out");
+    if (entry.state === "done") return op === "ack" ? "ok" : "lost";
+    if (entry.state === "dead") return op === "reject" ? "ok" : "lost";
+    if (entry.receipt !== receipt) return "lost";
+    if (entry.state === "waiting") return op === "release" ? "ok" : "lost";
+    const status = entry.until > now ? "ok" : "late";
+    if (op === "ack") this.#close(entry, "done");
+    else if (op === "reject") this.#close(entry, "dead");
+    else if (op === "extend") entry.until = now + ms;
+    else if (entry.attempt >= this.rules.maxAttempts) this.#close(entry, "dead");
+    else {
+      entry.state = "waiting";
+      entry.until = now + ms;
+    }
+    return status;
+  }
+
+  lag(queueId: number, now: number) {
+    const mine = this.entries.filter((one) => one.queueId === queueId);
+    const open = mine.filter((one) => this.open.has(one));
+    const isReady = (one: Entry) => one.state === "new" || one.until <= now;
+    return {
+      committedOffset: open[0]?.queueOffset ?? mine.length,
+      endOffset: mine.length,
+      ready: open.filter(isReady).length,
+      leased: open.filter((one) => !isReady(one) && one.state === "leased").length,
+    };
+  }
+
+  #entry({ queueId, queueOffset }: Delivery): Entry {
+    const entry = this.#byPlace.get(`${queueId}:${queueOffset}`);
+    assert(entry, `message ${queueId}:${queueOffset} was published`);
+    return entry;
+  }
+
+  #close(entry: Entry, state: "done" | "dead"): void {
+    entry.state = state;
+    this.open.delete(entry);
+  }
+}

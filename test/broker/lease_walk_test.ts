@@ -1,0 +1,217 @@
+/**
+ * A long walk of a consumer group beside its model (lease_model.ts): publishes,
+ * receives, settles of fresh and stale receipts, aborts, changes of the rules,
+ * time; and in between the broker is killed, loses power or is closed, and goes
+ * on as if nothing had been.
+ *
+ * Replay one: SEED=42 bun test ./test/broker/lease_walk_test.ts
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import process from "node:process";
+import { describe, it } from "node:test";
+import type { Backoff } from "../../src/broker/api.ts";
+import { backoffMs } from "../../src/broker/settle.ts";
+import { Prng } from "../../storage/base/prng.ts";
+import { GROUP, message, TOPIC, turn } from "../suites/broker_api_kit.ts";
+import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
+import { LeaseModel, type Op } from "./lease_model.ts";
+
+const STEPS = 20_000;
+const BACKOFF: Backoff = { initialMs: 50, multiplier: 3, maxMs: 2000 };
+const LEASE_MS = 1000;
+const ALL = 1000;
+
+class Walk {
+  readonly #prng: Prng;
+  readonly #model = new LeaseModel({ maxAttempts: 4, maxInFlight: 30 });
+  #broker: TestBroker;
+  #queues = 3;
+  #published = 0;
+
+  static async begin(seed: number): Promise<Walk> {
+    const broker = await openTestBroker({ chance: new Prng(seed + 1) });
+    const walk = new Walk(seed, broker);
+    await broker.api.topics.put("orders", { ...TOPIC, queues: walk.#queues });
+    const rules = walk.#model.rules;
+    await broker.api.groups.put("g", { ...GROUP, leaseMs: LEASE_MS, backoff: BACKOFF, ...rules });
+    return walk;
+  }
+
+  private constructor(seed: number, broker: TestBroker) {
+    this.#prng = new Prng(seed);
+    this.#broker = broker;
+  }
+
+  get #now(): number {
+    return this.#broker.clock.now();
+  }
+
+  async step(): Promise<void> {
+    const roll = this.#prng.below(1000);
+    if (roll < 180) await this.#publish();
+    else if (roll < 480) await this.#receive();
+    else if (roll < 800) await this.#settle();
+    else if (roll < 930) this.#broker.clock.advance(this.#prng.below(LEASE_MS));
+    else if (roll < 950) await this.#abort();
+    else if (roll < 965) await this.#receiveLittle();
+    else if (roll < 985) await this.#compareLag();
+    else if (roll < 993) await this.#patch();
+    else await this.#restart();
+  }
+
+  async #publish(): Promise<void> {
+    const batch = Array.from({ length: 1 + this.#prng.below(4) }, () =>
+      message(
+        `m${this.#published++}`,
+        this.#prng.chance(50) ? { key: `k${this.#prng.below(5)}` } : {},
+      ),
+    );
+    const atomic = this.#prng.chance(50);
+    for (const one of await this.#broker.api.messages.publishBatch("orders", batch, { atomic })) {
+      assert(!(one instanceof Error), String(one));
+      this.#model.published(one);
+    }
+  }
+
+  async #receive(): Promise<void> {
+    const attemptId = this.#prng.chance(40) ? `attempt-${this.#prng.below(6)}` : undefined;
+    const max = 1 + this.#prng.below(8);
+    const leaseMs = this.#prng.chance(50) ? LEASE_MS : 100 + this.#prng.below(2 * LEASE_MS);
+    const now = this.#now;
+    const wish = { group: "g", maxBytes: 1 << 20, waitMs: 0 };
+    const got = await this.#broker.api.groups.receive({ ...wish, max, leaseMs, attemptId });
+    this.#model.received(got, { now, max, leaseMs, attemptId });
+  }
+
+  /** Bodies beyond maxBytes go back. */
+  async #receiveLittle(): Promise<void> {
+    if (!this.#hasRoomForAll()) return;
+    const now = this.#now;
+    const wish = { group: "g", max: ALL, maxBytes: 1, waitMs: 0 };
+    const got = await this.#broker.api.groups.receive(wish);
+    await turn(); // what went back is not waited for
+    assert(got.length <= 1);
+    const before = this.#model.rules.maxInFlight;
+    this.#model.rules.maxInFlight = this.#model.live(now).length + got.length;
+    this.#model.received(got, { now, max: ALL, leaseMs: LEASE_MS, attemptId: undefined });
+    this.#model.rules.maxInFlight = before;
+    this.#model.grantedAndGivenBack(now);
+  }
+
+  async #abort(): Promise<void> {
+    if (!this.#hasRoomForAll()) return;
+    const abort = new AbortController();
+    const wish = { group: "g", max: ALL, maxBytes: 1 << 20, waitMs: 0 };
+    const gone = this.#broker.api.groups.receive(wish, { signal: abort.signal });
+    abort.abort();
+    assert.deepEqual(await gone, []);
+    await turn();
+    this.#model.notice(this.#now);
+    this.#model.grantedAndGivenBack(this.#now);
+  }
+
+  #hasRoomForAll(): boolean {
+    const { rules, open } = this.#model;
+    return rules.maxInFlight >= open.size;
+  }
+
+  /** Receipts of all ages, the youngest most often, some of them twice. */
+  async #settle(): Promise<void> {
+    const known = this.#model.given;
+    if (known.length === 0) return;
+    const pick = () =>
+      this.#prng.chance(80)
+        ? (known.at(-1 - this.#prng.below(Math.min(known.length, 20))) as string)
+        : this.#prng.pick(known);
+    const picks = (most: number) => Array.from({ length: this.#prng.below(most) }, pick);
+    const ms = () => this.#prng.below(LEASE_MS);
+    const request = {
+      ack: picks(4),
+      release: picks(3).map((receipt) => {
+        return this.#prng.chance(50) ? { receipt } : { receipt, delayMs: ms() };
+      }),
+      extend: picks(3).map((receipt) => ({ receipt, leaseMs: 100 + ms() })),
+      reject: this.#prng.chance(10) ? picks(2).map((receipt) => ({ receipt })) : [],
+    };
+    const now = this.#now;
+    const results = await this.#broker.api.groups.settle("g", request);
+    const expected: unknown[] = [];
+    const judge = (receipt: string, op: Op, wait: number) => {
+      const status = this.#model.settle(receipt, { op, now, ms: wait });
+      const extended = op === "extend" && (status === "ok" || status === "late");
+      expected.push(extended ? { receipt, status, leaseUntil: now + wait } : { receipt, status });
+    };
+    for (const receipt of request.ack) judge(receipt, "ack", 0);
+    for (const { receipt, delayMs } of request.release) {
+      const attempt = this.#model.receipts.get(receipt)?.attempt ?? 1;
+      judge(receipt, "release", delayMs ?? backoffMs(BACKOFF, attempt));
+    }
+    for (const { receipt, leaseMs } of request.extend) judge(receipt, "extend", leaseMs);
+    for (const { receipt } of request.reject) judge(receipt, "reject", 0);
+    assert.deepEqual(results, expected);
+  }
+
+  async #compareLag(): Promise<void> {
+    const { topics } = await this.#broker.api.groups.lag("g");
+    for (const { queueId, committedOffset, endOffset, ready, leased } of topics[0]?.queues ?? []) {
+      const expected = this.#model.lag(queueId, this.#now);
+      assert.deepEqual({ committedOffset, endOffset, ready, leased }, expected, `queue ${queueId}`);
+    }
+  }
+
+  async #patch(): Promise<void> {
+    const { rules } = this.#model;
+    if (this.#prng.chance(20) && this.#queues < 8) {
+      await this.#broker.api.topics.patch("orders", { queues: ++this.#queues });
+    } else if (this.#prng.chance(50)) {
+      rules.maxAttempts = 2 + this.#prng.below(5);
+    } else {
+      rules.maxInFlight = this.#prng.pick([3, 30, 500]);
+    }
+    await this.#broker.api.groups.patch("g", { ...rules });
+  }
+
+  async #restart(): Promise<void> {
+    const how = this.#prng.pick(["kill", "crash", "close"] as const);
+    if (how === "close") await this.#broker.close();
+    const { disk } = this.#broker;
+    this.#broker = await this.#broker.reopen(how === "crash" ? disk.crash() : disk.clone());
+  }
+
+  /** In the end every message is done or dead. */
+  async finish(): Promise<void> {
+    await this.#broker.api.groups.patch("g", { maxInFlight: 500 });
+    this.#model.rules.maxInFlight = 500;
+    while (this.#model.open.size > 0) {
+      this.#broker.clock.advance(3 * LEASE_MS);
+      const now = this.#now;
+      const wish = { group: "g", max: ALL, maxBytes: 1 << 24, waitMs: 0 };
+      const got = await this.#broker.api.groups.receive(wish);
+      this.#model.received(got, { now, max: ALL, leaseMs: LEASE_MS, attemptId: undefined });
+      const ack = got.map(({ receipt }) => receipt);
+      for (const receipt of ack) this.#model.settle(receipt, { op: "ack", now, ms: 0 });
+      await this.#broker.api.groups.settle("g", { ack, release: [], extend: [], reject: [] });
+    }
+    await this.#compareLag();
+    await this.#broker.close();
+  }
+}
+
+describe("a consumer group beside its model", () => {
+  const { SEED } = process.env;
+  for (const seed of SEED === undefined ? [1, 2] : [Number(SEED)]) {
+    it(`keeps to it for ${STEPS} steps, SEED=${seed}`, { timeout: 60_000 }, async () => {
+      const walk = await Walk.begin(seed);
+      for (let step = 0; step < STEPS; step++) {
+        await walk.step().catch((error: unknown) => {
+          const where = `SEED=${seed}, step ${step}: ${(error as Error).message}`;
+          throw new Error(where, { cause: error });
+        });
+      }
+      await walk.finish();
+    });
+  }
+});

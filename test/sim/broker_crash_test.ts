@@ -1,0 +1,54 @@
+/**
+ * Some hundred histories of a broker that is stopped at any moment
+ * (broker_world.ts), and the world itself: the same seed is the same history,
+ * and every kind of trouble occurs.
+ *
+ * Replay one: SEED=42 bun test ./test/sim/broker_crash_test.ts
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { SIGHTS, type Sight, simulate } from "./broker_world.ts";
+
+const SEEDS = 200;
+const PER_TEST = 20;
+
+async function run(seed: number): Promise<ReadonlySet<Sight>> {
+  const history = await simulate(seed).catch((error: unknown) => {
+    throw new Error(`SEED=${seed}\n${(error as Error).message}`, { cause: error });
+  });
+  return history.seen;
+}
+
+describe("the broker, stopped at any moment", () => {
+  const { SEED } = process.env;
+  if (SEED !== undefined) {
+    it(`keeps its promises, seed ${SEED}`, async () => void (await run(Number(SEED))));
+    return;
+  }
+  const seen = new Set<Sight>();
+
+  for (let first = 1; first <= SEEDS; first += PER_TEST) {
+    it(`keeps its promises, seeds ${first} to ${first + PER_TEST - 1}`, { timeout: 60_000 }, async () => {
+      for (let seed = first; seed < first + PER_TEST; seed++) {
+        for (const sight of await run(seed)) seen.add(sight);
+      }
+    });
+  }
+
+  it("went through every kind of trouble", () => {
+    assert.deepEqual(
+      SIGHTS.filter((sight) => !seen.has(sight)),
+      [],
+    );
+  });
+
+  it("does the same again for the same seed", async () => {
+    const [first, second, other] = [await simulate(7), await simulate(7), await simulate(8)];
+    assert.equal(first.trace, second.trace);
+    assert.notEqual(first.trace, other.trace);
+  });
+});

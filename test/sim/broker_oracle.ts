@@ -1,0 +1,197 @@
+/**
+ * What may be believed of a broker that is stopped at any moment, with calls
+ * under way: it is told what was asked and what was answered, in that order, and
+ * says when an answer cannot be.
+ *
+ * A call that was never answered may have happened or not; then the oracle stops
+ * being sure of what it touched until an answer tells.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Delivery, Published, SettleResult, StoredMessage } from "../../src/broker/api.ts";
+import { decodeMessage } from "../../storage/base/message.ts";
+
+interface Asked {
+  readonly id: string;
+  readonly key: string | undefined;
+  readonly body: string;
+  /** Messages of one atomic batch have one number. */
+  readonly batch: number;
+  published: Published | undefined;
+  /** The answer promised it through power loss, or only through a kill. */
+  readonly durable: boolean;
+}
+
+function checkOffsets(messages: readonly StoredMessage[]): void {
+  const ends = new Map<number, number>();
+  for (const { queueId, queueOffset } of messages) {
+    assert.equal(queueOffset, ends.get(queueId) ?? 0, `queue ${queueId} has no gap`);
+    ends.set(queueId, queueOffset + 1);
+  }
+}
+
+interface Lease {
+  readonly receipt: string;
+  readonly attempt: number;
+  until: number;
+  /** What the consumer asked of it may or may not have happened. */
+  unsure: boolean;
+  released: boolean;
+}
+
+export class Oracle {
+  readonly #asked = new Map<string, Asked>();
+  /** Visible messages of each topic in log order: what was seen once is seen for ever. */
+  readonly #seen = new Map<string, string[]>();
+  readonly #leases = new Map<string, Lease>();
+  readonly #byReceipt = new Map<string, string>();
+  readonly done = new Set<string>();
+  readonly #unsureDone = new Set<string>();
+
+  // Publishing and reading
+
+  publishAsked(asked: Omit<Asked, "published">): void {
+    this.#asked.set(asked.id, { ...asked, published: undefined });
+  }
+
+  publishAnswered(published: Published): void {
+    const asked = this.#asked.get(published.id);
+    assert(asked, `an answer to what was asked: ${published.id}`);
+    asked.published = published;
+  }
+
+  /** The power went: what was promised through a kill only may be gone. */
+  powerLost(): void {
+    for (const asked of this.#asked.values()) if (!asked.durable) asked.published = undefined;
+  }
+
+  /** The messages of a topic that were acknowledged so far: who begins to read now sees them. */
+  acknowledged(topic: string): readonly string[] {
+    const published = [...this.#asked.values()].filter((asked) => asked.published);
+    return published.map(({ id }) => id).filter((id) => id.startsWith(topic));
+  }
+
+  /**
+   * A reader of the whole topic saw `messages`.
+   *
+   * @param expected what was acknowledged when it began.
+   */
+  saw(topic: string, messages: readonly StoredMessage[], expected: readonly string[]): void {
+    const seen = this.#seen.get(topic) ?? [];
+    const ids = messages.map((one) => this.#check(one));
+    const shared = Math.min(seen.length, ids.length);
+    assert.deepEqual(ids.slice(0, shared), seen.slice(0, shared), `${topic} keeps its order`);
+    assert(ids.length >= seen.length, `${topic} does not shrink`);
+    this.#seen.set(topic, ids);
+    const there = new Set(ids);
+    assert.equal(there.size, ids.length, "each is there once");
+    for (const id of expected) assert(there.has(id), `${id} was acknowledged and is gone`);
+    this.#checkOrder(ids);
+    checkOffsets(messages);
+  }
+
+  #check(stored: StoredMessage): string {
+    const message = decodeMessage(stored.payload);
+    assert(message, "a payload decodes");
+    const asked = this.#asked.get(message.id);
+    assert(asked, `what is stored was published: ${message.id}`);
+    assert.equal(message.key, asked.key);
+    assert.equal(new TextDecoder().decode(message.body), asked.body);
+    if (asked.published) {
+      const { queueId, queueOffset, cursor, publishedAt } = asked.published;
+      const { queueId: q, queueOffset: o, cursor: c, publishedAt: p } = stored;
+      assert.deepEqual([q, o, c, p], [queueId, queueOffset, cursor, publishedAt], message.id);
+    }
+    return message.id;
+  }
+
+  #checkOrder(ids: readonly string[]): void {
+    const order = new Map([...this.#asked.keys()].map((id, i) => [id, i]));
+    const last = new Map<string, number>();
+    const batches = new Set<number>();
+    for (const id of ids) {
+      const { key, batch } = this.#asked.get(id) as Asked;
+      batches.add(batch);
+      if (key === undefined) continue;
+      const at = order.get(id) as number;
+      assert(at > (last.get(key) ?? -1), `key ${key} is in order of call`);
+      last.set(key, at);
+    }
+    const there = new Set(ids);
+    for (const { id, batch } of this.#asked.values()) {
+      assert(there.has(id) || !batches.has(batch), `${id} is missing from its atomic batch`);
+    }
+  }
+
+  // Leases
+
+  received(deliveries: readonly Delivery[], now: number): void {
+    for (const delivery of deliveries) {
+      const id = this.#check(delivery);
+      assert(!this.done.has(id), `${id} was done and comes again`);
+      assert(!this.#byReceipt.has(delivery.receipt), `${id}: a receipt is given once`);
+      const before = this.#leases.get(id);
+      if (before) {
+        assert(delivery.attempt > before.attempt, `${id}: attempts rise`);
+        const free = before.released || before.unsure || before.until <= now;
+        assert(free, `${id}: another has it until ${before.until}`);
+      }
+      const { receipt, attempt, leaseUntil: until } = delivery;
+      this.#leases.set(id, { receipt, attempt, until, unsure: false, released: false });
+      this.#byReceipt.set(receipt, id);
+      this.#unsureDone.delete(id); // it was not
+    }
+  }
+
+  /** Receipts a consumer may hold, of leases that may still live or not. */
+  get receipts(): readonly string[] {
+    return [...this.#leases.values()].map(({ receipt }) => receipt);
+  }
+
+  settleAsked(receipt: string): void {
+    const lease = this.#leaseOf(receipt);
+    if (lease) lease.unsure = true;
+    const id = this.#byReceipt.get(receipt);
+    if (id !== undefined) this.#unsureDone.add(id);
+  }
+
+  /** @param alone no other call was about this receipt since the last certain answer. */
+  settleAnswered(
+    op: "ack" | "release" | "extend" | "reject",
+    result: SettleResult,
+    call: { readonly now: number; readonly alone: boolean },
+  ): void {
+    const id = this.#byReceipt.get(result.receipt);
+    const lease = this.#leaseOf(result.receipt);
+    assert(id !== undefined, "a receipt that was given out");
+    assert.notEqual(result.status, "invalid", `${id}: its receipt is known`);
+    const counts = result.status === "ok" || result.status === "late";
+    if (counts && (op === "ack" || op === "reject")) this.done.add(id);
+    if (!lease || !call.alone) return;
+    if (lease.released) assert(op === "release" || !counts, `${id}: ${op} of what was given back`);
+    else if (lease.until > call.now) assert.equal(result.status, "ok", `${id}: ${op}, it lives`);
+    lease.unsure = false;
+    if (counts && op === "extend") lease.until = result.leaseUntil as number;
+    if (counts && op === "release") lease.released = true;
+  }
+
+  isSure(receipt: string): boolean {
+    const lease = this.#leaseOf(receipt);
+    const id = this.#byReceipt.get(receipt);
+    return lease !== undefined && !lease.unsure && id !== undefined && !this.done.has(id);
+  }
+
+  #leaseOf(receipt: string): Lease | undefined {
+    const lease = this.#leases.get(this.#byReceipt.get(receipt) ?? "");
+    return lease?.receipt === receipt ? lease : undefined;
+  }
+
+  /** In the end all that is visible was done, or may have been by a call nobody answered. */
+  checkAllDone(topic: string): void {
+    for (const id of this.#seen.get(topic) ?? []) {
+      assert(this.done.has(id) || this.#unsureDone.has(id), `${id} was never delivered`);
+    }
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * One history of a broker: many calls at once on a disk in memory, time that
+ * jumps, and stops at any moment, by power cut, kill or clean close, also while
+ * calls are under way and while it starts. After each stop another is opened on
+ * what the disk holds, and the oracle is asked about all it shows.
+ *
+ * One seed is one history: same seed, same trace.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { BrokerApi, SettleRequest } from "../../src/broker/api.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { stableHash } from "../../storage/base/hash.ts";
+import { Prng } from "../../storage/base/prng.ts";
+import { GROUP, TOPIC, utf8 } from "../suites/broker_api_kit.ts";
+import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
+import { Oracle } from "./broker_oracle.ts";
+
+export const SIGHTS = [
+  "power cut",
+  "kill",
+  "clean close",
+  "stopped with calls under way",
+  "stopped again at once",
+  "from a snapshot",
+  "woken receive",
+  "late",
+  "lost",
+  "given back",
+] as const;
+export type Sight = (typeof SIGHTS)[number];
+
+export interface History {
+  /** Over every answer, in order. */
+  readonly trace: number;
+  readonly seen: ReadonlySet<Sight>;
+}
+
+const STEPS = 250;
+const CALLS_MAX = 12;
+const LEASE_MS = 5000;
+const TOPICS = ["orders", "loose"] as const;
+
+export async function simulate(seed: number): Promise<History> {
+  const world = new World(seed);
+  await world.begin();
+  for (let step = 0; step < STEPS; step++) await world.step();
+  await world.finish();
+  return { trace: world.trace, seen: world.seen };
+}
+
+class World {
+  readonly seen = new Set<Sight>();
+  trace = 0;
+  readonly #prng: Prng;
+  readonly #chance: Prng;
+  readonly #oracle = new Oracle();
+  readonly #segmentBytes: number;
+  #broker!: TestBroker;
+  /** Answers to an earlier life are not heard. */
+  #life = 0;
+  #underWay = 0;
+  #number = 0;
+  /** Versions written into definitions: the last one answered, the last one asked. */
+  readonly #version = { answered: 0, asked: 0 };
+  /** Settles under way, by receipt. */
+  readonly #settling = new Map<string, number>();
+
+  constructor(seed: number) {
+    this.#prng = new Prng(seed);
+    this.#chance = new Prng(seed ^ 0x5eed);
+    this.#segmentBytes = this.#prng.pick([1024, 8 * 1024, 64 * 1024]);
+  }
+
+  async begin(): Promise<void> {
+    const options = { segmentBytes: this.#segmentBytes, chance: this.#chance };
+    this.#broker = await openTestBroker(options);
+    const queues = 1 + this.#prng.below(5);
+    await this.#api.topics.put("orders", { ...TOPIC, queues });
+    await this.#api.topics.put("loose", { ...TOPIC, queues, acks: "leader" });
+    const subscriptions = TOPICS.map((topic) => ({ topic }));
+    const rules = { maxAttempts: 1000, maxInFlight: 20, leaseMs: LEASE_MS };
+    await this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions });
+  }
+
+  get #api(): BrokerApi {
+    return this.#broker.api;
+  }
+
+  get #now(): number {
+    return this.#broker.clock.now();
+  }
+
+  async step(): Promise<void> {
+    if (this.#failed !== undefined) throw this.#failed;
+    const roll = this.#prng.below(100);
+    if (roll < 50) this.#call();
+    else if (roll < 80) await this.#yield();
+    else if (roll < 95) this.#broker.clock.advance(this.#prng.below(LEASE_MS / 2));
+    else if (roll < 97) await this.#readAll();
+    else await this.#stop();
+  }
+
+  #call(): void {
+    if (this.#underWay >= CALLS_MAX) return;
+    const roll = this.#prng.below(100);
+    if (roll < 30) this.#publish();
+    else if (roll < 40) this.#publishBatch();
+    else if (roll < 65) this.#receive();
+    else if (roll < 92) this.#settle();
+    else this.#define();
+  }
+
+  /** Hears the answer of a call, unless the broker was stopped since. */
+  #hear<T>(call: Promise<T>, heard: (answer: T) => void): void {
+    const life = this.#life;
+    this.#underWay++;
+    const answered = (value: T) => {
+      if (life !== this.#life) return;
+      this.#underWay--;
+      heard(value);
+    };
+    call.then(answered).catch((error: unknown) => {
+      if (life === this.#life) this.#failed ??= error;
+    });
+  }
+
+  /** The first call that failed: none should. */
+  #failed: unknown;
+
+  #note(...what: unknown[]): void {
+    this.trace = stableHash(`${this.trace} ${JSON.stringify(what)}`);
+  }
+
+  // Calls
+
+  #newMessage(topic: string, batch: number) {
+    const id = `${topic}-${this.#number++}`;
+    const key = this.#prng.chance(50) ? `${topic}-key-${this.#prng.below(4)}` : undefined;
+    const body = `${id} `.repeat(1 + this.#prng.below(this.#prng.chance(5) ? 500 : 10));
+    this.#oracle.publishAsked({ id, key, body, batch, durable: topic === "orders" });
+    return { id, body: utf8.encode(body), ...(key !== undefined && { key }) };
+  }
+
+  #publish(): void {
+    const topic = this.#prng.pick(TOPICS);
+    const message = this.#newMessage(topic, this.#number);
+    this.#hear(this.#api.messages.publish(topic, message), (published) => {
+      this.#note("published", published);
+      this.#oracle.publishAnswered(published);
+    });
+  }
+
+  #publishBatch(): void {
+    const topic = this.#prng.pick(TOPICS);
+    const atomic = this.#prng.chance(50);
+    const batch = this.#number;
+    const messages = Array.from({ length: 1 + this.#prng.below(6) }, () =>
+      this.#newMessage(topic, atomic ? batch : this.#number),
+    );
+    this.#hear(this.#api.messages.publishBatch(topic, messages, { atomic }), (results) => {
+      this.#note("published", results);
+      for (const one of results) {
+        assert(!(one instanceof TidegateError), String(one));
+        this.#oracle.publishAnswered(one);
+      }
+    });
+  }
+
+  #receive(): void {
+    const waitMs = this.#prng.chance(50) ? this.#prng.below(10_000) : 0;
+    const topic = this.#prng.chance(20) ? this.#prng.pick(TOPICS) : undefined;
+    const maxBytes = this.#prng.chance(10) ? 1 : 1 << 20;
+    const abort = this.#prng.chance(15) ? new AbortController() : undefined;
+    const request = { group: "g", max: 1 + this.#prng.below(6), maxBytes, waitMs, topic };
+    const asked = this.#now;
+    this.#hear(this.#api.groups.receive(request, { signal: abort?.signal }), (deliveries) => {
+      this.#note("received", deliveries);
+      this.#oracle.received(deliveries, this.#now);
+      if (deliveries.length > 0 && this.#now > asked) this.seen.add("woken receive");
+    });
+    if (!abort) return;
+    this.seen.add("given back");
+    if (this.#prng.chance(50)) abort.abort();
+    else void this.#yield().then(() => abort.abort());
+  }
+
+  #settle(): void {
+    const known = this.#oracle.receipts;
+    if (known.length === 0) return;
+    const receipt = known.at(-1 - this.#prng.below(Math.min(12, known.length))) as string;
+    const op = this.#prng.pick(["ack", "ack", "ack", "release", "extend", "reject"] as const);
+    const leaseMs = 100 + this.#prng.below(2 * LEASE_MS);
+    const nothing: SettleRequest = { ack: [], release: [], extend: [], reject: [] };
+    const request =
+      op === "ack" ? { ...nothing, ack: [receipt] } : { ...nothing, [op]: [{ receipt, leaseMs }] };
+    const sure = this.#oracle.isSure(receipt) && !this.#settling.has(receipt);
+    const now = this.#now;
+    this.#settling.set(receipt, (this.#settling.get(receipt) ?? 0) + 1);
+    this.#oracle.settleAsked(receipt);
+    this.#hear(this.#api.groups.settle("g", request), ([result]) => {
+      assert(result);
+      this.#note(op, result);
+      const others = (this.#settling.get(receipt) ?? 1) - 1;
+      if (others > 0) this.#settling.set(receipt, others);
+      else this.#settling.delete(receipt);
+      if (result.status === "late" || result.status === "lost") this.seen.add(result.status);
+      this.#oracle.settleAnswered(op, result, { now, alone: sure && others === 0 });
+    });
+  }
+
+  /** Writes a version into a topic's description. */
+  #define(): void {
+    const version = ++this.#version.asked;
+    this.#hear(this.#api.topics.patch("orders", { description: `${version}` }), (topic) => {
+      this.#note("defined", topic);
+      this.#version.answered = Math.max(this.#version.answered, version);
+    });
+  }
+
+  // Looking
+
+  async #readAll(): Promise<void> {
+    for (const topic of TOPICS) {
+      const expected = this.#oracle.acknowledged(topic);
+      const limit = this.#prng.pick([1, 7, 1000]);
+      const request = { topic, limit, maxBytes: 1 << 20, waitMs: 0 };
+      let page = await this.#api.messages.read({ ...request, start: { kind: "earliest" } });
+      const messages = [...page.messages];
+      while (!page.upToDate) {
+        const start = { kind: "cursor", cursor: page.cursor } as const;
+        page = await this.#api.messages.read({ ...request, start });
+        messages.push(...page.messages);
+      }
+      this.#note("saw", messages.length);
+      this.#oracle.saw(topic, messages, expected);
+    }
+  }
+
+  async #checkDefinitions(): Promise<void> {
+    const { description } = await this.#api.topics.get("orders");
+    const version = Number(description);
+    const { answered, asked } = this.#version;
+    assert(answered <= version && version <= asked, `${version} is of [${answered}, ${asked}]`);
+    this.#version.answered = version;
+  }
+
+  /** Lets what is under way get a little further. */
+  async #yield(): Promise<void> {
+    for (let left = this.#prng.below(20); left > 0; left--) await Promise.resolve();
+  }
+
+  // Trouble
+
+  async #stop(): Promise<void> {
+    const how = this.#prng.pick(["power cut", "kill", "clean close"] as const);
+    this.seen.add(how);
+    if (this.#underWay > 0) this.seen.add("stopped with calls under way");
+    if (how === "clean close") await this.#broker.close();
+    if (this.#failed !== undefined) throw this.#failed;
+    this.#life++;
+    this.#underWay = 0;
+    this.#settling.clear();
+    if (how === "power cut") this.#oracle.powerLost();
+    let disk = how === "power cut" ? this.#broker.disk.crash() : this.#broker.disk.clone();
+    if (this.#prng.chance(20)) {
+      this.seen.add("stopped again at once");
+      void this.#open(disk.clone()).catch(() => {});
+      const starting = disk;
+      void this.#open(starting);
+      await this.#yield();
+      this.#oracle.powerLost();
+      disk = starting.crash();
+    }
+    if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
+    this.#broker = await this.#open(disk);
+    this.#note(how, this.#api.status());
+    await this.#readAll();
+    await this.#checkDefinitions();
+  }
+
+  #open(disk: TestBroker["disk"]): Promise<TestBroker> {
+    const clock = new ManualClock(this.#now + this.#prng.below(1000));
+    const segmentBytes = this.#segmentBytes;
+    return openTestBroker({ disk, clock, segmentBytes, chance: this.#chance });
+  }
+
+  /** Without another start, which would forgive a queue that was forgotten, all is delivered. */
+  async finish(): Promise<void> {
+    while (this.#underWay > 0) {
+      if (this.#failed !== undefined) throw this.#failed;
+      this.#broker.clock.advance(1000);
+      await this.#yield();
+    }
+    for (let idle = 0; idle < 3; ) {
+      const request = { group: "g", max: 100, maxBytes: 1 << 24, waitMs: 0 };
+      const deliveries = await this.#api.groups.receive(request);
+      this.#oracle.received(deliveries, this.#now);
+      const ack = deliveries.map(({ receipt }) => receipt);
+      const settle = { ack, release: [], extend: [], reject: [] };
+      for (const result of await this.#api.groups.settle("g", settle)) {
+        this.#oracle.settleAnswered("ack", result, { now: this.#now, alone: true });
+      }
+      idle = deliveries.length === 0 ? idle + 1 : 0;
+      this.#broker.clock.advance(3 * LEASE_MS);
+    }
+    await this.#readAll();
+    const { topics } = await this.#api.groups.lag("g");
+    for (const { topic, total } of topics) {
+      assert.equal(total, 0, `${topic} is consumed to its end`);
+      this.#oracle.checkAllDone(topic);
+    }
+    await this.#broker.close();
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Jobs in a worker thread, on a real disk.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import { workerJobs } from "../../storage/jobs_node.ts";
+import { draft, KiB, OpenStore } from "./fixture.ts";
+
+async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), "tidegate-jobs-"));
+  try {
+    await body(dir);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+const open = (dir: string) =>
+  OpenStore.on({ disk: openNodeDisk(dir), jobs: workerJobs(dir), segmentBytes: 4 * KiB });
+const filesOf = (dir: string, room: string, ending: string) =>
+  readdirSync(join(dir, room)).filter((name) => name.endsWith(ending));
+
+describe("workerJobs()", () => {
+  it("builds sidecars and snapshots that a new start uses", () =>
+    withDir(async (dir) => {
+      const first = await open(dir);
+      await first.putAll(Array.from({ length: 120 }, (_, i) => draft({ queueOffset: i })));
+      const rows = await first.unitsOf(1, 0);
+      await first.store.close();
+      assert.deepEqual(first.reports, []);
+      const logs = filesOf(dir, "log", ".log").length;
+      assert(logs > 4);
+      assert.equal(filesOf(dir, "log", ".idx").length, logs - 1);
+      assert.equal(filesOf(dir, "snapshots", ".snap").length, 2);
+
+      const second = await open(dir);
+      assert(second.store.log.recovery.frames < 20);
+      assert.deepEqual(await second.unitsOf(1, 0), rows);
+      assert.deepEqual(second.fold.dump(), first.fold.dump());
+      await second.store.close();
+    }));
+
+  it("says why a job failed, and goes on with the next", () =>
+    withDir(async (dir) => {
+      mkdirSync(join(dir, "log"));
+      mkdirSync(join(dir, "snapshots"));
+      const jobs = workerJobs(dir);
+      const failing = jobs.run({ kind: "seal", base: 77, end: 99, marks: [] });
+      const snapshot = { kind: "snapshot", logOffset: 5, walkFrom: 0, changes: [] } as const;
+      const following = jobs.run(snapshot);
+      await assert.rejects(failing, /ENOENT|No such file/);
+      await following;
+      assert.equal(filesOf(dir, "snapshots", ".snap").length, 1);
+      await jobs.close();
+    }));
+
+  it("keeps a process alive until its last job is done, and no longer", () =>
+    withDir(async (dir) => {
+      const script = join(dir, "close.ts");
+      const fixture = join(import.meta.dirname, "fixture.ts");
+      const storage = join(import.meta.dirname, "..", "..", "storage");
+      const data = join(dir, "data");
+      writeFileSync(
+        script,
+        `import { draft, OpenStore } from ${JSON.stringify(fixture)};
+         import { openNodeDisk } from ${JSON.stringify(join(storage, "base/disk_node.ts"))};
+         import { workerJobs } from ${JSON.stringify(join(storage, "jobs_node.ts"))};
+         const root = ${JSON.stringify(data)};
+         const open = await OpenStore.on({ disk: openNodeDisk(root), jobs: workerJobs(root) });
+         await open.putAll([draft({ queueOffset: 0 })]);
+         await open.store.close();
+         console.log("closed");`,
+      );
+      const { code, output } = await run(script);
+      assert.equal(code, 0, output);
+      assert.match(output, /closed/);
+      assert.equal(filesOf(data, "snapshots", ".snap").length, 1);
+    }));
+});
+
+/** Runs a script on the runtime this test runs on. */
+function run(script: string): Promise<{ code: number | null; output: string }> {
+  const args = "deno" in process.versions ? ["run", "-A", "--no-check", script] : [script];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.on("data", (chunk) => void (output += String(chunk)));
+  child.stderr.on("data", (chunk) => void (output += String(chunk)));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, output }));
+  });
+}

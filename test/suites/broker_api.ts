@@ -1,0 +1,53 @@
+/**
+ * The contract of `BrokerApi`: one suite that every implementation passes.
+ *
+ * An implementation that does not claim something says so: the names of the
+ * tests it leaves out, with the reason; a name that is no test fails.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { testGroups } from "./broker_api_groups.ts";
+import type { Open, Test } from "./broker_api_kit.ts";
+import { testLeases } from "./broker_api_leases.ts";
+import { testPublish } from "./broker_api_publish.ts";
+import { testReads } from "./broker_api_read.ts";
+import { testTopics } from "./broker_api_topics.ts";
+
+export interface Skip {
+  readonly reason: string;
+  /** What the names of the tests contain. */
+  readonly tests: readonly string[];
+}
+
+export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] = []): void {
+  const unused = new Set(skips.flatMap(({ tests }) => tests));
+  const isSkipped = (does: string) => {
+    const matching = [...skips.flatMap(({ tests }) => tests)].filter((part) => does.includes(part));
+    for (const part of matching) unused.delete(part);
+    return matching.length > 0;
+  };
+
+  describe(`BrokerApi, ${name}`, () => {
+    const test: Test = (does, body, options = {}) => {
+      if (isSkipped(does)) return;
+      it(does, async () => {
+        const opened = await open(options);
+        try {
+          await body(opened);
+        } finally {
+          await opened.close();
+        }
+      });
+    };
+    testTopics(test);
+    testPublish(test);
+    testReads(test);
+    testGroups(test);
+    testLeases(test);
+
+    it("is excused from tests that exist", () => assert.deepEqual([...unused], []));
+  });
+}
