@@ -14,6 +14,7 @@ import { type DamagedRange, recoverSegment } from "./recovery.ts";
 import { findFrame } from "./scan.ts";
 import {
   decodeSegmentHeader,
+  encodeSegmentHeader,
   LOG_DIR,
   SEGMENT_HEADER_SIZE,
   segmentBases,
@@ -83,7 +84,7 @@ export async function openSegments(
     ({ end, lastCrc, torn } = recovered);
     damaged.push(...recovered.damaged);
     lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
-    if (!next) await settleTail(segment, { ...options, end });
+    if (!next) await settleTail(segment, { ...options, crc32, end });
   }
   const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
   const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
@@ -135,12 +136,20 @@ const COPY_SIZE = 1024 * 1024;
 
 /** Zeros behind the last unit; what may not be on the disk yet written once more; all of it synced. */
 async function settleTail(
-  { file, base }: Found,
-  options: { readonly end: number; readonly durableEnd: number; readonly segmentBytes: number },
+  segment: Found,
+  options: {
+    readonly end: number;
+    readonly durableEnd: number;
+    readonly segmentBytes: number;
+    readonly crc32: Crc32;
+  },
 ): Promise<void> {
-  const { end, durableEnd, segmentBytes } = options;
+  const { file, base, headerDamaged, firstStoredAt, prevCrc = 0 } = segment;
+  const { end, durableEnd, segmentBytes, crc32 } = options;
   const position = (logOffset: number) => SEGMENT_HEADER_SIZE + logOffset - base;
   const from = Math.max(base, Math.min(durableEnd, end));
+  // After a failed sync the cache may show a header that the disk does not have.
+  if (!headerDamaged) file.write(encodeSegmentHeader({ base, firstStoredAt, prevCrc }, crc32), 0);
   await file.truncate(position(end));
   await file.truncate(Math.max(position(end), SEGMENT_HEADER_SIZE + segmentBytes));
   for (let at = from; at < end; at += COPY_SIZE) {

@@ -14,11 +14,10 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 import type { MessageStore } from "../../storage/mod.ts";
 import type { ReadPage, ReadRequest, Start, StoredMessage } from "./api.ts";
-import { loadMessages, type Visible } from "./bodies.ts";
+import { loadMessages } from "./bodies.ts";
 import {
   decodeCursor,
   encodeQueueCursor,
@@ -26,15 +25,13 @@ import {
   type StreamPosition,
 } from "./cursor.ts";
 import { MergedQueues } from "./merge.ts";
+import { PageBuilder, readAhead, SCAN_MAX, type Taken } from "./page.ts";
 import type { TopicState } from "./topics.ts";
 
 /** Where a read goes on. */
 export type Position =
   | { readonly kind: "queue"; readonly queueId: number; readonly queueOffset: number }
   | { readonly kind: "stream"; readonly position: StreamPosition };
-
-/** Messages a page looks at, at most, when it seeks those of one key. */
-const SCAN_MAX = 20_000;
 
 export class LogReader {
   readonly #store: MessageStore;
@@ -166,7 +163,7 @@ export class LogReader {
     const merged = new MergedQueues(this.#store.reader, {
       topicGen: topic.generation,
       end,
-      ahead: request.limit,
+      ahead: readAhead(request, topic.config.queues),
     });
     if (position.logOffset < end) {
       await merged.start(queueIds, (queueId) =>
@@ -255,44 +252,4 @@ export function encodePosition(topicGen: number, at: Position): string {
   return at.kind === "queue"
     ? encodeQueueCursor({ topicGen, queueId: at.queueId, queueOffset: at.queueOffset })
     : encodeStreamCursor({ topicGen, position: at.position });
-}
-
-/** A message of the page and the position after it. */
-interface Taken {
-  readonly visible: Visible;
-  readonly after: Position;
-}
-
-/** Fills a page up to its limits, leaving out what is not of the key. */
-class PageBuilder {
-  readonly taken: Taken[] = [];
-  readonly #limit: number;
-  readonly #keyHash: number | undefined;
-  #bytesLeft: number;
-  #scanLeft = SCAN_MAX;
-
-  constructor(request: ReadRequest) {
-    this.#limit = request.limit;
-    this.#bytesLeft = request.maxBytes;
-    this.#keyHash = request.key === undefined ? undefined : stableHash(request.key);
-  }
-
-  get full(): boolean {
-    return this.taken.length >= this.#limit || this.#bytesLeft <= 0 || this.#scanLeft <= 0;
-  }
-
-  /** Returns false when the page must end before this one. */
-  take(visible: Visible, after: Position): boolean {
-    if (this.full) return false;
-    const { unit } = visible;
-    this.#scanLeft--;
-    if (this.#keyHash !== undefined && unit.keyHash !== this.#keyHash) return true;
-    if (unit.size > this.#bytesLeft && this.taken.length > 0) {
-      this.#bytesLeft = 0;
-      return false;
-    }
-    this.#bytesLeft -= unit.size;
-    this.taken.push({ visible, after });
-    return true;
-  }
 }

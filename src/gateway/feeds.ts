@@ -23,7 +23,7 @@ import { FeedLog, positionOf, type Reading } from "./feed_log.ts";
 import { Subscriber, type SubscriberOwner } from "./feed_subscriber.ts";
 import { encodeOpening, encodeReconnect, type ReconnectReason, STREAM_HEADERS } from "./sse.ts";
 
-/** About 3 kB each and a socket; the file descriptors end sooner on many hosts. */
+/** 10 to 20 kB each with its connection; on many hosts the file descriptors end sooner. */
 export const STREAMS_MAX = 10_000;
 
 /** A node that is full asks for more patience. */

@@ -1,12 +1,12 @@
 /**
  * A disk in memory that forgets what was not synced.
  *
- * The crash model: written bytes lie in a cache until `sync`. When the power
- * goes, each unsynced 512-byte sector is kept or lost by chance, on its own, so
- * a tail may be torn anywhere and later sectors may survive earlier ones; the
- * file's size is the old one or the new one, with zeros where it was cut and
- * grown again. A name that was made, moved or removed without `syncDir` is as
- * it was or as it is, by chance.
+ * The crash model: written bytes lie in a cache until a `sync` has ended; it takes
+ * a few turns, and covers what was written before it was called. When the power
+ * goes, each unsynced 512-byte sector is kept or lost by chance, on its own, so a
+ * tail may be torn anywhere and later sectors may survive earlier ones; of
+ * changes of the file's size the first few are kept. A name that was made, moved
+ * or removed and not covered by a `syncDir` is as it was or as it is, by chance.
  *
  * `failSync` and `failWrite` make the next calls fail, as a disk would. A sync
  * that fails loses what it was to write, as Linux does: the cache goes on
@@ -19,54 +19,57 @@ import type { Disk, DiskFile } from "./disk.ts";
 import { Prng } from "./prng.ts";
 
 const SECTOR = 512;
+const SYNC_TURNS_MAX = 6;
+
+type Pending = { readonly order: number } & (
+  | { readonly kind: "size"; readonly size: number }
+  | { readonly kind: "sector"; readonly at: number; readonly bytes: Uint8Array }
+);
 
 class Inode {
   cached = new Uint8Array(0);
   durable = new Uint8Array(0);
-  /** Sectors written since the last sync. */
-  readonly #dirty = new Set<number>();
-  /** The smallest size since the last sync: what lay behind it was cut. */
-  #cutTo = 0;
+  /** What was done to the cache and not to the platter, oldest first. */
+  #pending: Pending[] = [];
+  #order = 0;
 
   resize(size: number): void {
     if (size === this.cached.length) return;
     this.cached = resized(this.cached, size);
-    this.#cutTo = Math.min(this.#cutTo, size);
-    for (const sector of this.#dirty) if (sector * SECTOR >= size) this.#dirty.delete(sector);
+    this.#pending.push({ kind: "size", size, order: this.#order++ });
   }
 
   write(bytes: Uint8Array, position: number): void {
     const end = position + bytes.length;
     if (end > this.cached.length) this.resize(end);
     this.cached.set(bytes, position);
-    for (let at = Math.floor(position / SECTOR); at * SECTOR < end; at++) this.#dirty.add(at);
+    for (let at = position - (position % SECTOR); at < end; at += SECTOR) {
+      const sector = this.cached.slice(at, at + SECTOR);
+      this.#pending.push({ kind: "sector", at, bytes: sector, order: this.#order++ });
+    }
   }
 
-  sync(): void {
-    this.durable = this.#landed(this.cached.length, () => true);
-    this.#settle();
-  }
-
-  /** The pages of a failed sync: dropped, and clean from then on. */
-  loseDirty(): void {
-    this.#settle();
-  }
-
-  #settle(): void {
-    this.#dirty.clear();
-    this.#cutTo = this.cached.length;
+  /** Covers what was done so far; the returned function ends it. */
+  startSync(): (outcome: "written" | "lost") => void {
+    const before = this.#order;
+    return (outcome) => {
+      const covered = this.#pending.filter(({ order }) => order < before);
+      const lands = ({ kind }: Pending) => outcome === "written" || kind === "size";
+      this.durable = applied(this.durable, covered.filter(lands));
+      this.#pending = this.#pending.filter(({ order }) => order >= before);
+    };
   }
 
   /** What the platter holds after power loss. */
   survivor(prng: Prng): Inode {
+    const sizes = this.#pending.filter(({ kind }) => kind === "size").length;
+    let sizesKept = prng.below(sizes + 1);
+    const landed = this.#pending.filter(({ kind }) =>
+      kind === "size" ? sizesKept-- > 0 : prng.chance(50),
+    );
     const survivor = new Inode();
-    const resizedToo = prng.chance(50);
-    const bytes = resizedToo
-      ? this.#landed(this.cached.length, () => prng.chance(50))
-      : this.#overwritten(this.durable.slice(), () => prng.chance(50));
-    survivor.cached = bytes;
-    survivor.durable = bytes.slice();
-    survivor.#settle();
+    survivor.durable = applied(this.durable, landed);
+    survivor.cached = survivor.durable.slice();
     return survivor;
   }
 
@@ -74,25 +77,22 @@ class Inode {
     const twin = new Inode();
     twin.cached = this.cached.slice();
     twin.durable = this.durable.slice();
-    twin.#cutTo = this.#cutTo;
-    for (const sector of this.#dirty) twin.#dirty.add(sector);
+    twin.#pending = [...this.#pending];
+    twin.#order = this.#order;
     return twin;
   }
+}
 
-  /** The durable bytes with the cuts and growth made, and the dirty sectors that landed. */
-  #landed(size: number, lands: () => boolean): Uint8Array<ArrayBuffer> {
-    const kept = this.durable.subarray(0, Math.min(this.#cutTo, size));
-    return this.#overwritten(resized(kept, size), lands);
-  }
-
-  #overwritten(bytes: Uint8Array<ArrayBuffer>, lands: () => boolean): Uint8Array<ArrayBuffer> {
-    for (const sector of this.#dirty) {
-      const from = sector * SECTOR;
-      if (from >= bytes.length || !lands()) continue;
-      bytes.set(this.cached.subarray(from, Math.min(from + SECTOR, bytes.length)), from);
+/** A copy of `before` after the changes; sectors behind its end are not there to be written. */
+function applied(before: Uint8Array, changes: readonly Pending[]): Uint8Array<ArrayBuffer> {
+  let bytes = before.slice();
+  for (const change of changes) {
+    if (change.kind === "size") bytes = resized(bytes, change.size);
+    else if (change.at < bytes.length) {
+      bytes.set(change.bytes.subarray(0, bytes.length - change.at), change.at);
     }
-    return bytes;
   }
+  return bytes;
 }
 
 function resized(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
@@ -151,10 +151,17 @@ export class MemoryDisk implements Disk {
 
   async syncDir(path: string): Promise<void> {
     const inside = (name: string) => name.slice(0, Math.max(0, name.lastIndexOf("/"))) === path;
+    const now = [...this.#names].filter(([name]) => inside(name));
+    await this.takeTurns();
     for (const name of this.#durableNames.keys()) {
-      if (inside(name) && !this.#names.has(name)) this.#durableNames.delete(name);
+      if (inside(name) && !now.some(([one]) => one === name)) this.#durableNames.delete(name);
     }
-    for (const [name, inode] of this.#names) if (inside(name)) this.#durableNames.set(name, inode);
+    for (const [name, inode] of now) this.#durableNames.set(name, inode);
+  }
+
+  /** How long a sync takes. */
+  async takeTurns(): Promise<void> {
+    for (let left = this.#prng.below(SYNC_TURNS_MAX); left > 0; left--) await Promise.resolve();
   }
 
   /** The disk as it is found after power loss. The old one must not be used any more. */
@@ -232,11 +239,11 @@ class MemoryFile implements DiskFile {
 
   async sync(): Promise<void> {
     this.#disk.syncs++;
-    if (!this.#countDown("failSync")) {
-      this.#inode.loseDirty();
-      throw new Error("Cannot sync: input/output error");
-    }
-    this.#inode.sync();
+    const whole = this.#countDown("failSync");
+    const end = this.#inode.startSync();
+    await this.#disk.takeTurns();
+    end(whole ? "written" : "lost");
+    if (!whole) throw new Error("Cannot sync: input/output error");
   }
 
   async truncate(size: number): Promise<void> {

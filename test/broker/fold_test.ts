@@ -110,7 +110,43 @@ async function walk(seed: number): Promise<void> {
   await broker.close();
 }
 
+/** Bytes of the table once `count` messages were delivered, some of them twice, and done. */
+async function tableSize(count: number): Promise<number> {
+  const broker = await openTestBroker();
+  const { api, clock } = broker;
+  await api.groups.put("g", { ...GROUP, subscriptions: [{ topic: "a" }] });
+  for (let left = count; left > 0; left -= 100) {
+    const batch = Array.from({ length: 100 }, (_, i) => message(`m${i}`));
+    await api.messages.publishBatch("a", batch, { atomic: false });
+    const wish = { group: "g", max: 100, maxBytes: 1 << 20, waitMs: 0, attemptId: `a${left}` };
+    await api.groups.receive(wish);
+    if (left % 200 === 0) clock.advance(40_000);
+    const ack = receipts(await api.groups.receive(wish));
+    await api.groups.settle("g", { ack, release: [], extend: [], reject: [] });
+  }
+  await broker.close();
+  const entries = await foldedEntries(broker.disk);
+  return entries.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+}
+
 describe("BrokerFold", () => {
+  it("knows a queue without messages alike before and after a start", async () => {
+    let broker = await openTestBroker({ segmentBytes: SEGMENT_BYTES });
+    await broker.api.topics.put("a", { ...TOPIC, queues: 64 });
+    const { queueId } = await broker.api.messages.publish("a", message("m", { key: "k" }));
+    assert(queueId > 0, "queues before it are empty");
+    await broker.close();
+    broker = await broker.reopen();
+    await broker.api.groups.put("g", { ...GROUP, subscriptions: [{ topic: "a" }] });
+    await broker.close();
+    const atAppend = readable(await foldedEntries(broker.disk));
+    assert.deepEqual(atAppend, await tableOf(await withoutSnapshots(broker.disk.clone())));
+  });
+
+  it("keeps nothing of a message that is done", async () => {
+    assert.equal(await tableSize(4000), await tableSize(400));
+  });
+
   for (let seed = 1; seed <= 10; seed++) {
     it(`is the same from a snapshot, from the log and at append, seed ${seed}`, () => walk(seed));
   }

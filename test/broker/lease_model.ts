@@ -95,12 +95,8 @@ export class LeaseModel {
     const live = this.live(now);
     const again = live.filter((one) => attemptId !== undefined && one.attemptId === attemptId);
     if (again.length > 0) {
-      const expected = again.map(({ receipt, attempt, until }) => [receipt, attempt, until]);
-      const got = deliveries.map(({ receipt, attempt, leaseUntil }) => [
-        receipt,
-        attempt,
-        leaseUntil,
-      ]);
+      const expected = again.map(({ receipt, attempt, until }) => `${receipt} ${attempt} ${until}`);
+      const got = deliveries.map((one) => `${one.receipt} ${one.attempt} ${one.leaseUntil}`);
       assert.deepEqual(got.toSorted(), expected.toSorted(), "an attempt is repeated");
       return;
     }

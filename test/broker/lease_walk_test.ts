@@ -71,7 +71,7 @@ class Walk {
     );
     const atomic = this.#prng.chance(50);
     for (const one of await this.#broker.api.messages.publishBatch("orders", batch, { atomic })) {
-      assert(!(one instanceof Error), String(one));
+      assert(!(one instanceof Error), "what fits is stored");
       this.#model.published(one);
     }
   }

@@ -1,7 +1,15 @@
 /** @module */
 
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, unlinkSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  unlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { holdDataDir } from "../../src/cli/data_dir.ts";
@@ -15,10 +23,10 @@ import { runCommand } from "../fakes/terminal.ts";
 const COUNT = 100;
 
 /** What `check --json` finds after `spoil` was done to a clean data directory. */
-function checked(spoil: (dir: string, written: Written) => void = () => {}) {
+function checked(spoil: (dir: string, written: Written) => void | Promise<void> = () => {}) {
   return withTempDir(async (dir) => {
-    const written = await writeDataDir(dir, COUNT);
-    spoil(dir, written);
+    const written = await writeDataDir(dir, { count: COUNT });
+    await spoil(dir, written);
     const before = contentOf(dir);
     const { exitCode, printed } = await runCommand(["check", dir, "--json"]);
     assert.deepEqual(contentOf(dir), before, "check changed the directory");
@@ -96,6 +104,20 @@ describe("tidegate check", () => {
     assert(findings.damaged.length > 0);
   });
 
+  it("finds a segment of another log, whole as it is", async () => {
+    const { exitCode, findings } = await checked((_, { segments }) =>
+      withTempDir(async (dir) => {
+        const other = await writeDataDir(dir, { count: COUNT, topicGen: 2 });
+        copyFileSync(other.segments[1] as string, segments[1] as string);
+      }),
+    );
+    assert.equal(exitCode, EXIT.negative.code);
+    assert.deepEqual(
+      findings.damaged.map(({ reason }) => reason),
+      Array(2).fill("the segment does not follow on the one before"),
+    );
+  });
+
   it("finds a log that ends before what had been synced", async () => {
     const { exitCode, findings, written } = await checked((_, { segments }) =>
       truncateSync(segments.at(-1) as string, SEGMENT_HEADER_SIZE),
@@ -129,7 +151,7 @@ describe("tidegate check", () => {
 
   it("speaks to people, too", () =>
     withTempDir(async (dir) => {
-      const written = await writeDataDir(dir, COUNT);
+      const written = await writeDataDir(dir, { count: COUNT });
       const clean = await runCommand(["check", dir]);
       assert.match(
         clean.printed[0] ?? "",
@@ -144,7 +166,7 @@ describe("tidegate check", () => {
 
   it("refuses a directory that a node has open", () =>
     withTempDir(async (dir) => {
-      await writeDataDir(dir, 1);
+      await writeDataDir(dir, { count: 1 });
       const held = holdDataDir(dir);
       const { exitCode, warned } = await runCommand(["check", dir]);
       held.release();

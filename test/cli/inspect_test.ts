@@ -10,7 +10,7 @@ import { flipBit, flipByte, writeDataDir, type Written } from "../fakes/data_dir
 import { runCommand } from "../fakes/terminal.ts";
 
 function withLog(body: (written: Written, dir: string) => Promise<void>): Promise<void> {
-  return withTempDir(async (dir) => body(await writeDataDir(dir, 100), dir));
+  return withTempDir(async (dir) => body(await writeDataDir(dir, { count: 100 }), dir));
 }
 
 interface Line {

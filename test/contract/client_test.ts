@@ -11,6 +11,12 @@ import createClient, { type Client } from "openapi-fetch";
 import { ServedGateway } from "../fakes/served_gateway.ts";
 import type { paths } from "./client/schema.d.ts";
 
+/** A request that fails rather than hangs when there is no answer. */
+function inTime(request: Request): Promise<Response> {
+  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(20_000)]);
+  return fetch(request, { signal });
+}
+
 describe("the generated client", () => {
   let served: ServedGateway;
   let client: Client<paths>;
@@ -18,7 +24,7 @@ describe("the generated client", () => {
   before(async () => {
     served = await ServedGateway.start({ apiKeys: ["a-key"] });
     const headers = { Authorization: "Bearer a-key" };
-    client = createClient<paths>({ baseUrl: served.url, headers });
+    client = createClient<paths>({ baseUrl: served.url, headers, fetch: inTime });
   });
   after(() => served.stop());
 
@@ -73,7 +79,10 @@ describe("the generated client", () => {
       body: { max: 10, waitMs: 5000 },
     });
     const deliveries = received.data?.messages ?? [];
-    assert.deepEqual(deliveries.map(({ data }) => (data as { n: number }).n).toSorted((a, b) => a - b), [1, 2, 3]);
+    assert.deepEqual(
+      deliveries.map(({ data }) => (data as { n: number }).n).toSorted((a, b) => a - b),
+      [1, 2, 3],
+    );
 
     const ack = deliveries.map(({ receipt }) => receipt);
     const settled = await client.POST("/v1/groups/{group}/settle", {
@@ -108,7 +117,7 @@ describe("the generated client", () => {
   });
 
   it("is told that a key is missing", async () => {
-    const stranger = createClient<paths>({ baseUrl: served.url });
+    const stranger = createClient<paths>({ baseUrl: served.url, fetch: inTime });
     const { error, response } = await stranger.GET("/v1/topics", {});
     assert.equal(response.status, 401);
     assert.equal(error?.code, "unauthorized");

@@ -30,7 +30,7 @@ const SKIPS: readonly Skip[] = [
       "is answered when a lease ends",
       "is answered when a shorter lease than known ends",
       "is answered when a release comes due",
-      "a wait and a lease end in one moment",
+      "end nothing is lost",
     ],
   },
   {

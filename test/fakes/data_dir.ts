@@ -19,10 +19,18 @@ export interface Written {
   readonly segments: readonly string[];
 }
 
-/** Writes `count` messages of about 150 bytes, over several segments, and closes cleanly. */
-export async function writeDataDir(dataDir: string, count: number): Promise<Written> {
+/**
+ * Writes `count` messages of about 150 bytes, over several segments, and closes
+ * cleanly. Logs of other topics have other bytes in the same places.
+ */
+export async function writeDataDir(
+  dataDir: string,
+  { count, topicGen = 1 }: { readonly count: number; readonly topicGen?: number },
+): Promise<Written> {
   const store = await OpenStore.on({ disk: openNodeDisk(dataDir), segmentBytes: 4 * KiB });
-  const drafts = Array.from({ length: count }, (_, index) => draft({ queueOffset: index }));
+  const drafts = Array.from({ length: count }, (_, index) =>
+    draft({ topicGen, queueOffset: index }),
+  );
   const places = await store.putAll(drafts);
   const end = store.store.log.end;
   await store.store.close();

@@ -44,7 +44,7 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
   reads = 0;
   waiting = 0;
   #generation = 1;
-  #entries: Entry[] = [];
+  readonly #entries: Entry[] = [];
   #first = 0;
   #salt = 0;
   #deleted = false;
@@ -80,11 +80,11 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
     this.#pump();
   }
 
+  /** Deletes the topic and makes it again: offsets begin anew, the numbers go on. */
   recreate(): void {
     this.#generation++;
-    this.#entries = [];
+    this.#first = this.#entries.length;
     this.#ends.clear();
-    this.#first = 0;
     this.#deleted = false;
     this.#pump();
   }

@@ -2,8 +2,8 @@
  * Streams under every order of events: one seed is one history.
  *
  * Goal: each reader gets every message once and in order, from its start on,
- * through any number of reconnects; where history was removed under it, a gap
- * says so. Method: publish, expire, open, pause, cut and resume streams in
+ * through any number of reconnects; where history was removed under it, or its topic
+ * was made again, a gap says so. Method: publish, expire, open, pause, cut and resume streams in
  * seeded order over a log that answers late, out of turn and with cursors that
  * never compare equal; then let it come to rest and compare with the model, the
  * numbers 0, 1, 2, …
@@ -65,7 +65,7 @@ class World {
   async step(): Promise<void> {
     const prng = this.#prng;
     const roll = prng.below(100);
-    if (roll < 1 && this.#expires) this.log.expire(prng.below(this.log.end + 1));
+    if (roll < 2 && this.#expires) this.#loseHistory();
     else if (roll < 25) this.#publish();
     else if (roll < 80) this.log.step(prng);
     else if (roll < 86) this.#open();
@@ -91,6 +91,14 @@ class World {
       if (round % 20 === 0) this.clock.advance(200);
       for (const session of this.sessions) session.comeBack(this.feeds);
     }
+  }
+
+  #loseHistory(): void {
+    const { log } = this;
+    const roll = this.#prng.below(3);
+    if (roll === 0) log.expire(this.#prng.below(log.end + 1));
+    else if (roll === 1) log.expire(log.end);
+    else log.recreate();
   }
 
   #publish(): void {
@@ -216,7 +224,7 @@ function stepsOf({ events, numbers }: StreamReader): Step[] {
 
 /** The number of the message behind a cursor of {@linkcode FakeLog}. */
 function numberAt(cursor: string): number {
-  return Number(/^g1\.(\d+)\./.exec(cursor)?.[1]);
+  return Number(/^g\d+\.(\d+)\./.exec(cursor)?.[1]);
 }
 
 function range(from: number, to: number): number[] {

@@ -33,6 +33,10 @@ describe("the gateway on a socket", () => {
     return client;
   };
 
+  /** A request that fails rather than hangs when there is no answer. */
+  const ask = (path: string, init: RequestInit = {}) =>
+    fetch(`${served.url}${path}`, { signal: AbortSignal.timeout(20_000), ...init });
+
   /** Sends bytes as they are; the answer once `pattern` is in it, or the connection is closed. */
   async function say(bytes: string, pattern = /\r\n\r\n[^]/): Promise<string> {
     const client = connect().send(bytes);
@@ -48,13 +52,13 @@ describe("the gateway on a socket", () => {
   };
 
   it("publishes what curl sends, and reads it", async () => {
-    const posted = await fetch(`${served.url}${PATH}`, {
+    const posted = await ask(PATH, {
       method: "POST",
       body: "total=12",
       headers: { "content-type": "application/x-www-form-urlencoded", "message-id": "curl" },
     });
     assert.equal(posted.status, 201);
-    const page = (await (await fetch(`${served.url}${PATH}`)).json()) as JsonObject;
+    const page = (await (await ask(PATH)).json()) as JsonObject;
     assert.equal(page["messages"][0].text, "total=12");
     assert.equal(page["messages"][0].id, "curl");
   });
@@ -64,9 +68,7 @@ describe("the gateway on a socket", () => {
       `POST /v1/topics/chunked/messages HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n`,
     );
     assert.match(answer, /^HTTP\/1\.1 201/);
-    const page = (await (
-      await fetch(`${served.url}/v1/topics/chunked/messages`)
-    ).json()) as JsonObject;
+    const page = (await (await ask(`/v1/topics/chunked/messages`)).json()) as JsonObject;
     assert.equal(atob(page["messages"][0].dataBase64), "hello world");
   });
 
@@ -105,9 +107,9 @@ describe("the gateway on a socket", () => {
     const client = connect().send(
       `POST /v1/topics/cut/messages HTTP/1.1\r\n${HOST}Content-Length: 100\r\n\r\nhalf`,
     );
-    await fetch(`${served.url}/healthz`);
+    await ask(`/healthz`);
     client.leave();
-    const next = await fetch(`${served.url}/v1/topics/cut/messages`, { method: "POST", body: "x" });
+    const next = await ask(`/v1/topics/cut/messages`, { method: "POST", body: "x" });
     assert.equal(((await next.json()) as JsonObject)["queueOffset"], "0");
     assert.equal(await stored("cut"), 1);
   });
@@ -127,14 +129,14 @@ describe("the gateway on a socket", () => {
 
   it("wakes a long-poll", async () => {
     const poll = `GET /v1/topics/poll/messages?after=latest&wait=60 HTTP/1.1\r\n${HOST}\r\n`;
-    await fetch(`${served.url}/v1/topics/poll/messages`, { method: "POST", body: "0" });
+    await ask(`/v1/topics/poll/messages`, { method: "POST", body: "0" });
     const waiting = connect().send(poll);
     const body = "woken";
     const headers = { "content-type": "text/plain" };
     // Published until it is seen: nothing tells from outside that the poll has begun to wait.
     await until(() => {
       if (waiting.received !== "") return true;
-      void fetch(`${served.url}/v1/topics/poll/messages`, { method: "POST", body, headers });
+      void ask(`/v1/topics/poll/messages`, { method: "POST", body, headers });
       return false;
     }, "the poll is answered");
     assert.match(waiting.received, /^HTTP\/1\.1 200/);
@@ -142,10 +144,10 @@ describe("the gateway on a socket", () => {
   });
 
   it("answers HEAD without a body, and with the tail", async () => {
-    const response = await fetch(`${served.url}${PATH}`, { method: "HEAD" });
+    const response = await ask(PATH, { method: "HEAD" });
     assert.equal(response.status, 200);
     assert.notEqual(response.headers.get("next-cursor"), null);
-    const rest = await fetch(`${served.url}${PATH}?after=${response.headers.get("next-cursor")}`);
+    const rest = await ask(`${PATH}?after=${response.headers.get("next-cursor")}`);
     assert.equal(rest.status, 204);
   });
 

@@ -32,7 +32,9 @@ describe("the broker, stopped at any moment", () => {
   const seen = new Set<Sight>();
 
   for (let first = 1; first <= SEEDS; first += PER_TEST) {
-    it(`keeps its promises, seeds ${first} to ${first + PER_TEST - 1}`, { timeout: 60_000 }, async () => {
+    it(`keeps its promises, seeds ${first} to ${first + PER_TEST - 1}`, {
+      timeout: 60_000,
+    }, async () => {
       for (let seed = first; seed < first + PER_TEST; seed++) {
         for (const sight of await run(seed)) seen.add(sight);
       }

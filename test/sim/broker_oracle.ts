@@ -67,9 +67,16 @@ export class Oracle {
     for (const asked of this.#asked.values()) if (!asked.durable) asked.published = undefined;
   }
 
-  /** The messages of a topic that were acknowledged so far: who begins to read now sees them. */
-  acknowledged(topic: string): readonly string[] {
-    const published = [...this.#asked.values()].filter((asked) => asked.published);
+  /**
+   * The messages of a topic that were acknowledged so far.
+   *
+   * @param which only those that who begins to read now must see: what was
+   * acknowledged when it was written shows when it is synced.
+   */
+  acknowledged(topic: string, which: "all" | "visible" = "all"): readonly string[] {
+    const published = [...this.#asked.values()].filter(
+      (asked) => asked.published && (which === "all" || asked.durable),
+    );
     return published.map(({ id }) => id).filter((id) => id.startsWith(topic));
   }
 

@@ -10,12 +10,12 @@
  */
 
 import assert from "node:assert/strict";
-import type { BrokerApi, SettleRequest } from "../../src/broker/api.ts";
+import type { BrokerApi, SettleRequest, Start, StoredMessage } from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import { GROUP, TOPIC, utf8 } from "../suites/broker_api_kit.ts";
+import { GROUP, TOPIC, turn, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { Oracle } from "./broker_oracle.ts";
 
@@ -66,6 +66,8 @@ class World {
   #number = 0;
   /** Versions written into definitions: the last one answered, the last one asked. */
   readonly #version = { answered: 0, asked: 0 };
+  /** What long-polls in this life have brought, by topic. */
+  readonly #followed = new Map<string, StoredMessage[]>();
   /** Settles under way, by receipt. */
   readonly #settling = new Map<string, number>();
 
@@ -84,6 +86,7 @@ class World {
     const subscriptions = TOPICS.map((topic) => ({ topic }));
     const rules = { maxAttempts: 1000, maxInFlight: 20, leaseMs: LEASE_MS };
     await this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions });
+    this.#followAll();
   }
 
   get #api(): BrokerApi {
@@ -100,7 +103,7 @@ class World {
     if (roll < 50) this.#call();
     else if (roll < 80) await this.#yield();
     else if (roll < 95) this.#broker.clock.advance(this.#prng.below(LEASE_MS / 2));
-    else if (roll < 97) await this.#readAll();
+    else if (roll < 96) await this.#readAll("visible");
     else await this.#stop();
   }
 
@@ -164,7 +167,7 @@ class World {
     this.#hear(this.#api.messages.publishBatch(topic, messages, { atomic }), (results) => {
       this.#note("published", results);
       for (const one of results) {
-        assert(!(one instanceof TidegateError), String(one));
+        assert(!(one instanceof TidegateError), "what is not too large is stored");
         this.#oracle.publishAnswered(one);
       }
     });
@@ -223,9 +226,9 @@ class World {
 
   // Looking
 
-  async #readAll(): Promise<void> {
+  async #readAll(which: "all" | "visible"): Promise<void> {
     for (const topic of TOPICS) {
-      const expected = this.#oracle.acknowledged(topic);
+      const expected = this.#oracle.acknowledged(topic, which);
       const limit = this.#prng.pick([1, 7, 1000]);
       const request = { topic, limit, maxBytes: 1 << 20, waitMs: 0 };
       let page = await this.#api.messages.read({ ...request, start: { kind: "earliest" } });
@@ -237,6 +240,37 @@ class World {
       }
       this.#note("saw", messages.length);
       this.#oracle.saw(topic, messages, expected);
+    }
+  }
+
+  /** A long-poll after the other, from the beginning to where this life ends. */
+  #followAll(): void {
+    for (const topic of TOPICS) {
+      const seen: StoredMessage[] = [];
+      this.#followed.set(topic, seen);
+      this.#follow(topic, seen).catch((error: unknown) => {
+        this.#failed ??= error;
+      });
+    }
+  }
+
+  async #follow(topic: string, seen: StoredMessage[]): Promise<void> {
+    const life = this.#life;
+    const request = { topic, limit: 3, maxBytes: 1 << 20, waitMs: 60_000 };
+    for (let start: Start = { kind: "earliest" }; ; ) {
+      const page = await this.#api.messages.read({ ...request, start });
+      if (life !== this.#life) return;
+      seen.push(...page.messages);
+      start = { kind: "cursor", cursor: page.cursor };
+    }
+  }
+
+  /** No message waited for the next one, or for time, to be noticed. */
+  async #checkFollowed(): Promise<void> {
+    await turn();
+    for (const topic of TOPICS) {
+      const seen = this.#followed.get(topic) ?? [];
+      this.#oracle.saw(topic, seen, this.#oracle.acknowledged(topic));
     }
   }
 
@@ -256,7 +290,8 @@ class World {
   // Trouble
 
   async #stop(): Promise<void> {
-    const how = this.#prng.pick(["power cut", "kill", "clean close"] as const);
+    const how = this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
+    if (this.#prng.chance(70)) await this.#hurry();
     this.seen.add(how);
     if (this.#underWay > 0) this.seen.add("stopped with calls under way");
     if (how === "clean close") await this.#broker.close();
@@ -278,8 +313,15 @@ class World {
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
     this.#broker = await this.#open(disk);
     this.#note(how, this.#api.status());
-    await this.#readAll();
+    this.#followAll();
+    await this.#readAll("all");
     await this.#checkDefinitions();
+  }
+
+  /** Calls whose bytes are on their way to the disk when it stops. */
+  async #hurry(): Promise<void> {
+    for (let left = 1 + this.#prng.below(4); left > 0; left--) this.#call();
+    for (let left = this.#prng.below(8); left > 0; left--) await Promise.resolve();
   }
 
   #open(disk: TestBroker["disk"]): Promise<TestBroker> {
@@ -295,6 +337,7 @@ class World {
       this.#broker.clock.advance(1000);
       await this.#yield();
     }
+    await this.#checkFollowed();
     for (let idle = 0; idle < 3; ) {
       const request = { group: "g", max: 100, maxBytes: 1 << 24, waitMs: 0 };
       const deliveries = await this.#api.groups.receive(request);
@@ -307,12 +350,13 @@ class World {
       idle = deliveries.length === 0 ? idle + 1 : 0;
       this.#broker.clock.advance(3 * LEASE_MS);
     }
-    await this.#readAll();
+    await this.#readAll("all");
     const { topics } = await this.#api.groups.lag("g");
     for (const { topic, total } of topics) {
       assert.equal(total, 0, `${topic} is consumed to its end`);
       this.#oracle.checkAllDone(topic);
     }
+    this.#life++;
     await this.#broker.close();
   }
 }

@@ -298,7 +298,7 @@ class StorageWorld {
     const opening = this.#boot().then(() => {
       opened = true;
     });
-    for (let turns = this.#prng.below(150); turns > 0; turns--) await Promise.resolve();
+    for (let turns = this.#prng.below(300); turns > 0; turns--) await Promise.resolve();
     if (!opened) this.seen.add("stopped while opening");
     this.#disk = this.#prng.chance(70) ? this.#disk.crash() : this.#disk.clone();
     await opening;

@@ -60,6 +60,29 @@ describe("a power cut on MemoryDisk", () => {
     assert.deepEqual([...seen].toSorted(), ["11", "12", "21", "22"]);
   });
 
+  it("tears what a sync is about to write, until it has ended", async () => {
+    const seen = await outcomes(async (disk) => {
+      await durable(disk, "f", filled(2 * SECTOR, 1));
+      const file = await disk.open("f", { create: false });
+      file.write(filled(2 * SECTOR, 2), 0);
+      void file.sync();
+    }, content("f"));
+    assert.deepEqual([...seen].toSorted(), ["11", "12", "21", "22"]);
+  });
+
+  it("keeps of a sync only what was written before it was called", async () => {
+    const seen = await outcomes(async (disk) => {
+      await durable(disk, "f", filled(2 * SECTOR, 1));
+      const file = await disk.open("f", { create: false });
+      file.write(filled(SECTOR, 2), 0);
+      const syncing = file.sync();
+      file.write(filled(SECTOR, 3), 0);
+      file.write(filled(SECTOR, 3), SECTOR);
+      await syncing;
+    }, content("f"));
+    assert.deepEqual([...seen].toSorted(), ["21", "23", "31", "33"]);
+  });
+
   it("grows a file, with zeros for what did not land, or does not", async () => {
     const seen = await outcomes(async (disk) => {
       await durable(disk, "f", filled(SECTOR, 1));
@@ -69,14 +92,14 @@ describe("a power cut on MemoryDisk", () => {
     assert.deepEqual([...seen].toSorted(), ["1", "100", "102", "120", "122"]);
   });
 
-  it("may undo a cut that was not synced, and never half of it", async () => {
+  it("may undo changes of size that were not synced, the last ones first", async () => {
     const seen = await outcomes(async (disk) => {
       await durable(disk, "f", filled(3 * SECTOR, 1));
       const file = await disk.open("f", { create: false });
       await file.truncate(SECTOR);
       await file.truncate(3 * SECTOR);
     }, content("f"));
-    assert.deepEqual([...seen].toSorted(), ["100", "111"]);
+    assert.deepEqual([...seen].toSorted(), ["1", "100", "111"]);
   });
 
   it("keeps a cut that was synced", async () => {

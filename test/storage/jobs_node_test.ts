@@ -29,8 +29,11 @@ const open = (dir: string) =>
 const filesOf = (dir: string, room: string, ending: string) =>
   readdirSync(join(dir, room)).filter((name) => name.endsWith(ending));
 
+/** Threads and processes start slowly on a busy machine. */
+const PATIENCE = { timeout: 60_000 };
+
 describe("workerJobs()", () => {
-  it("builds sidecars and snapshots that a new start uses", () =>
+  it("builds sidecars and snapshots that a new start uses", PATIENCE, () =>
     withDir(async (dir) => {
       const first = await open(dir);
       await first.putAll(Array.from({ length: 120 }, (_, i) => draft({ queueOffset: i })));
@@ -47,9 +50,10 @@ describe("workerJobs()", () => {
       assert.deepEqual(await second.unitsOf(1, 0), rows);
       assert.deepEqual(second.fold.dump(), first.fold.dump());
       await second.store.close();
-    }));
+    }),
+  );
 
-  it("says why a job failed, and goes on with the next", () =>
+  it("says why a job failed, and goes on with the next", PATIENCE, () =>
     withDir(async (dir) => {
       mkdirSync(join(dir, "log"));
       mkdirSync(join(dir, "snapshots"));
@@ -61,9 +65,10 @@ describe("workerJobs()", () => {
       await following;
       assert.equal(filesOf(dir, "snapshots", ".snap").length, 1);
       await jobs.close();
-    }));
+    }),
+  );
 
-  it("keeps a process alive until its last job is done, and no longer", () =>
+  it("keeps a process alive until its last job is done, and no longer", PATIENCE, () =>
     withDir(async (dir) => {
       const script = join(dir, "close.ts");
       const fixture = join(import.meta.dirname, "fixture.ts");
@@ -84,7 +89,8 @@ describe("workerJobs()", () => {
       assert.equal(code, 0, output);
       assert.match(output, /closed/);
       assert.equal(filesOf(data, "snapshots", ".snap").length, 1);
-    }));
+    }),
+  );
 });
 
 /** Runs a script on the runtime this test runs on. */

@@ -106,7 +106,7 @@ describe("a log whose last unit is cut", () => {
   it("is recovered though the power goes during recovery, at any moment", PATIENCE, async () => {
     const written = await write([one(3), [3]]);
     const unitAt = written.rows[3]?.[1];
-    for (let turns = 0; turns < 120; turns++) {
+    for (let turns = 0; turns < 250; turns++) {
       const disk = written.disk.clone();
       disk.damage(segmentPath(0), (bytes) => bytes.fill(0x55, positionOf(written.end - 150)));
       const opening = reopen(disk);
@@ -126,7 +126,7 @@ describe("a process killed at any moment", () => {
       `leaves nothing to the next that a power cut could take: ${segmentBytes}`,
       PATIENCE,
       async () => {
-        for (let turns = 0; turns < 150; turns++) {
+        for (let turns = 0; turns < 200; turns++) {
           const disk = new MemoryDisk(turns);
           const first = OpenStore.on({ disk, segmentBytes }).then(async (open) => {
             for (let i = 0; i < 6; i++) {

@@ -68,7 +68,7 @@ async function fill(open: OpenStore, count: number): Promise<void> {
 /** Jobs end after the log confirms; waits for those under way. */
 async function quiet(open: OpenStore): Promise<void> {
   await open.settle();
-  for (let turns = 0; turns < 500; turns++) await Promise.resolve();
+  for (let turns = 0; turns < 3000; turns++) await Promise.resolve();
 }
 
 async function filled(): Promise<{ disk: MemoryDisk; view: View }> {

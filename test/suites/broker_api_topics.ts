@@ -161,7 +161,10 @@ export function testTopics(test: Test): void {
       createdAt,
       endOffsets: topic.endOffsets,
     });
-    assert.deepEqual(topic.endOffsets.toSorted(), [0, 0, 0, 1]);
+    assert.deepEqual(
+      topic.endOffsets.toSorted((a, b) => a - b),
+      [0, 0, 0, 1],
+    );
   });
 
   test(

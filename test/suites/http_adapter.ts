@@ -15,6 +15,8 @@ export interface AdapterCase {
   readonly runtime: Runtime;
   readonly exposed: boolean;
   readonly adapter: string;
+  /** Bytes it takes in the middle of an answer; a client that does not read learns from them whether it is cut off. */
+  readonly ignored?: string;
   /** Stands behind a proxy that deals with slow clients, and has no timeout of its own. */
   readonly patient?: true;
   /** Cannot break a connection once it was told to stop: denoland/deno has no call for it. */
@@ -104,7 +106,7 @@ export function testHttpAdapter(tested: AdapterCase): void {
           "dripping header": drip(open("GET / HTTP/1.1\r\nHost: x\r\nX: "), "a"),
           "stopped body": open(request("POST /", ["Content-Length: 10"], "abc")),
           "partial header after a held request": held.send("GET / HT"),
-          "stream that fails while nothing of it is taken": drip(stuck, "x"),
+          "stream that fails while nothing of it is taken": drip(stuck, tested.ignored ?? "\r\n"),
           "dripping body": drip(open(request("POST /", ["Content-Length: 999"], "abc")), "a"),
         };
         const since = performance.now();
