@@ -123,14 +123,15 @@ class HttpGateway implements Gateway {
   }
 
   fetch(request: Request, connection: Connection): Response | Promise<Response> {
-    const head = readHead(request.headers);
-    const call = new Call(request.url, {
-      head,
-      requestId: this.#ids.idOf(head.requestId),
-      connection,
-      cors: this.#cors.answerTo(head.origin),
-    });
     this.#inFlight++;
+    let call: Call;
+    try {
+      call = this.#take(request, connection);
+    } catch (error) {
+      this.#inFlight--;
+      this.#report(error, { traceId: "", method: request.method, path: request.url });
+      return new Response(null, { status: 500 }); // without its head there is nothing to tell by
+    }
     let answer: Response | Promise<Response>;
     try {
       answer = this.#answer(request, call);
@@ -142,6 +143,16 @@ class HttpGateway implements Gateway {
       (response) => this.#done(response, call),
       (error: unknown) => this.#done(this.#fail(error, request, call), call),
     );
+  }
+
+  #take(request: Request, connection: Connection): Call {
+    const head = readHead(request.headers);
+    return new Call(request.url, {
+      head,
+      requestId: this.#ids.idOf(head.requestId),
+      connection,
+      cors: this.#cors.answerTo(head.origin),
+    });
   }
 
   async drain(): Promise<void> {

@@ -1,3 +1,9 @@
+/**
+ * Cursors: their bytes, their order as text, and what is none.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

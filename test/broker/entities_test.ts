@@ -1,3 +1,9 @@
+/**
+ * The entries of a snapshot: their bytes, and reading what was written.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

@@ -34,6 +34,8 @@ export type Status = SettleResult["status"];
 
 export class LeaseModel {
   readonly rules: Rules;
+  /** What came to pass, to know that a walk went everywhere. */
+  readonly seen = new Set<string>();
   readonly entries: Entry[] = [];
   /** Neither done nor dead. */
   readonly open = new Set<Entry>();
@@ -76,7 +78,9 @@ export class LeaseModel {
   notice(now: number): void {
     for (const entry of this.open) {
       const over = entry.state !== "new" && entry.until <= now;
-      if (over && entry.attempt >= this.rules.maxAttempts) this.#close(entry, "dead");
+      if (!over || entry.attempt < this.rules.maxAttempts) continue;
+      this.seen.add("attempts used up");
+      this.#close(entry, "dead");
     }
   }
 
@@ -95,6 +99,7 @@ export class LeaseModel {
     const live = this.live(now);
     const again = live.filter((one) => attemptId !== undefined && one.attemptId === attemptId);
     if (again.length > 0) {
+      this.seen.add("an attempt repeated");
       const expected = again.map(({ receipt, attempt, until }) => `${receipt} ${attempt} ${until}`);
       const got = deliveries.map((one) => `${one.receipt} ${one.attempt} ${one.leaseUntil}`);
       assert.deepEqual(got.toSorted(), expected.toSorted(), "an attempt is repeated");
@@ -103,7 +108,9 @@ export class LeaseModel {
     const grantable = this.grantable(now);
     const room = Math.max(0, Math.min(max, this.rules.maxInFlight - live.length));
     assert.equal(deliveries.length, Math.min(room, grantable.length), "gives all it can");
+    if (deliveries.length < grantable.length) this.seen.add("not all that was ready");
     for (const delivery of deliveries) {
+      if (delivery.attempt > 1) this.seen.add("a message delivered again");
       const entry = this.#entry(delivery);
       const why = `message ${delivery.queueId}:${delivery.queueOffset}, ${entry.state}`;
       assert(this.open.has(entry), `${why}: not open`);
@@ -124,6 +131,7 @@ export class LeaseModel {
   /** All that could be granted was, and was given back: nobody has the receipts. */
   grantedAndGivenBack(now: number): void {
     for (const entry of this.grantable(now)) {
+      this.seen.add("given back");
       entry.state = "waiting";
       entry.until = now;
       entry.receipt = undefined;
@@ -132,6 +140,12 @@ export class LeaseModel {
 
   /** What the broker must answer to a receipt, and what that changes. */
   settle(receipt: string, how: { op: Op; now: number; ms: number }): Status {
+    const status = this.#judge(receipt, how);
+    this.seen.add(`${how.op} ${status}`);
+    return status;
+  }
+
+  #judge(receipt: string, how: { op: Op; now: number; ms: number }): Status {
     const { op, now, ms } = how;
     const entry = this.receipts.get(receipt);
     assert(entry, "a receipt that was given out");

@@ -24,6 +24,22 @@ const BACKOFF: Backoff = { initialMs: 50, multiplier: 3, maxMs: 2000 };
 const LEASE_MS = 1000;
 const ALL = 1000;
 
+const SIGHTS = [
+  "kill",
+  "crash",
+  "close",
+  "given back",
+  "attempts used up",
+  "an attempt repeated",
+  "a message delivered again",
+  "not all that was ready",
+  ...["ack", "release", "extend", "reject"].flatMap((op) => [
+    `${op} ok`,
+    `${op} late`,
+    `${op} lost`,
+  ]),
+];
+
 class Walk {
   readonly #prng: Prng;
   readonly #model = new LeaseModel({ maxAttempts: 4, maxInFlight: 30 });
@@ -176,6 +192,7 @@ class Walk {
 
   async #restart(): Promise<void> {
     const how = this.#prng.pick(["kill", "crash", "close"] as const);
+    this.#model.seen.add(how);
     if (how === "close") await this.#broker.close();
     const { disk } = this.#broker;
     this.#broker = await this.#broker.reopen(how === "crash" ? disk.crash() : disk.clone());
@@ -197,6 +214,11 @@ class Walk {
     }
     await this.#compareLag();
     await this.#broker.close();
+    assert.deepEqual(
+      SIGHTS.filter((sight) => !this.#model.seen.has(sight)),
+      [],
+      "the walk went everywhere",
+    );
   }
 }
 

@@ -1,3 +1,9 @@
+/**
+ * Receipts: their bytes, and what is left of one with a letter changed.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,9 @@
+/**
+ * Answers that wait for the log: when they are given, once and in order.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,9 @@
+/**
+ * Waits on keys: every way they end, and the room they leave.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { KeyedWaiters, WaitRoom } from "../../src/broker/waiters.ts";

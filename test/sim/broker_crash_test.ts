@@ -3,13 +3,12 @@
  * (broker_world.ts), and the world itself: the same seed is the same history,
  * and every kind of trouble occurs.
  *
- * Replay one: SEED=42 bun test ./test/sim/broker_crash_test.ts
+ * Replay one: npm run sim -- --world broker --seed 42 --count 1
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import process from "node:process";
 import { describe, it } from "node:test";
 import { SIGHTS, type Sight, simulate } from "./broker_world.ts";
 
@@ -18,17 +17,13 @@ const PER_TEST = 20;
 
 async function run(seed: number): Promise<ReadonlySet<Sight>> {
   const history = await simulate(seed).catch((error: unknown) => {
-    throw new Error(`SEED=${seed}\n${(error as Error).message}`, { cause: error });
+    const replay = `npm run sim -- --world broker --seed ${seed} --count 1`;
+    throw new Error(`${replay}\n${(error as Error).message}`, { cause: error });
   });
   return history.seen;
 }
 
 describe("the broker, stopped at any moment", () => {
-  const { SEED } = process.env;
-  if (SEED !== undefined) {
-    it(`keeps its promises, seed ${SEED}`, async () => void (await run(Number(SEED))));
-    return;
-  }
   const seen = new Set<Sight>();
 
   for (let first = 1; first <= SEEDS; first += PER_TEST) {

@@ -1,7 +1,8 @@
 /**
- * Runs histories of the storage simulation until told or until one fails.
+ * Runs histories of a simulation, of the storage or of the broker on it, as
+ * many as told or until one fails.
  *
- *   npm run sim -- --seed 1 --count 1000
+ *   npm run sim -- --world storage --seed 1 --count 1000
  *
  * Prints the failing seed with the command that replays it; exit code 1.
  *
@@ -10,15 +11,35 @@
 
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { simulate } from "./storage_world.ts";
+import { simulate as simulateBroker } from "./broker_world.ts";
+import { simulate as simulateStorage } from "./storage_world.ts";
+
+const WORLDS = new Map<string, typeof simulateBroker | typeof simulateStorage>([
+  ["storage", simulateStorage],
+  ["broker", simulateBroker],
+]);
 
 const { values } = parseArgs({
-  options: { seed: { type: "string", default: "1" }, count: { type: "string", default: "1000" } },
+  options: {
+    world: { type: "string", default: "storage" },
+    seed: { type: "string", default: "1" },
+    count: { type: "string", default: "1000" },
+  },
 });
+const { world } = values;
+const simulate = WORLDS.get(world);
 const first = Number(values.seed);
 const count = Number(values.count);
-if (!Number.isSafeInteger(first) || !Number.isSafeInteger(count) || first < 0 || count < 1) {
-  console.error("Usage: npm run sim -- --seed <first seed> --count <how many>");
+if (
+  !simulate ||
+  !Number.isSafeInteger(first) ||
+  !Number.isSafeInteger(count) ||
+  first < 0 ||
+  count < 1
+) {
+  console.error(
+    "Usage: npm run sim -- --world storage|broker --seed <first seed> --count <how many>",
+  );
   process.exit(64);
 }
 
@@ -31,7 +52,9 @@ for (let seed = first; seed < first + count; seed++) {
     if (count === 1) console.log(`seed ${seed}: trace ${history.trace.toString(16)}`);
   } catch (error) {
     console.error(error);
-    console.error(`\nSeed ${seed} failed. Replay it: npm run sim -- --seed ${seed} --count 1`);
+    console.error(
+      `\nSeed ${seed} failed. Replay it: npm run sim -- --world ${world} --seed ${seed} --count 1`,
+    );
     process.exit(1);
   }
 }

@@ -14,6 +14,7 @@ import type { Open, Test } from "./broker_api_kit.ts";
 import { testLeases } from "./broker_api_leases.ts";
 import { testPublish } from "./broker_api_publish.ts";
 import { testReads } from "./broker_api_read.ts";
+import { testReceives } from "./broker_api_receives.ts";
 import { testTopics } from "./broker_api_topics.ts";
 
 export interface Skip {
@@ -47,6 +48,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testReads(test);
     testGroups(test);
     testLeases(test);
+    testReceives(test);
 
     it("is excused from tests that exist", () => assert.deepEqual([...unused], []));
   });

@@ -218,3 +218,10 @@ export async function lagOf(api: BrokerApi, group = "g") {
   assert(queue, "a queue has a lag");
   return queue;
 }
+
+/** A topic of one queue, a group on it, and messages. */
+export async function prepareGroup(api: BrokerApi, count: number, group = {}): Promise<void> {
+  await api.topics.put("orders", { ...TOPIC, queues: 1 });
+  await api.groups.put("g", { ...GROUP, ...group });
+  await publishEach(api, "orders", names("m", count));
+}
