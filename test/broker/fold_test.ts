@@ -143,11 +143,15 @@ describe("BrokerFold", () => {
     assert.deepEqual(atAppend, await tableOf(await withoutSnapshots(broker.disk.clone())));
   });
 
-  it("keeps nothing of a message that is done", async () => {
+  it("keeps nothing of a message that is done", { timeout: 60_000 }, async () => {
     assert.equal(await tableSize(4000), await tableSize(400));
   });
 
   for (let seed = 1; seed <= 10; seed++) {
-    it(`is the same from a snapshot, from the log and at append, seed ${seed}`, () => walk(seed));
+    it(
+      `is the same from a snapshot, from the log and at append, seed ${seed}`,
+      { timeout: 60_000 },
+      () => walk(seed),
+    );
   }
 });

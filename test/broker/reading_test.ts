@@ -52,7 +52,9 @@ async function withDamage(id: string): Promise<TestBroker> {
 }
 
 describe("read() of the real broker", () => {
-  it("looks at a bounded number of messages for a key, and moves on", async () => {
+  it("looks at a bounded number of messages for a key, and moves on", {
+    timeout: 60_000,
+  }, async () => {
     const { api, close } = await openTestBroker({ segmentBytes: 1 << 20 });
     await api.topics.put("orders", { ...TOPIC, queues: 2 });
     for (let i = 0; i < 50; i++) {

@@ -34,7 +34,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
   describe(`BrokerApi, ${name}`, () => {
     const test: Test = (does, body, options = {}) => {
       if (isSkipped(does)) return;
-      it(does, async () => {
+      it(does, { timeout: 60_000 }, async () => {
         const opened = await open(options);
         try {
           await body(opened);
