@@ -15,6 +15,7 @@ import {
   checkSize,
   checkType,
   checkUnitSize,
+  sizeFault,
   storeAtomically,
   storeMessage,
   topicForPublish,
@@ -47,6 +48,9 @@ export function messagesApi(shell: Shell): MessagesApi {
       try {
         shell.admit();
         if (atomic) checkUnitSize(messages);
+        const faults = messages.map(sizeFault);
+        const hopeless = faults.every((fault) => fault !== undefined);
+        if (hopeless && core.autoCreate) return shell.replies.confirmed(faults);
         const now = shell.now();
         const topic = topicForPublish(core, { name, now });
         if (atomic) for (const message of messages) checkType(topic, message);

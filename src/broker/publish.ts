@@ -28,11 +28,17 @@ export function topicForPublish(
   return putTopic(core, { name, config: DEFAULT_TOPIC, now }).topic;
 }
 
-/** @throws `message-too-large`; asked before a topic is created for the message. */
-export function checkSize({ body }: NewMessage): void {
-  if (body.length <= LIMITS.bodyBytes) return;
+/** Why a message cannot be stored in any topic; asked before a topic is created for it. */
+export function sizeFault({ body }: NewMessage): TidegateError | undefined {
+  if (body.length <= LIMITS.bodyBytes) return undefined;
   const detail = `Cannot publish ${body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
-  throw new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
+  return new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
+}
+
+/** @throws `message-too-large` */
+export function checkSize(message: NewMessage): void {
+  const fault = sizeFault(message);
+  if (fault) throw fault;
 }
 
 /** @throws `message-too-large`, `body-too-large`; asked before a topic is created for them. */

@@ -188,6 +188,15 @@ export function testPublish(test: Test): void {
     assert.deepEqual(await readAll(api), []);
   });
 
+  test("publishBatch() makes no topic when it stores nothing", async ({ api }) => {
+    const large = { id: "large", body: new Uint8Array(4 * 1024 * 1024 + 1) };
+    const results = await api.messages.publishBatch("unmade", [large], { atomic: false });
+    assert(results[0] instanceof TidegateError);
+    assert.equal(results[0].code, "message-too-large");
+    assert.deepEqual(await api.messages.publishBatch("unmade", [], { atomic: false }), []);
+    await fails("topic-not-found", api.topics.get("unmade"));
+  });
+
   test("publishBatch() stores an atomic batch whole", async ({ api }) => {
     await api.topics.put("orders", TOPIC);
     const batch = names("m", 50).map((id) => message(id));
