@@ -100,6 +100,14 @@ export const CODES = {
     "Request understood but not valid",
     "One or more fields break a rule; `errors` points at each. Unknown fields are refused so that a misspelt one is not lost.",
   ),
+  "filter-invalid": code(
+    "Filter cannot be used",
+    "The tag expression or SQL could not be compiled, or exceeds a bound; `position` is where, counting characters from 0. Nothing was changed.",
+  ),
+  "group-busy": code(
+    "Consumer group has open leases",
+    "A group changes its mode only when none of its messages is leased or waits for a retry. Settle them, or seek the group, and try again.",
+  ),
   "message-type-mismatch": code(
     "Message does not fit the topic's type",
     "A `fifo` topic takes only messages with a key, a `normal` topic only messages without one.",
