@@ -204,13 +204,10 @@ export function decodeMessage(payload: Uint8Array): Message | undefined {
   if (payload.length < FIXED_SIZE) return undefined;
   const view = viewOf(payload);
   const optional = readOptional(payload, view);
-  if (optional === undefined) return undefined;
-  const { end: attributesAt, ...fields } = optional;
-  const bodyAt = attributesAt + view.getUint32(36);
-  const attributes =
-    bodyAt <= payload.length &&
-    readAttributes({ bytes: payload, view }, { from: attributesAt, to: bodyAt });
+  const range = optional && rangeBehind(payload, { view, from: optional.end });
+  const attributes = range && readAttributes({ bytes: payload, view }, range);
   if (!attributes) return undefined;
+  const { end: _, ...fields } = optional;
   return {
     topicGen: MessageFields.topicGen(view, 0),
     queueId: MessageFields.queueId(view, 0),
@@ -220,8 +217,26 @@ export function decodeMessage(payload: Uint8Array): Message | undefined {
     bornAt: getU64(view, 26),
     ...fields,
     ...attributes,
-    body: payload.subarray(bodyAt),
+    body: payload.subarray(range.to),
   };
+}
+
+/** Where the attributes lie in a payload; undefined when it is not a message. */
+export function attributesRange(
+  payload: Uint8Array,
+  view: DataView,
+): { readonly from: number; readonly to: number } | undefined {
+  if (payload.length < FIXED_SIZE) return undefined;
+  const optional = readOptional(payload, view);
+  return optional && rangeBehind(payload, { view, from: optional.end });
+}
+
+function rangeBehind(
+  payload: Uint8Array,
+  { view, from }: { readonly view: DataView; readonly from: number },
+) {
+  const to = from + view.getUint32(36);
+  return to <= payload.length ? { from, to } : undefined;
 }
 
 type Optional = Pick<MessageEnvelope, "deliverAt" | "txnId" | "dedupe" | "producer" | "origin">;
