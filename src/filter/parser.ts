@@ -82,27 +82,29 @@ class Parser {
 
   #predicate(): Expression {
     const value = this.#value();
-    const { position } = this.#next;
+    const { position } = value;
     const comparison = this.#next.kind === "symbol" ? COMPARISONS[this.#next.value] : undefined;
     if (comparison) {
       this.#at++;
       return { kind: "compare", comparison, left: value, right: this.#value(), position };
     }
-    if (this.#takes("keyword", "IS")) return this.#isNull(value, position);
+    if (this.#takes("keyword", "IS")) return this.#isNull(value);
     const not = this.#takes("keyword", "NOT");
-    const operand = this.#wordPredicate(value, position);
+    const operand = this.#wordPredicate(value);
     if (not && !operand) throw this.#unexpected("BETWEEN, IN, LIKE or the like");
     return not && operand ? { kind: "not", operand, position } : (operand ?? value);
   }
 
-  #isNull(value: Expression, position: number): Expression {
+  #isNull(value: Expression): Expression {
+    const { position } = value;
     const not = this.#takes("keyword", "NOT");
     this.#expect("keyword", "NULL");
     const operand: Expression = { kind: "is-null", value, position };
     return not ? { kind: "not", operand, position } : operand;
   }
 
-  #wordPredicate(value: Expression, position: number): Expression | undefined {
+  #wordPredicate(value: Expression): Expression | undefined {
+    const { position } = value;
     if (this.#takes("keyword", "BETWEEN")) {
       const low = this.#value();
       this.#expect("keyword", "AND");

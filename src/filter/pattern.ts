@@ -5,9 +5,9 @@
  * A pattern is the pieces between its `%`s. The first must lie at the start of
  * the text, the last at its end, and those between are looked for one behind
  * the other, each where it comes first: going farther never helps the rest. A
- * short piece without `_` is found by `indexOf`; any other by a Shift-And
- * automaton, 32 characters of the piece to a step. So a text is walked once,
- * and no step is taken back, whatever the pattern is.
+ * piece is looked for by an automaton, Knuth-Morris-Pratt's where it is plain
+ * and Shift-And where it has a `_`, so that a text is walked once and no step
+ * is taken back, whatever the pattern is.
  *
  * A character is a code point, so `_` takes an emoji whole.
  *
@@ -20,10 +20,11 @@ export type Piece = readonly (string | undefined)[];
 /** One piece: the text is just that. More: `%` between each two. */
 export type Pattern = readonly Piece[];
 
-/** At most this often is a character of the text compared by `indexOf`. */
-const SHORT_MAX = 32;
+/** Here the runtime's own search is faster, and can compare a unit only so often. */
+const SHORT_SIZE_MAX = 8;
 
-const WORD_BITS = 32;
+/** Shift-And keeps a bit for each character of a piece, in one number. */
+const BLANKED_SIZE_MAX = 32;
 
 /** The pattern of `LIKE text ESCAPE escape`, or what is wrong with it. */
 export function likePattern(
@@ -44,127 +45,151 @@ export function likePattern(
     else pieces.at(-1)?.push(!escaped && character === "_" ? undefined : character);
     escaped = false;
   }
-  return escaped ? { fault: "nothing follows the escape character" } : { pattern: pieces };
+  if (escaped) return { fault: "nothing follows the escape character" };
+  // The first and the last are compared where they are, so they may be of any size.
+  const long = pieces
+    .slice(1, -1)
+    .some((piece) => piece.includes(undefined) && piece.length > BLANKED_SIZE_MAX);
+  const fault = `between two % stand at most ${BLANKED_SIZE_MAX} characters where one is _`;
+  return long ? { fault } : { pattern: pieces };
 }
 
 /** How a pattern is asked whether it matches a text. */
 export function matcher(pattern: Pattern): (text: string) => boolean {
-  const short = pattern.map(shortText).filter((text) => text !== undefined);
-  if (short.length === pattern.length) {
-    const finders = short.map((text) => new TextFinder(text));
-    return (text) => matchesInOrder(text, finders);
-  }
-  const finders = pattern.map((piece) => new PieceFinder(piece));
-  return (text) => matchesInOrder(Array.from(text), finders);
+  const finders = pattern.map(finderOf);
+  const [first, last] = [finders[0], finders.at(-1)];
+  if (!first || !last) return () => false;
+  if (finders.length === 1) return (text) => first.behindStart(text) === text.length;
+  const between = finders.slice(1, -1);
+  return (text) => {
+    const end = last.beforeEnd(text);
+    let at = first.behindStart(text);
+    for (const finder of between) {
+      if (at < 0 || at > end) return false;
+      at = finder.behindNext(text, at);
+    }
+    return at >= 0 && at <= end;
+  };
 }
 
-function shortText(piece: Piece): string | undefined {
-  const text = piece.includes(undefined) ? undefined : piece.join("");
-  return text !== undefined && text.length <= SHORT_MAX ? text : undefined;
+function finderOf(piece: Piece): Finder {
+  const characters = piece.filter((one) => one !== undefined);
+  if (characters.length < piece.length) return new BlankedFinder(piece);
+  return new PlainFinder(characters.join(""));
 }
 
-interface Finder<T> {
-  readonly size: number;
-  isAt(text: T, at: number): boolean;
-  /** The first place at or behind `from`; −1 for none. */
-  find(text: T, from: number): number;
+/** Finds a piece in a text; places are −1 where it is not. */
+interface Finder {
+  /** Behind the piece that the text begins with. */
+  behindStart(text: string): number;
+  /** Behind the first piece at or behind `from`. */
+  behindNext(text: string, from: number): number;
+  /** Before the piece that the text ends with. */
+  beforeEnd(text: string): number;
 }
 
-function matchesInOrder<T extends { readonly length: number }>(
-  text: T,
-  finders: readonly Finder<T>[],
-): boolean {
-  const first = finders[0];
-  const last = finders.at(-1);
-  if (!first || !last) return false;
-  const end = text.length - last.size;
-  if (finders.length === 1) return end === 0 && last.isAt(text, 0);
-  if (first.size > end || !first.isAt(text, 0) || !last.isAt(text, end)) return false;
-  let at = first.size;
-  for (const finder of finders.slice(1, -1)) {
-    const found = finder.find(text, at);
-    at = found + finder.size;
-    if (found < 0 || at > end) return false;
-  }
-  return true;
-}
+class PlainFinder implements Finder {
+  readonly #piece: string;
+  #falls: Uint16Array | undefined;
 
-class TextFinder implements Finder<string> {
-  readonly #wanted: string;
-
-  constructor(wanted: string) {
-    this.#wanted = wanted;
-  }
-
-  get size(): number {
-    return this.#wanted.length;
-  }
-
-  isAt(text: string, at: number): boolean {
-    return text.startsWith(this.#wanted, at);
-  }
-
-  find(text: string, from: number): number {
-    return text.indexOf(this.#wanted, from);
-  }
-}
-
-/** Exported for the test that counts its steps. */
-export class PieceFinder implements Finder<ArrayLike<string>> {
-  readonly #piece: Piece;
-  /** By character: a bit for each place of the piece where it fits. */
-  readonly #masks = new Map<string, Uint32Array>();
-  readonly #maskOfOthers: Uint32Array;
-
-  constructor(piece: Piece) {
+  constructor(piece: string) {
     this.#piece = piece;
-    this.#maskOfOthers = this.#mask(undefined);
-    for (const character of piece) {
-      if (character !== undefined) this.#masks.set(character, this.#mask(character));
+  }
+
+  behindStart(text: string): number {
+    return text.startsWith(this.#piece) ? this.#piece.length : -1;
+  }
+
+  beforeEnd(text: string): number {
+    return text.endsWith(this.#piece) ? text.length - this.#piece.length : -1;
+  }
+
+  behindNext(text: string, from: number): number {
+    const piece = this.#piece;
+    if (piece.length <= SHORT_SIZE_MAX) {
+      const found = text.indexOf(piece, from);
+      return found < 0 ? -1 : found + piece.length;
     }
-  }
-
-  #mask(character: string | undefined): Uint32Array {
-    const mask = new Uint32Array(Math.ceil(this.size / WORD_BITS));
-    for (const [i, wanted] of this.#piece.entries()) {
-      const fits = wanted === undefined || wanted === character;
-      const word = Math.floor(i / WORD_BITS);
-      if (fits) mask[word] = (mask[word] as number) | (1 << (i % WORD_BITS));
-    }
-    return mask;
-  }
-
-  get size(): number {
-    return this.#piece.length;
-  }
-
-  isAt(text: ArrayLike<string>, at: number): boolean {
-    return this.#piece.every((wanted, i) => wanted === undefined || wanted === text[at + i]);
-  }
-
-  find(text: ArrayLike<string>, from: number): number {
-    if (this.size === 0) return from;
-    // Bit i: the last i + 1 characters are the first i + 1 of the piece.
-    const state = new Uint32Array(this.#maskOfOthers.length);
-    const lastBit = 1 << ((this.size - 1) % WORD_BITS);
-    for (let i = from; i < text.length; i++) {
-      const mask = this.#masks.get(text[i] as string) ?? this.#maskOfOthers;
-      const last = step(state, mask);
-      if ((last & lastBit) !== 0) return i - this.size + 1;
+    const falls = (this.#falls ??= fallsOf(piece));
+    let matched = 0;
+    for (let at = from; at < text.length; at++) {
+      const unit = text.charCodeAt(at);
+      while (matched > 0 && piece.charCodeAt(matched) !== unit) matched = falls[matched] as number;
+      if (piece.charCodeAt(matched) === unit) matched++;
+      if (matched === piece.length) return at + 1;
     }
     return -1;
   }
 }
 
-/** One character further; returns the last word of the state. */
-function step(state: Uint32Array, mask: Uint32Array): number {
-  let carry = 1;
-  let last = 0;
-  for (let word = 0; word < state.length; word++) {
-    const bits = state[word] as number;
-    last = ((bits << 1) | carry) & (mask[word] as number);
-    state[word] = last;
-    carry = bits >>> (WORD_BITS - 1);
+/** By how much of the piece is matched: the most that still is when the next unit is another. */
+function fallsOf(piece: string): Uint16Array {
+  const falls = new Uint16Array(piece.length + 1);
+  let matched = 0;
+  for (let at = 1; at < piece.length; at++) {
+    falls[at] = matched;
+    while (matched > 0 && piece[at] !== piece[matched]) matched = falls[matched] as number;
+    if (piece[at] === piece[matched]) matched++;
   }
-  return last;
+  return falls;
+}
+
+class BlankedFinder implements Finder {
+  readonly #codes: readonly (number | undefined)[];
+  /** By character: a bit for each place where it fits. */
+  readonly #fits = new Map<number, number>();
+  /** The places that fit any. */
+  #blanks = 0;
+
+  constructor(piece: Piece) {
+    this.#codes = piece.map((character) => character?.codePointAt(0));
+    for (const [i, code] of this.#codes.entries()) if (code === undefined) this.#blanks |= 1 << i;
+    for (const [i, code] of this.#codes.entries()) {
+      if (code === undefined) continue;
+      this.#fits.set(code, (this.#fits.get(code) ?? this.#blanks) | (1 << i));
+    }
+  }
+
+  behindStart(text: string): number {
+    let at = 0;
+    for (const wanted of this.#codes) {
+      const code = text.codePointAt(at);
+      if (code === undefined || (wanted !== undefined && wanted !== code)) return -1;
+      at += sizeOf(code);
+    }
+    return at;
+  }
+
+  beforeEnd(text: string): number {
+    let at = text.length;
+    for (const wanted of this.#codes.toReversed()) {
+      const code = codeBefore(text, at);
+      if (code === undefined || (wanted !== undefined && wanted !== code)) return -1;
+      at -= sizeOf(code);
+    }
+    return at;
+  }
+
+  behindNext(text: string, from: number): number {
+    const whole = 1 << (this.#codes.length - 1);
+    // Bit i: the last i + 1 characters fit the first i + 1 of the piece.
+    let state = 0;
+    for (let at = from; at < text.length; ) {
+      const code = text.codePointAt(at) as number;
+      at += sizeOf(code);
+      state = ((state << 1) | 1) & (this.#fits.get(code) ?? this.#blanks);
+      if ((state & whole) !== 0) return at;
+    }
+    return -1;
+  }
+}
+
+/** In UTF-16 units. */
+function sizeOf(code: number): number {
+  return code > 0xffff ? 2 : 1;
+}
+
+function codeBefore(text: string, at: number): number | undefined {
+  const code = text.codePointAt(at - 2);
+  return code !== undefined && code > 0xffff ? code : text.codePointAt(at - 1);
 }

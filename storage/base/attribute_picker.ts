@@ -5,7 +5,7 @@
  * @module
  */
 
-import { decodeUtf8, encodeUtf8, equalBytes, viewOf } from "./bytes.ts";
+import { decodeUtf8, encodeUtf8, viewOf } from "./bytes.ts";
 import { attributesRange } from "./message.ts";
 import { TAG } from "./message_attributes.ts";
 
@@ -54,29 +54,34 @@ export class AttributePicker {
     for (let at = range.from; at < range.to; ) {
       if (at + 3 > range.to) return undefined;
       const tag = payload[at];
-      const from = at + 3;
+      let from = at + 3;
       at = from + view.getUint16(at + 1);
       if (at > range.to) return undefined;
+      let index = -1;
       if (tag === TAG.property) {
-        if (!this.#pickProperty(picked, payload.subarray(from, at))) return undefined;
-        continue;
-      }
-      const index = tag === TAG.tag ? this.#tagIndex : tag === TAG.key ? this.#keyIndex : -1;
+        const nameEnd = from + 2 + (from + 2 <= at ? view.getUint16(from) : 0);
+        if (nameEnd > at) return undefined;
+        index = this.#propertyIndex(payload, { from: from + 2, to: nameEnd });
+        from = nameEnd;
+      } else if (tag === TAG.tag) index = this.#tagIndex;
+      else if (tag === TAG.key) index = this.#keyIndex;
       if (index >= 0) picked[index] = decodeUtf8(payload.subarray(from, at));
     }
     return picked;
   }
 
-  /** False when the sizes disagree. */
-  #pickProperty(picked: (string | undefined)[], property: Uint8Array): boolean {
-    if (property.length < 2) return false;
-    const nameSize = viewOf(property).getUint16(0);
-    if (2 + nameSize > property.length) return false;
-    const sameSize = this.#properties.get(nameSize);
-    if (!sameSize) return true;
-    const name = property.subarray(2, 2 + nameSize);
-    const found = sameSize.find((one) => equalBytes(one.name, name));
-    if (found) picked[found.index] = decodeUtf8(property.subarray(2 + nameSize));
-    return true;
+  #propertyIndex(
+    payload: Uint8Array,
+    { from, to }: { readonly from: number; readonly to: number },
+  ): number {
+    const sameSize = this.#properties.get(to - from) ?? NONE;
+    for (const { name, index } of sameSize) {
+      let same = 0;
+      while (same < name.length && name[same] === payload[from + same]) same++;
+      if (same === name.length) return index;
+    }
+    return -1;
   }
 }
+
+const NONE: readonly PickedProperty[] = [];
