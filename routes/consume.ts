@@ -9,12 +9,10 @@
  */
 
 import type { z } from "@hono/zod-openapi";
-import type { Delivery, SettleRequest } from "../src/broker/api.ts";
-import { ByteWriter } from "./byte_writer.ts";
-import type { Call } from "./call.ts";
+import type { SettleRequest } from "../src/broker/api.ts";
 import { failures, JSON_BODY } from "./contract.ts";
 import { Deliveries, Lag, Receive, Settle, Settled } from "./group_schemas.ts";
-import { writeMessage } from "./message_json.ts";
+import { messagesResponse } from "./message_list.ts";
 import { type App, json, noContent, operation } from "./operation.ts";
 import type { Ports } from "./ports.ts";
 import { GroupParams } from "./schemas.ts";
@@ -46,7 +44,7 @@ export function consumeRoutes(app: App, ports: Ports): void {
       try {
         const receive = { group: params.group, ...wanted };
         const deliveries = await ports.broker.groups.receive(receive, { signal: hold.signal });
-        return deliveries.length === 0 ? noContent(call) : deliveriesResponse(call, deliveries);
+        return deliveries.length === 0 ? noContent(call) : messagesResponse(call, deliveries);
       } finally {
         hold.end();
       }
@@ -94,22 +92,6 @@ export function consumeRoutes(app: App, ports: Ports): void {
       return json(call, await lagOf(ports, params.group));
     },
   });
-}
-
-function deliveriesResponse(call: Call, deliveries: readonly Delivery[]): Response {
-  let bytes = 64;
-  for (const { payload } of deliveries) bytes += payload.length + 448;
-  const out = new ByteWriter(bytes);
-  out.text('{"messages":[');
-  let first = true;
-  for (const delivery of deliveries) {
-    if (!first) out.text(",");
-    first = false;
-    writeMessage(out, delivery, delivery);
-  }
-  out.text("]}");
-  const headers = { "content-type": "application/json", "cache-control": "no-store" };
-  return new Response(out.written(), { headers: call.headers(headers) });
 }
 
 async function settled(

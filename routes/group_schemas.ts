@@ -18,13 +18,20 @@ const RECEIPTS_MAX = 10_000;
 
 const LeaseMs = z.int().min(LEASE_MS.min).max(LEASE_MS.max);
 
-/** `filter` is known and refused by name, so that it is not taken for a misspelt field. */
+/** What it says is for the broker to judge: `filter-invalid`. */
+const Filter = z
+  .union([z.strictObject({ tag: z.string() }), z.strictObject({ sql: z.string() })], {
+    error: "must be an object with a tag expression in `tag`, or SQL in `sql`",
+  })
+  .openapi("Filter", {
+    description:
+      "Which messages are wanted: a tag expression (`a || b`, `*`), or SQL over properties, `TAGS` and `KEY`",
+    example: { tag: "created || paid" },
+  });
+
 const Subscription = z.strictObject({
   topic: Name.openapi({ example: "orders" }),
-  filter: z
-    .unknown()
-    .optional()
-    .openapi({ description: "Comes with a later build: 501 until then" }),
+  filter: Filter.optional(),
 });
 
 const Subscriptions = z
@@ -34,9 +41,10 @@ const Subscriptions = z
     message: "each topic may be subscribed to once",
   });
 
-const Mode = z
-  .enum(["concurrent", "ordered"])
-  .openapi({ description: "`ordered` comes with a later build: 501 until then" });
+const Mode = z.enum(["concurrent", "ordered"]).openapi({
+  description:
+    "`ordered`: of each key one message at a time, in order, through retries; of those without a key, one per queue",
+});
 
 const BackoffMs = z.int().min(0).max(BACKOFF_MS_MAX);
 const Backoff = z
@@ -64,7 +72,13 @@ export const GroupConfig = z
     startFrom: StartFrom.default("latest"),
     maxInFlight: MaxInFlight.default(10_000),
   })
-  .openapi("GroupConfig", { example: { subscriptions: [{ topic: "orders" }], leaseMs: 30_000 } });
+  .openapi("GroupConfig", {
+    example: {
+      subscriptions: [{ topic: "orders", filter: { tag: "created || paid" } }],
+      mode: "ordered",
+      leaseMs: 30_000,
+    },
+  });
 
 export const GroupPatch = z
   .strictObject({
@@ -81,7 +95,7 @@ export const GroupPatch = z
 export const Group = z
   .object({
     name: Name.openapi({ example: "billing" }),
-    subscriptions: z.array(z.object({ topic: Name })),
+    subscriptions: z.array(z.object({ topic: Name, filter: Filter.optional() })),
     mode: Mode,
     leaseMs: LeaseMs,
     maxAttempts: MaxAttempts,
@@ -90,12 +104,16 @@ export const Group = z
     maxInFlight: MaxInFlight,
     generation: Offset,
     createdAt: Timestamp,
+    paused: z.boolean().openapi({ description: "Nothing is delivered; leases can be settled" }),
   })
   .openapi("Group");
 
 export const GroupPage = z
   .object({ groups: z.array(Group), nextPageToken: Name.optional() })
   .openapi("GroupPage");
+
+/** A word of the caller's own. */
+const Token = z.string().regex(/^[\x21-\x7e]{1,128}$/);
 
 export const Receive = z
   .strictObject({
@@ -108,11 +126,12 @@ export const Receive = z
     waitMs: z.int().min(0).max(60_000).default(20_000),
     leaseMs: LeaseMs.optional().openapi({ description: "The group's when absent" }),
     topic: Name.optional().openapi({ description: "Only from this subscription" }),
-    attemptId: z
-      .string()
-      .regex(/^[\x21-\x7e]{1,128}$/)
-      .optional()
-      .openapi({ description: "Repeated within the lease, it gets the same messages again" }),
+    attemptId: Token.optional().openapi({
+      description: "Repeated within the lease, it gets the same messages again",
+    }),
+    consumerId: Token.optional().openapi({
+      description: "Who asks: shown among the group's consumers",
+    }),
   })
   .openapi("Receive", { example: { max: 32, waitMs: 20_000, leaseMs: 30_000 } });
 

@@ -5,12 +5,12 @@
  */
 
 import { z } from "@hono/zod-openapi";
-import type { Group as BrokerGroup } from "../src/broker/api.ts";
+import type { Group as BrokerGroup, SubscriptionConfig } from "../src/broker/api.ts";
+import { TidegateError } from "../storage/base/errors.ts";
 import { failures, JSON_BODY } from "./contract.ts";
 import { Group, GroupConfig, GroupPage, GroupPatch } from "./group_schemas.ts";
 import { type App, json, noContent, operation } from "./operation.ts";
 import type { Ports } from "./ports.ts";
-import { notImplemented } from "./problem.ts";
 import { GroupParams, PageQuery } from "./schemas.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
@@ -47,15 +47,13 @@ export function groupRoutes(app: App, ports: Ports): void {
       responses: {
         200: { description: "It was there, with this very configuration", content },
         201: { description: "Created", content },
-        ...failures(...JSON_BODY, "group-exists", "topic-not-found"),
+        ...failures(...JSON_BODY, "group-exists", "topic-not-found", "filter-invalid"),
       },
     },
     input: { params: GroupParams, json: GroupConfig },
-    async handle({ params, json: { mode, subscriptions, ...config }, call }) {
-      refuseLater({ mode, subscriptions });
-      const topics = subscriptions.map(({ topic }) => ({ topic }));
-      const wanted = { ...config, subscriptions: topics };
-      const { created, group } = await ports.broker.groups.put(params.group, wanted);
+    async handle({ params, json: config, call }) {
+      const put = ports.broker.groups.put(params.group, config);
+      const { created, group } = await put.catch(pointAtFilter(config.subscriptions));
       return json(call, groupJson(group), created ? 201 : 200);
     },
   });
@@ -84,18 +82,20 @@ export function groupRoutes(app: App, ports: Ports): void {
       summary: "Change a consumer group by merge patch (RFC 7396)",
       responses: {
         200: { description: "The group as it is now", content },
-        ...failures(...JSON_BODY, "group-not-found", "topic-not-found"),
+        ...failures(
+          ...JSON_BODY,
+          "group-not-found",
+          "topic-not-found",
+          "group-busy",
+          "filter-invalid",
+        ),
       },
     },
     input: { params: GroupParams, json: GroupPatch },
     mediaTypes: ["application/merge-patch+json", "application/json"],
-    async handle({ params, json: { mode, subscriptions, ...patch }, call }) {
-      refuseLater({ mode, subscriptions: subscriptions ?? [] });
-      const topics = subscriptions?.map(({ topic }) => ({ topic }));
-      const group = await ports.broker.groups.patch(params.group, {
-        ...patch,
-        subscriptions: topics,
-      });
+    async handle({ params, json: change, call }) {
+      const patch = ports.broker.groups.patch(params.group, change);
+      const group = await patch.catch(pointAtFilter(change.subscriptions ?? []));
       return json(call, groupJson(group));
     },
   });
@@ -117,21 +117,25 @@ export function groupRoutes(app: App, ports: Ports): void {
   });
 }
 
-function refuseLater(wanted: {
-  mode: "concurrent" | "ordered" | undefined;
-  subscriptions: readonly { readonly filter?: unknown }[];
-}): void {
-  if (wanted.mode === "ordered") throw notImplemented('the mode "ordered"');
-  if (wanted.subscriptions.some(({ filter }) => filter !== undefined)) {
-    throw notImplemented("subscription filters");
-  }
+/** Passes an error on; of a filter that cannot be used, with a pointer to it. */
+function pointAtFilter(subscriptions: readonly SubscriptionConfig[]): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof TidegateError) || error.code !== "filter-invalid") throw error;
+    const { message, details } = error;
+    const at = subscriptions.findIndex(({ topic }) => topic === details["topic"]);
+    const filter = subscriptions[at]?.filter;
+    if (filter === undefined) throw error;
+    const pointer = `/subscriptions/${at}/filter/${"tag" in filter ? "tag" : "sql"}`;
+    const errors = [{ pointer, detail: message }];
+    throw new TidegateError("filter-invalid", message, { ...details, errors }, error);
+  };
 }
 
-function groupJson(group: BrokerGroup): z.input<typeof Group> {
+export function groupJson(group: BrokerGroup): z.input<typeof Group> {
   return {
     name: group.name,
-    subscriptions: group.subscriptions.map(({ topic }) => ({ topic })),
-    mode: "concurrent",
+    subscriptions: group.subscriptions.map(({ topic, filter }) => ({ topic, filter })),
+    mode: group.mode,
     leaseMs: group.leaseMs,
     maxAttempts: group.maxAttempts,
     backoff: backoffJson(group.backoff),
@@ -139,6 +143,7 @@ function groupJson(group: BrokerGroup): z.input<typeof Group> {
     maxInFlight: group.maxInFlight,
     generation: String(group.generation),
     createdAt: formatTimestamp(group.createdAt),
+    paused: group.paused,
   };
 }
 

@@ -28,12 +28,12 @@ import { ByteWriter } from "./byte_writer.ts";
 import { isJson } from "./json_text.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
-/** Members a leased delivery adds. */
+/** Members a delivery adds; one that was only looked at has no receipt. */
 export interface LeaseMembers {
-  readonly receipt: string;
+  readonly receipt?: string;
   readonly attempt: number;
   /** Milliseconds since the Unix epoch. */
-  readonly leaseUntil: number;
+  readonly leaseUntil?: number;
 }
 
 // A byte order mark stays in the text: spliced into a page it would break the JSON.
@@ -99,7 +99,9 @@ function membersAfter(stored: StoredMessage, message: Message, lease?: LeaseMemb
   }
   if (lease !== undefined) {
     const { receipt, attempt, leaseUntil } = lease;
-    text += `,"receipt":${quote(receipt)},"attempt":${attempt},"leaseUntil":"${formatTimestamp(leaseUntil)}"`;
+    if (receipt !== undefined) text += `,"receipt":${quote(receipt)}`;
+    text += `,"attempt":${attempt}`;
+    if (leaseUntil !== undefined) text += `,"leaseUntil":"${formatTimestamp(leaseUntil)}"`;
   }
   return `${text}}`;
 }

@@ -12,7 +12,9 @@ import { TidegateError } from "../storage/base/errors.ts";
 import { batchHandler } from "./batch.ts";
 import type { Call, GatewayEnv } from "./call.ts";
 import { consumeRoutes } from "./consume.ts";
+import { deadLetterRoutes } from "./dead_letters.ts";
 import { docsRoutes } from "./docs.ts";
+import { groupOperationRoutes } from "./group_operations.ts";
 import { groupRoutes } from "./groups.ts";
 import { healthRoutes } from "./health.ts";
 import { laterRoutes } from "./later.ts";
@@ -73,6 +75,8 @@ function createApp(ports: Ports, publish: Publish): App {
   topicRoutes(app, ports);
   messageRoutes(app, ports);
   groupRoutes(app, ports);
+  groupOperationRoutes(app, ports);
+  deadLetterRoutes(app, ports);
   consumeRoutes(app, ports);
   healthRoutes(app, ports);
   docsRoutes(app, ports);

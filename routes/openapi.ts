@@ -19,6 +19,7 @@ const TAGS = [
   { name: "publishing", description: "Messages in" },
   { name: "reading", description: "Messages out, by cursor: pages, long-polls, event streams" },
   { name: "groups", description: "Consumer groups" },
+  { name: "dead letters", description: "Messages a consumer group gave up on" },
   { name: "consuming", description: "Messages out, by lease: receive, settle" },
   { name: "node", description: "How the node is" },
 ];

@@ -103,24 +103,52 @@ export const Message = z
   })
   .openapi("Message");
 
-const PAGE_MAX = 1000;
+/** A whole number in the query. */
+function wholeNumber(
+  name: string,
+  rule: { min: number; max: number; default: number; description: string },
+) {
+  const { min: minimum, max: maximum, default: byDefault, description } = rule;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.int().min(minimum).max(maximum))
+    .default(byDefault)
+    .openapi({
+      param: { name, in: "query", description },
+      type: "integer",
+      minimum,
+      maximum,
+      default: byDefault,
+      example: byDefault,
+    });
+}
+
+const limit = wholeNumber("limit", {
+  min: 1,
+  max: 1000,
+  default: 100,
+  description: "How many at most",
+});
 
 export const PageQuery = {
-  limit: z
-    .string()
-    .regex(/^\d{1,6}$/, "must be a whole number")
-    .transform(Number)
-    .pipe(z.int().min(1).max(PAGE_MAX))
-    .default(100)
-    .openapi({
-      param: { name: "limit", in: "query", description: "How many at most" },
-      type: "integer",
-      minimum: 1,
-      maximum: PAGE_MAX,
-      default: 100,
-      example: 100,
-    }),
+  limit,
   pageToken: Name.optional().openapi({
     param: { name: "pageToken", in: "query", description: "`nextPageToken` of the page before" },
   }),
 };
+
+/** Of pages of messages. */
+export const MessagesQuery = {
+  limit,
+  maxBytes: wholeNumber("maxBytes", {
+    min: 1,
+    max: 16 * 1024 * 1024,
+    default: 1024 * 1024,
+    description: "The page ends before the message that would exceed it, but holds at least one",
+  }),
+};
+
+/** Where a page of messages ended; the broker's own words. */
+export const PageToken = z.string().regex(/^[\w.~:=-]{1,1024}$/);

@@ -16,6 +16,9 @@
 
 import type { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageAttributes } from "../../storage/base/message.ts";
+import type { GroupsApi } from "./api_groups.ts";
+
+export type * from "./api_groups.ts";
 
 export interface BrokerApi {
   readonly topics: TopicsApi;
@@ -122,6 +125,9 @@ export type Start =
   | { readonly kind: "latest" }
   | { readonly kind: "time"; readonly time: number };
 
+/** Which messages are wanted: a tag expression, or SQL over properties, `TAGS` and `KEY`. */
+export type Filter = { readonly tag: string } | { readonly sql: string };
+
 export interface ReadRequest {
   readonly topic: string;
   readonly start: Start;
@@ -129,6 +135,8 @@ export interface ReadRequest {
   readonly queueId?: number | undefined;
   /** Only messages of this ordering key (and so of one queue). */
   readonly key?: string | undefined;
+  /** Only messages it wants. */
+  readonly filter?: Filter | undefined;
   /** 1 to 1000. */
   readonly limit: number;
   /** The page ends before the message that would exceed it, but holds at least one. */
@@ -174,113 +182,11 @@ export interface MessagesApi {
    * Reads what is visible, waiting up to `waitMs` for the first message.
    *
    * @throws `topic-not-found`, `invalid-cursor`, `cursor-expired`,
-   * `cursor-generation`, `data-damaged`; retryable: `overloaded` (too many waiters).
+   * `cursor-generation`, `filter-invalid`, `data-damaged`; retryable: `overloaded` (too many waiters).
    */
   read(request: ReadRequest, options?: CallOptions): Promise<ReadPage>;
   /** The newest message with this id. @throws `topic-not-found`, `message-not-found`, `data-damaged` */
   get(topic: string, id: string): Promise<StoredMessage>;
-}
-
-// Consumer groups
-
-export type Backoff =
-  | { readonly initialMs: number; readonly multiplier: number; readonly maxMs: number }
-  | { readonly scheduleMs: readonly number[] };
-
-export interface GroupConfig {
-  /** At most 100, of distinct topics; a topic need not exist yet where auto-create is on. */
-  readonly subscriptions: readonly { readonly topic: string }[];
-  readonly leaseMs: number;
-  readonly maxAttempts: number;
-  readonly backoff: Backoff;
-  /** Where a subscription begins in a topic that exists when it is made. */
-  readonly startFrom: "latest" | "earliest";
-  /** Live leases at most. */
-  readonly maxInFlight: number;
-}
-
-export interface Group extends GroupConfig {
-  readonly name: string;
-  readonly generation: number;
-  readonly createdAt: number;
-}
-
-export type GroupPatch = { readonly [K in keyof GroupConfig]?: GroupConfig[K] | undefined };
-
-export interface ReceiveRequest {
-  readonly group: string;
-  /** 1 to 1000. */
-  readonly max: number;
-  readonly maxBytes: number;
-  /** 0 to 60 000. */
-  readonly waitMs: number;
-  /** 100 ms to 12 h; the group's default when absent. */
-  readonly leaseMs?: number | undefined;
-  /** Only from this subscription. */
-  readonly topic?: string | undefined;
-  /** The same id again within the lease returns the same leases. */
-  readonly attemptId?: string | undefined;
-}
-
-export interface Delivery extends StoredMessage {
-  readonly receipt: string;
-  /** 1 for the first delivery. */
-  readonly attempt: number;
-  readonly leaseUntil: number;
-}
-
-export interface SettleRequest {
-  readonly ack: readonly string[];
-  readonly release: readonly { readonly receipt: string; readonly delayMs?: number | undefined }[];
-  readonly extend: readonly { readonly receipt: string; readonly leaseMs: number }[];
-  readonly reject: readonly { readonly receipt: string; readonly reason?: string | undefined }[];
-}
-
-export interface SettleResult {
-  readonly receipt: string;
-  /** `late`: the lease had ended but nobody else had the message, so it counts. */
-  readonly status: "ok" | "late" | "lost" | "invalid";
-  /** For extend. */
-  readonly leaseUntil?: number | undefined;
-}
-
-export interface QueueLag {
-  readonly queueId: number;
-  /** Everything below is settled. */
-  readonly committedOffset: number;
-  readonly endOffset: number;
-  readonly ready: number;
-  readonly leased: number;
-  /** Age of the oldest unsettled message; 0 when there is none. */
-  readonly oldestAgeMs: number;
-}
-
-export interface GroupsApi {
-  /** @throws `group-exists`; `topic-not-found` for an unknown topic where auto-create is off. */
-  put(name: string, config: GroupConfig): Promise<{ created: boolean; group: Group }>;
-  /** @throws `group-not-found` */
-  get(name: string): Promise<Group>;
-  /** @throws `group-not-found` */
-  patch(name: string, change: GroupPatch): Promise<Group>;
-  /** Its receipts become `lost`. @throws `group-not-found` */
-  delete(name: string): Promise<void>;
-  list(page: Page): Promise<{ groups: readonly Group[]; next?: string | undefined }>;
-  /**
-   * Leases up to `max` messages: redeliveries first, then new ones; waits up to
-   * `waitMs` for the first. Leases are durable when this resolves. When the
-   * signal has aborted by then, the leases are undone without counting an attempt.
-   *
-   * @returns an empty list when the wait ran out.
-   * @throws `group-not-found`, `topic-not-found` (not subscribed); retryable:
-   * `overloaded` (too many waiters), `draining`.
-   */
-  receive(request: ReceiveRequest, options?: CallOptions): Promise<readonly Delivery[]>;
-  /** One result per receipt: ack, release, extend, reject, in that order. @throws `group-not-found` */
-  settle(group: string, request: SettleRequest): Promise<readonly SettleResult[]>;
-  /** @throws `group-not-found` */
-  lag(
-    name: string,
-  ): Promise<{ topics: readonly { topic: string; queues: readonly QueueLag[]; total: number }[] }>;
 }
 
 // The node

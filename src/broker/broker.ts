@@ -17,7 +17,7 @@ import { messagesApi } from "./messages_api.ts";
 import { Shell, type ShellPorts } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
 
-export interface BrokerPorts extends Omit<StorePorts, "report">, ShellPorts {
+export interface BrokerPorts extends Omit<StorePorts, "report">, Omit<ShellPorts, "report"> {
   readonly log: Log;
 }
 
@@ -45,11 +45,11 @@ export interface Broker {
 export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Promise<Broker> {
   const fold = new BrokerFold();
   const report = (error: Error) => {
-    ports.log("error", "A background job of the store failed", { error: error.message });
+    ports.log("error", "A background job failed", { error: error.message });
   };
   const { segmentBytes } = options;
   const store = await MessageStore.open({ ...ports, report }, { segmentBytes, fold });
-  const shell = new Shell(ports, { ...options, store, fold });
+  const shell = new Shell({ ...ports, report }, { ...options, store, fold });
   listen(shell);
   for (const name of fold.groups.names()) {
     const group = fold.groups.named(name);
@@ -78,6 +78,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       shell.room.draining = true;
       shell.readers.wakeAll();
       shell.receivers.releaseAll();
+      shell.scout.settleSkips();
     },
     close: () => store.close(),
   };
@@ -93,7 +94,7 @@ function listen(shell: Shell): void {
         queues.flatMap(({ topicGen, queueId }) => {
           const topic = core.fold.topics.of(topicGen);
           const subscribers = topic ? [...core.fold.groups.subscribers(topic.name)] : [];
-          for (const subscription of subscribers) shell.markReady(subscription, queueId);
+          for (const subscription of subscribers) shell.refresh(subscription, queueId);
           return subscribers.map(({ group }) => group);
         }),
       );

@@ -5,7 +5,17 @@
  */
 
 import type { Change } from "../../storage/mod.ts";
-import { Definition, encodeConfig, keyOf, Offsets, Place, placeOf, write } from "./entities.ts";
+import type { DeadLetterPlace } from "./dead_letters.ts";
+import {
+  Definition,
+  encodeConfig,
+  keyOf,
+  Letter,
+  Offsets,
+  Place,
+  placeOf,
+  write,
+} from "./entities.ts";
 import type { GroupState, Subscription } from "./groups.ts";
 import type { PopQueue } from "./pop_queue.ts";
 import type { TopicState } from "./topics.ts";
@@ -16,6 +26,7 @@ export class Changes {
   readonly #offsets = new Set<TopicState>();
   readonly #groups = new Set<GroupState>();
   readonly #places = new Set<PopQueue>();
+  readonly #letters = new Set<DeadLetterPlace>();
   #removed: Uint8Array[] = [];
 
   topic(topic: TopicState): void {
@@ -34,6 +45,15 @@ export class Changes {
     this.#places.add(queue);
   }
 
+  letter(letter: DeadLetterPlace): void {
+    this.#letters.add(letter);
+  }
+
+  removeLetter(letter: DeadLetterPlace): void {
+    this.#letters.delete(letter);
+    this.#removed.push(letterKey(letter));
+  }
+
   removeTopic(topic: TopicState): void {
     this.#topics.delete(topic);
     this.#offsets.delete(topic);
@@ -50,6 +70,7 @@ export class Changes {
       if (!queue) continue;
       this.#places.delete(queue);
       this.#removed.push(placeKey(queue));
+      for (const letter of queue.dead.values()) this.removeLetter(letter);
     }
   }
 
@@ -65,6 +86,7 @@ export class Changes {
     for (const queue of this.#places) {
       changes.push([placeKey(queue), write(Place, placeOf(queue))]);
     }
+    for (const letter of this.#letters) changes.push([letterKey(letter), write(Letter, letter)]);
     this.clear();
     return changes;
   }
@@ -74,6 +96,7 @@ export class Changes {
     this.#offsets.clear();
     this.#groups.clear();
     this.#places.clear();
+    this.#letters.clear();
     this.#removed = [];
   }
 }
@@ -85,4 +108,9 @@ function define(entity: TopicState | GroupState): Uint8Array {
 
 function placeKey({ subscription, topicGen, queueId }: PopQueue): Uint8Array {
   return keyOf("P", [subscription.group.generation, topicGen], queueId);
+}
+
+function letterKey({ queue, queueOffset }: DeadLetterPlace): Uint8Array {
+  const { subscription, topicGen, queueId } = queue;
+  return keyOf("L", [subscription.group.generation, topicGen, queueOffset], queueId);
 }

@@ -5,10 +5,11 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { GroupConfig, GroupPatch, TopicConfig, TopicPatch } from "./api.ts";
+import { compileFilter } from "../filter/mod.ts";
+import type { Filter, GroupConfig, GroupPatch, TopicConfig, TopicPatch } from "./api.ts";
 import { type Core, commit } from "./core.ts";
 import { encodeConfig } from "./entities.ts";
-import type { GroupState } from "./groups.ts";
+import type { GroupState, StoredGroupConfig } from "./groups.ts";
 import type { TopicState } from "./topics.ts";
 
 export const DEFAULT_TOPIC: TopicConfig = {
@@ -122,9 +123,10 @@ export function putGroup(
   wish: { readonly name: string; readonly config: GroupConfig; readonly now: number },
 ): { created: boolean; group: GroupState } {
   const { name, now } = wish;
-  const config = canonicalGroup(wish.config);
   const known = core.fold.groups.named(name);
-  if (known && same(known.config, config)) return { created: false, group: known };
+  const paused = known?.config.paused ?? false;
+  const config = canonicalGroup({ ...wish.config, paused });
+  if (known && same(canonicalGroup(known.config), config)) return { created: false, group: known };
   if (known) {
     const detail = `Cannot create group "${name}": it exists with another configuration`;
     throw new TidegateError("group-exists", detail, { group: name });
@@ -137,34 +139,55 @@ export function putGroup(
 
 export function patchGroup(
   core: Core,
-  wish: { readonly name: string; readonly change: GroupPatch; readonly now: number },
+  wish: {
+    readonly name: string;
+    readonly change: GroupPatch & { readonly paused?: boolean };
+    readonly now: number;
+  },
 ): GroupState {
   const { name, change, now } = wish;
   const group = groupNamed(core, name);
   const before = group.config;
   const config = canonicalGroup({
     subscriptions: change.subscriptions ?? before.subscriptions,
+    mode: change.mode ?? before.mode,
     leaseMs: change.leaseMs ?? before.leaseMs,
     maxAttempts: change.maxAttempts ?? before.maxAttempts,
     backoff: change.backoff ?? before.backoff,
     startFrom: change.startFrom ?? before.startFrom,
     maxInFlight: change.maxInFlight ?? before.maxInFlight,
+    paused: change.paused ?? before.paused,
   });
   if (change.subscriptions) checkSubscriptions(core, config);
-  if (!same(before, config)) {
+  if (config.mode !== before.mode && group.tally.open > 0) {
+    const detail = `Cannot change the mode of group "${name}": ${group.tally.open} of its messages are leased or wait for a retry`;
+    throw new TidegateError("group-busy", detail, { group: name, open: group.tally.open });
+  }
+  if (!same(canonicalGroup(before), config)) {
     const { generation, createdAt, version } = group;
     defineGroup(core, { name, generation, version: version + 1, createdAt, config, now });
   }
   return group;
 }
 
-/** Where topics come into being by publishing, a group may wait for one; elsewhere it is a slip of the pen. */
+/** Filters must compile. Where topics come into being by publishing, a group may wait for one; elsewhere it is a slip of the pen. */
 function checkSubscriptions(core: Core, config: GroupConfig): void {
-  if (core.autoCreate) return;
-  for (const { topic } of config.subscriptions) topicNamed(core, topic);
+  for (const { topic, filter } of config.subscriptions) {
+    if (filter) checkFilter(topic, filter);
+    if (!core.autoCreate) topicNamed(core, topic);
+  }
 }
 
-function defineGroup(core: Core, { now, config, ...rest }: Definition<GroupConfig>): void {
+function checkFilter(topic: string, filter: Filter): void {
+  try {
+    compileFilter(filter);
+  } catch (error) {
+    if (!(error instanceof TidegateError)) throw error;
+    throw new TidegateError(error.code, error.message, { ...error.details, topic }, error);
+  }
+}
+
+function defineGroup(core: Core, { now, config, ...rest }: Definition<StoredGroupConfig>): void {
   const record = { ...rest, entity: "group", config: encodeConfig(config) } as const;
   commit(core, { kind: "define", record, now });
 }
@@ -181,16 +204,21 @@ function canonicalTopic(config: TopicConfig): TopicConfig {
   return { queues, messageType, acks, retention: { timeMs, bytes }, description };
 }
 
-function canonicalGroup(config: GroupConfig): GroupConfig {
-  const { leaseMs, maxAttempts, backoff, startFrom, maxInFlight } = config;
+function canonicalGroup(config: StoredGroupConfig): StoredGroupConfig {
+  const { mode, leaseMs, maxAttempts, backoff, startFrom, maxInFlight, paused } = config;
   const subscriptions = config.subscriptions
-    .map(({ topic }) => ({ topic }))
+    .map(({ topic, filter }) => (filter ? { topic, filter: canonicalFilter(filter) } : { topic }))
     .sort((a, b) => (a.topic < b.topic ? -1 : 1));
-  const ordered =
+  const rests =
     "scheduleMs" in backoff
       ? { scheduleMs: backoff.scheduleMs }
       : { initialMs: backoff.initialMs, multiplier: backoff.multiplier, maxMs: backoff.maxMs };
-  return { subscriptions, leaseMs, maxAttempts, backoff: ordered, startFrom, maxInFlight };
+  const rules = { leaseMs, maxAttempts, backoff: rests, startFrom, maxInFlight };
+  return { subscriptions, mode, ...rules, paused };
+}
+
+function canonicalFilter(filter: Filter): Filter {
+  return "tag" in filter ? { tag: filter.tag } : { sql: filter.sql };
 }
 
 function same(a: TopicConfig | GroupConfig, b: TopicConfig | GroupConfig): boolean {

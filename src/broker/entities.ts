@@ -5,6 +5,7 @@
  *   "A"                                         lastGeneration u64
  *   "D" · topic generation u64                  a topic's definition
  *   "G" · group generation u64                  a group's definition
+ *   "L" · group gen · topic gen · queueOffset · queueId u16   a dead letter
  *   "N" · topic generation u64                  list of u64: next offset by queue
  *   "P" · group gen · topic gen · queueId u16   a group's place in one queue
  *
@@ -16,9 +17,10 @@
 import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 import { assert } from "../../storage/base/assert.ts";
 import { fields, Reader, Writer } from "../../storage/mod.ts";
-import type { PopQueue } from "./pop_queue.ts";
+import type { StoredGroupConfig } from "./groups.ts";
+import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 
-const { bytes32, fixed, list, oneOf, optional, struct, text16, text8, u16, u32, u64, u8 } = fields;
+const { bytes32, fixed, list, oneOf, optional, struct, text16, text8, u16, u32, u64 } = fields;
 
 /** A configuration as stored: JSON in UTF-8. */
 export function encodeConfig(config: unknown): Uint8Array {
@@ -30,13 +32,21 @@ export function decodeConfig(bytes: Uint8Array): unknown {
   return JSON.parse(decodeUtf8(bytes));
 }
 
+/** Members that came later have the meaning of their absence. */
+export function decodeGroupConfig(bytes: Uint8Array): StoredGroupConfig {
+  const config = decodeConfig(bytes) as Partial<StoredGroupConfig>;
+  return { mode: "concurrent", paused: false, ...config } as StoredGroupConfig;
+}
+
 export const Definition = struct({ name: text8, version: u32, createdAt: u64, config: bytes32 });
 
 export const Offsets = list(u64);
 
 export const Place = struct({
   head: u64,
+  taken: list(struct({ first: u64, count: u32 })),
   grantSeq: u64,
+  voidedSeq: u64,
   grants: list(
     struct({
       seq: u64,
@@ -45,14 +55,13 @@ export const Place = struct({
       consumerId: optional(text8),
     }),
   ),
-  open: list(struct({ queueOffset: u64, grantSeq: u64, attempt: u16, at: u64, released: u8 })),
-  dead: list(
+  open: list(
     struct({
       queueOffset: u64,
-      attempts: u16,
-      cause: oneOf({ attempts: 1, rejected: 2 }),
-      reason: text16,
-      deadAt: u64,
+      grantSeq: u64,
+      attempt: u16,
+      at: u64,
+      state: oneOf({ leased: 0, released: 1, redriven: 2 }),
     }),
   ),
 });
@@ -61,18 +70,29 @@ export function placeOf(queue: PopQueue): fields.Value<typeof Place> {
   const open = [...queue.open.values()];
   return {
     head: queue.head,
+    taken: queue.taken.ranges(),
     grantSeq: queue.grantSeq,
+    voidedSeq: queue.voidedSeq,
     grants: [...new Set(open.map((message) => message.grant))],
-    open: open.map(({ queueOffset, grant, attempt, at, released }) => ({
-      queueOffset,
-      grantSeq: grant.seq,
-      attempt,
-      at,
-      released: released ? 1 : 0,
-    })),
-    dead: [...queue.dead].map(([queueOffset, letter]) => ({ queueOffset, ...letter })),
+    open: open.map((message) => {
+      const { queueOffset, grant, attempt, at } = message;
+      return { queueOffset, grantSeq: grant.seq, attempt, at, state: stateOf(message) };
+    }),
   };
 }
+
+function stateOf({ redriven, released }: OpenMessage) {
+  if (redriven) return "redriven";
+  return released ? "released" : "leased";
+}
+
+export const Letter = struct({
+  attempts: u16,
+  cause: oneOf({ attempts: 1, rejected: 2 }),
+  reason: text16,
+  deadAt: u64,
+  logOffset: u64,
+});
 
 export function write<T>(field: fields.Field<T>, value: T): Uint8Array {
   const writer = new Writer();

@@ -11,18 +11,21 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { Change, Fold, KindName, RecordOf, RecordPlace } from "../../storage/mod.ts";
 import { fields } from "../../storage/mod.ts";
-import type { GroupConfig, TopicConfig } from "./api.ts";
+import type { Filter, SubscriptionConfig, TopicConfig } from "./api.ts";
 import { Changes } from "./changes.ts";
-import { decodeConfig, Definition, Offsets, parseKey, Place, read } from "./entities.ts";
+import type { DeadLetterPlace } from "./dead_letters.ts";
 import {
-  detach,
-  GroupState,
-  GroupTable,
-  judgeAgain,
-  markReady,
-  popQueue,
-  setTimer,
-} from "./groups.ts";
+  decodeConfig,
+  decodeGroupConfig,
+  Definition,
+  Letter,
+  Offsets,
+  parseKey,
+  Place,
+  read,
+} from "./entities.ts";
+import { detach, GroupState, GroupTable, judgeAgain, popQueue, setTimer } from "./groups.ts";
+import { offsetsOf } from "./offsets.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 import { type TopicState, TopicTable } from "./topics.ts";
 
@@ -70,13 +73,43 @@ export class BrokerFold implements Fold {
       const queue = this.queueOf(record);
       if (queue) this.#timed(queue, queue.applySettle(record));
     },
-    dead: (record, { storedAt }) => {
+    skip: (record) => {
+      const queue = this.queueOf(record);
+      queue?.applySkip(record);
+      if (queue) this.#changes.place(queue);
+    },
+    seek: (record) => {
+      const queue = this.queueOf(record);
+      queue?.applySeek(record);
+      if (queue) this.#changes.place(queue);
+    },
+    dead: (record, place) => {
       const queue = this.queueOf(record);
       if (!queue) return;
-      queue.applyDead(record, storedAt);
+      for (const { queueOffset } of record.items) this.#forgetLetter(queue, queueOffset);
+      for (const letter of queue.applyDead(record, place)) this.#keepLetter(letter);
       this.#changes.place(queue);
     },
+    redrive: (record, { storedAt }) => {
+      const queue = this.queueOf(record);
+      if (!queue) return;
+      for (const queueOffset of record.offsets) this.#forgetLetter(queue, queueOffset);
+      this.#timed(queue, queue.applyRedrive(record, storedAt));
+    },
   };
+
+  #keepLetter(letter: DeadLetterPlace): void {
+    letter.queue.subscription.group.deadLetters.add(letter);
+    this.#changes.letter(letter);
+  }
+
+  /** It may die again after a seek, and is then another letter. */
+  #forgetLetter(queue: PopQueue, queueOffset: number): void {
+    const letter = queue.dead.get(queueOffset);
+    if (!letter) return;
+    queue.subscription.group.deadLetters.delete(letter);
+    this.#changes.removeLetter(letter);
+  }
 
   /** A message was appended to a queue: `apply("message")` without the record. */
   appended(
@@ -142,7 +175,7 @@ export class BrokerFold implements Fold {
 
   #defineGroup(record: RecordOf<"define">): void {
     const { name, generation, version, createdAt } = record;
-    const config = decodeConfig(record.config) as GroupConfig;
+    const config = decodeGroupConfig(record.config);
     let group = this.groups.of(generation);
     if (!group) {
       group = new GroupState({ name, generation, createdAt, version, config });
@@ -152,25 +185,31 @@ export class BrokerFold implements Fold {
     group.config = config;
     judgeAgain(group);
     this.#changes.group(group);
-    const wanted = new Set(config.subscriptions.map(({ topic }) => topic));
+    const wanted = new Map(config.subscriptions.map((one) => [one.topic, one]));
     for (const subscription of [...group.subscriptions.values()]) {
-      if (wanted.has(subscription.topic)) continue;
+      const { topic } = subscription;
+      const one = wanted.get(topic);
+      wanted.delete(topic);
+      if (one) {
+        subscription.filter = filterOf(one);
+        continue;
+      }
       this.#changes.removePlaces(subscription);
       this.groups.unsubscribe(subscription);
     }
-    for (const topic of wanted) if (!group.subscriptions.has(topic)) this.#subscribe(group, topic);
+    for (const one of wanted.values()) this.#subscribe(group, one);
   }
 
   /** A position is resolved when the subscription is made, and by the log: at what was appended before. */
-  #subscribe(group: GroupState, name: string): void {
-    const subscription = this.groups.subscribe(group, name);
-    const topic = this.topics.named(name);
+  #subscribe(group: GroupState, wish: SubscriptionConfig): void {
+    const filter = filterOf(wish);
+    const subscription = this.groups.subscribe(group, { ...wish, filter });
+    const topic = this.topics.named(wish.topic);
     subscription.topicGen = topic?.generation;
     topic?.next.forEach((next, queueId) => {
       if (next === 0) return; // nothing to pass over
       const queue = popQueue(subscription, queueId);
       if (group.config.startFrom === "latest") queue.head = next;
-      markReady(queue);
       this.#changes.place(queue);
     });
   }
@@ -190,23 +229,26 @@ export class BrokerFold implements Fold {
 
   restore(key: Uint8Array, value: Uint8Array): void {
     const { prefix, generations, queueId } = parseKey(key);
-    const [generation = 0, topicGen = 0] = generations;
+    const [generation = 0, topicGen = 0, queueOffset = 0] = generations;
     if (prefix === "A") this.#lastGeneration = read(fields.u64, value);
     else if (prefix === "D")
       this.#defineTopic({ ...read(Definition, value), generation, entity: "topic" }, 0);
     else if (prefix === "G") this.#restoreGroup(generation, value);
     else if (prefix === "N") this.topics.of(generation)?.next.push(...read(Offsets, value));
-    else if (prefix === "P") this.#restorePlace({ groupGen: generation, topicGen, queueId }, value);
+    const of = { groupGen: generation, topicGen, queueId };
+    if (prefix === "P") this.#restorePlace(of, value);
+    if (prefix === "L") this.#restoreLetter({ ...of, queueOffset }, value);
     this.#changes.clear(); // what the snapshot holds is no change
   }
 
   #restoreGroup(generation: number, value: Uint8Array): void {
     const { name, version, createdAt, config } = read(Definition, value);
-    const parsed = decodeConfig(config) as GroupConfig;
+    const parsed = decodeGroupConfig(config);
     const group = new GroupState({ name, generation, createdAt, version, config: parsed });
     this.groups.add(group);
-    for (const { topic } of parsed.subscriptions) {
-      this.groups.subscribe(group, topic).topicGen = this.topics.named(topic)?.generation;
+    for (const one of parsed.subscriptions) {
+      const subscription = this.groups.subscribe(group, { ...one, filter: filterOf(one) });
+      subscription.topicGen = this.topics.named(one.topic)?.generation;
     }
   }
 
@@ -216,15 +258,35 @@ export class BrokerFold implements Fold {
   ): void {
     const queue = this.queueOf(of);
     if (!queue) return;
-    const { head, grantSeq, grants, open, dead } = read(Place, value);
+    const { head, taken, grantSeq, voidedSeq, grants, open } = read(Place, value);
     queue.head = head;
+    for (const queueOffset of offsetsOf(taken)) queue.taken.add(queueOffset);
     queue.grantSeq = grantSeq;
+    queue.voidedSeq = voidedSeq;
     const bySeq = new Map(grants.map((grant) => [grant.seq, { ...grant, repeated: false }]));
-    for (const { grantSeq: seq, released, ...rest } of open) {
+    for (const { grantSeq: seq, state, ...rest } of open) {
       const grant = bySeq.get(seq);
       if (!grant) continue;
-      setTimer(queue.restore({ ...rest, grant, released: released === 1 }));
+      const redriven = state === "redriven";
+      const released = redriven || state === "released";
+      setTimer(queue.restore({ ...rest, grant, released, redriven }));
     }
-    for (const { queueOffset, ...letter } of dead) queue.dead.set(queueOffset, letter);
   }
+
+  #restoreLetter(
+    of: { groupGen: number; topicGen: number; queueId: number; queueOffset: number },
+    value: Uint8Array,
+  ): void {
+    const queue = this.queueOf(of);
+    if (!queue) return;
+    const { queueOffset } = of;
+    const letter = { queue, queueOffset, ...read(Letter, value) };
+    queue.dead.set(queueOffset, letter);
+    queue.subscription.group.deadLetters.add(letter);
+  }
+}
+
+/** `*` is no filter. */
+function filterOf({ filter }: SubscriptionConfig): Filter | undefined {
+  return filter && "tag" in filter && filter.tag.trim() === "*" ? undefined : filter;
 }

@@ -7,8 +7,11 @@
 
 import type { RecordOf } from "../../storage/mod.ts";
 import { type Core, commit } from "./core.ts";
-import { type GroupState, isCurrent, markReady, type Subscription } from "./groups.ts";
-import { type Grant, type OpenMessage, type PopQueue, toRanges } from "./pop_queue.ts";
+import { trimLetters } from "./dead_letters.ts";
+import { type GroupState, isCurrent, type Subscription } from "./groups.ts";
+import { type OffsetRange, offsetsOf, toRanges } from "./offsets.ts";
+import type { Grant, OpenMessage, PopQueue } from "./pop_queue.ts";
+import { isScouted, refresh, rotate } from "./readiness.ts";
 
 /** A message and the grant it was leased by; another grant may follow. */
 export interface Leased {
@@ -26,18 +29,29 @@ export interface GrantWish {
   readonly leaseMs: number;
   readonly topic: string | undefined;
   readonly attemptId: string | undefined;
+  readonly consumerId: string | undefined;
+  /** Live leases of the consumer at most. */
+  readonly consumerMaxInFlight: number | undefined;
   /** 8 random bytes, the secret of the receipts. */
   readonly nonce: Uint8Array;
   readonly now: number;
 }
 
-/** Leases what it can; empty when nothing is ready. */
-export function grant(core: Core, { group, ...wish }: GrantWish & { group: GroupState }): Leased[] {
-  endLeases(core, { group, now: wish.now });
-  const again = wish.attemptId === undefined ? [] : repeat(group, wish.attemptId);
-  if (again.length > 0) return again;
+/** Leases what it can; empty when nothing is ready. An attempt that is asked for again has what it had. */
+export function grant(core: Core, wish: GrantWish & { readonly group: GroupState }): Leased[] {
+  const { group, attemptId } = wish;
+  endLeases(core, wish);
+  const again = attemptId === undefined ? undefined : group.tally.attempts.get(attemptId);
+  return again ? repeat(again) : grantMore(core, wish);
+}
+
+/** Leases what is ready, also for an attempt that has something. */
+export function grantMore(
+  core: Core,
+  { group, ...wish }: GrantWish & { readonly group: GroupState },
+): Leased[] {
   const leased: Leased[] = [];
-  let room = Math.min(wish.max, group.config.maxInFlight - group.tally.leased);
+  let room = roomFor(group, wish);
   for (const queue of readyQueues(group, wish.topic)) {
     if (room <= 0) break;
     const taken = leaseFrom(core, { ...wish, queue, max: room });
@@ -48,30 +62,39 @@ export function grant(core: Core, { group, ...wish }: GrantWish & { group: Group
   return leased;
 }
 
-/** Whether a grant now would find something. */
-export function hasReady(group: GroupState, topic: string | undefined): boolean {
-  if (group.tally.leased >= group.config.maxInFlight) return false;
-  return topic === undefined
-    ? group.ready.size > 0
-    : (group.subscriptions.get(topic)?.ready.size ?? 0) > 0;
+/** How many may be leased: what was asked for, within the bounds of the group and of the consumer. */
+function roomFor({ config, tally }: GroupState, wish: GrantWish): number {
+  if (config.paused) return 0;
+  const room = Math.min(wish.max, config.maxInFlight - tally.leased);
+  const { consumerId, consumerMaxInFlight } = wish;
+  if (consumerId === undefined || consumerMaxInFlight === undefined) return room;
+  return Math.min(room, consumerMaxInFlight - (tally.consumers.get(consumerId)?.size ?? 0));
+}
+
+/** What a consumer holds, to be handed to it once more. */
+export function reopen(core: Core, wish: { group: GroupState; consumerId: string; now: number }) {
+  endLeases(core, wish);
+  return repeat(wish.group.tally.consumers.get(wish.consumerId) ?? []);
 }
 
 /** Leases and waits that have ended make their queues ready; used-up ones become dead letters. */
 export function endLeases(core: Core, { group, now }: { group: GroupState; now: number }): void {
   const { timers } = group;
-  const used: OpenMessage[] = [];
+  const used = new Set<OpenMessage>(); // one extended to the end it had has two timers
   while (timers.minKey <= now) {
     const at = timers.minKey;
     const message = timers.pop();
     if (!message || !isCurrent(message, at)) continue; // settled or extended since
-    if (message.attempt < group.config.maxAttempts) {
-      message.queue.markDue(message);
-      markReady(message.queue);
-    } else {
-      used.push(message);
+    if (message.attempt >= group.config.maxAttempts) {
+      used.add(message);
+      continue;
     }
+    const { queue } = message;
+    // One sent back to an ordered group takes its place in its lane (scout.ts).
+    if (!message.redriven || group.config.mode !== "ordered") queue.markDue(message);
+    refresh(core, queue);
   }
-  if (used.length === 0) return;
+  if (used.size === 0) return;
   for (const [queue, messages] of Map.groupBy(used, (message) => message.queue)) {
     const dead = messages.map((message) => ({ message, cause: "attempts" as const, reason: "" }));
     bury(core, { group, queue, dead, now });
@@ -102,6 +125,8 @@ export function bury(
   const { topicGen, queueId } = queue;
   const record = { groupGen: group.generation, topicGen, queueId, items };
   commit(core, { kind: "dead", record, now });
+  refresh(core, queue);
+  trimLetters(core, { group, now });
 }
 
 /** Each ready queue once; the caller rotates every one it is given before it asks for the next. */
@@ -121,29 +146,37 @@ function first<T>(set: Set<T>): T | undefined {
   return set.values().next().value;
 }
 
-/** Behind the others if it has more, out of the set if not. */
-function rotate(core: Core, queue: PopQueue): void {
-  const { subscription } = queue;
-  const { group } = subscription;
-  subscription.ready.delete(queue);
-  group.ready.delete(subscription);
-  if (queue.due.size > 0 || queue.head < core.visibleEnd(queue)) subscription.ready.add(queue);
-  if (subscription.ready.size > 0) group.ready.add(subscription);
-}
-
 function leaseFrom(core: Core, wish: GrantWish & { readonly queue: PopQueue }): OpenMessage[] {
   const { queue, max } = wish;
   const again = firstDue(queue, max);
-  const fresh = Math.min(max - again.length, core.visibleEnd(queue) - queue.head);
   const leased: OpenMessage[] = [];
   for (const [attempt, messages] of Map.groupBy(again, (message) => message.attempt)) {
     const offsets = messages.map((message) => message.queueOffset).sort((a, b) => a - b);
     leased.push(...log(core, { ...wish, attempt: attempt + 1, ranges: toRanges(offsets) }));
   }
-  if (fresh > 0) {
-    const ranges = [{ first: queue.head, count: fresh }];
-    leased.push(...log(core, { ...wish, attempt: 1, ranges }));
-  }
+  const fresh = { ...wish, max: max - again.length };
+  if (fresh.max > 0) leased.push(...(isScouted(queue) ? leaseScouted : leaseNext)(core, fresh));
+  return leased;
+}
+
+/** The messages from the head on. */
+function leaseNext(core: Core, wish: GrantWish & { readonly queue: PopQueue }): OpenMessage[] {
+  const { queue } = wish;
+  const count = Math.min(wish.max, core.visibleEnd(queue) - queue.head);
+  if (count <= 0) return [];
+  return log(core, { ...wish, attempt: 1, ranges: [{ first: queue.head, count }] });
+}
+
+/** Those the scout has found. */
+function leaseScouted(core: Core, wish: GrantWish & { readonly queue: PopQueue }): OpenMessage[] {
+  const { queue } = wish;
+  const found = queue.lookahead?.take(wish.max) ?? [];
+  if (found.length === 0) return [];
+  const ranges = toRanges(found.map(({ queueOffset }) => queueOffset));
+  const leased = log(core, { ...wish, attempt: 1, ranges });
+  leased.forEach((message, i) => {
+    message.keyHash = (found[i] as { keyHash: number }).keyHash;
+  });
   return leased;
 }
 
@@ -157,16 +190,16 @@ function firstDue(queue: PopQueue, max: number): OpenMessage[] {
   return due;
 }
 
-/** Logs one grant and returns its messages. */
+/** Logs one grant and returns its messages, in order of `ranges`. */
 function log(
   core: Core,
   wish: GrantWish & {
     readonly queue: PopQueue;
     readonly attempt: number;
-    readonly ranges: readonly { readonly first: number; readonly count: number }[];
+    readonly ranges: readonly OffsetRange[];
   },
 ): OpenMessage[] {
-  const { queue, attempt, ranges, nonce, attemptId, now } = wish;
+  const { queue, attempt, ranges, nonce, attemptId, consumerId, now } = wish;
   const record: RecordOf<"grant"> = {
     groupGen: queue.subscription.group.generation,
     topicGen: queue.topicGen,
@@ -177,17 +210,14 @@ function log(
     until: now + wish.leaseMs,
     nonce,
     attemptId,
-    consumerId: undefined,
+    consumerId,
   };
   commit(core, { kind: "grant", record, now });
-  return ranges.flatMap(({ first, count }) =>
-    Array.from({ length: count }, (_, i) => queue.open.get(first + i) as OpenMessage),
-  );
+  return Array.from(offsetsOf(ranges), (offset) => queue.open.get(offset) as OpenMessage);
 }
 
-/** The leases of an earlier receive with this attempt id that still live. */
-function repeat(group: GroupState, attemptId: string): Leased[] {
-  const alive = group.tally.attempts.get(attemptId) ?? [];
+/** Leases of an earlier receive that still live, to be handed out once more. */
+function repeat(alive: Iterable<OpenMessage>): Leased[] {
   return Array.from(alive, (message) => {
     message.grant.repeated = true;
     return { message, grant: message.grant };

@@ -10,18 +10,21 @@
  * Ready queues rotate: a subscription is in its group's ready set while it has a
  * ready queue, a queue in its subscription's while it may have a message to
  * deliver. Taking from the front and putting back at the end is the rotation;
- * nothing is ever scanned to find work.
+ * nothing is ever scanned to find work. A queue whose messages must be looked at
+ * before they can be granted is in `unseen` while there are some (scout.ts).
  *
  * @module
  */
 
 import { Heap } from "../../storage/base/heap.ts";
-import type { GroupConfig } from "./api.ts";
+import type { Filter, GroupConfig } from "./api.ts";
+import { DeadLetterList } from "./dead_letters.ts";
 import { type OpenMessage, PopQueue, type Tally } from "./pop_queue.ts";
 
 export interface Subscription {
   readonly group: GroupState;
   readonly topic: string;
+  filter: Filter | undefined;
   /** Undefined while there is no such topic. */
   topicGen: number | undefined;
   /** By queueId; made when first needed. */
@@ -29,24 +32,36 @@ export interface Subscription {
   ready: Set<PopQueue>;
 }
 
+/** As the log has it. */
+export interface StoredGroupConfig extends GroupConfig {
+  readonly paused: boolean;
+}
+
 export class GroupState {
   readonly name: string;
   readonly generation: number;
   readonly createdAt: number;
   version: number;
-  config: GroupConfig;
+  config: StoredGroupConfig;
   readonly subscriptions = new Map<string, Subscription>();
   readonly ready = new Set<Subscription>();
+  readonly unseen = new Set<PopQueue>();
+  readonly deadLetters = new DeadLetterList();
   /** Leases and waits by their end; entries whose message changed since are stale. */
   readonly timers = new Heap<OpenMessage>();
-  readonly tally: Tally = { leased: 0, open: 0, attempts: new Map() };
+  readonly tally: Tally = {
+    leased: 0,
+    open: 0,
+    attempts: new Map(),
+    consumers: new Map(),
+  };
 
   constructor(group: {
     readonly name: string;
     readonly generation: number;
     readonly createdAt: number;
     readonly version: number;
-    readonly config: GroupConfig;
+    readonly config: StoredGroupConfig;
   }) {
     this.name = group.name;
     this.generation = group.generation;
@@ -89,10 +104,14 @@ export class GroupTable {
     this.#byGeneration.delete(group.generation);
   }
 
-  subscribe(group: GroupState, topic: string): Subscription {
+  subscribe(
+    group: GroupState,
+    { topic, filter }: GroupConfig["subscriptions"][number],
+  ): Subscription {
     const subscription = {
       group,
       topic,
+      filter,
       topicGen: undefined,
       queues: [],
       ready: new Set<PopQueue>(),
@@ -113,10 +132,15 @@ export class GroupTable {
   }
 }
 
-/** The topic is gone: leases and positions with it. */
+/** The topic is gone: leases, dead letters and positions with it. */
 export function detach(subscription: Subscription): void {
   const { group } = subscription;
-  for (const queue of subscription.queues) queue?.clear();
+  for (const queue of subscription.queues) {
+    if (!queue) continue;
+    queue.voidOpen();
+    for (const letter of queue.dead.values()) group.deadLetters.delete(letter);
+    group.unseen.delete(queue);
+  }
   subscription.topicGen = undefined;
   subscription.queues = [];
   subscription.ready = new Set();
@@ -133,13 +157,6 @@ export function popQueue(subscription: Subscription, queueId: number): PopQueue 
   return queue;
 }
 
-/** The queue may have something to deliver. */
-export function markReady(queue: PopQueue): void {
-  const { subscription } = queue;
-  subscription.ready.add(queue);
-  subscription.group.ready.add(subscription);
-}
-
 /** Stale timers kept for free; beyond twice the live ones they are swept. */
 const STALE_TIMERS = 4096;
 
@@ -150,12 +167,17 @@ export function setTimer(message: OpenMessage): void {
   if (timers.size > 2 * tally.open + STALE_TIMERS) timers.retain(isCurrent);
 }
 
-/** The configuration changed: whether what was found due has an attempt left is asked anew. */
+/**
+ * The configuration changed: whether what was found due has an attempt left is
+ * asked anew, and what lies ahead is looked at anew.
+ */
 export function judgeAgain(group: GroupState): void {
   for (const { queues } of group.subscriptions.values()) {
     for (const queue of queues) {
-      for (const message of queue?.due ?? []) setTimer(message);
-      queue?.due.clear();
+      if (!queue) continue;
+      for (const message of queue.due) setTimer(message);
+      queue.due.clear();
+      queue.lookAnew();
     }
   }
 }

@@ -5,7 +5,10 @@
  */
 
 import type { Group, GroupsApi, QueueLag } from "./api.ts";
+import { deadLettersApi } from "./dead_letters_api.ts";
 import { dropGroup, groupNamed, patchGroup, putGroup } from "./define.ts";
+import { endLeases } from "./grant.ts";
+import { consumers, peek, seek } from "./group_operations.ts";
 import type { GroupState, Subscription } from "./groups.ts";
 import { receive } from "./receiving.ts";
 import { settle } from "./settle.ts";
@@ -22,13 +25,7 @@ export function groupsApi(shell: Shell): GroupsApi {
         return { created, group: show(group) };
       }),
     get: (name) => shell.decide(() => show(groupNamed(core, name))),
-    patch: (name, change) =>
-      shell.decide((now) => {
-        const group = patchGroup(core, { name, change, now });
-        markAllReady(shell, group);
-        shell.receivers.pump(group);
-        return show(group);
-      }),
+    patch: (name, change) => patch(shell, { name, change }),
     async delete(name) {
       const group = await shell.decide((now) => {
         const found = groupNamed(core, name);
@@ -52,11 +49,38 @@ export function groupsApi(shell: Shell): GroupsApi {
         return results;
       }),
     async lag(name) {
-      const group = await shell.decide(() => groupNamed(core, name));
+      const group = await shell.decide(() => {
+        const found = groupNamed(core, name);
+        shell.scout.settleSkips(found);
+        return found;
+      });
       const topics = [...group.subscriptions.values()].map((one) => topicLag(shell, one));
       return { topics: await Promise.all(topics) };
     },
+    pause: (name) => patch(shell, { name, change: { paused: true } }),
+    resume: (name) => patch(shell, { name, change: { paused: false } }),
+    peek: (name, wish) => peek(shell, { name, ...wish }),
+    consumers: (name) =>
+      shell.decide((now) => {
+        const group = groupNamed(core, name);
+        endLeases(core, { group, now });
+        return consumers(shell, group);
+      }),
+    seek: (name, wish) => seek(shell, { name, ...wish }),
+    ...deadLettersApi(shell),
   };
+}
+
+function patch(
+  shell: Shell,
+  { name, change }: { name: string; change: Parameters<typeof patchGroup>[1]["change"] },
+): Promise<Group> {
+  return shell.decide((now) => {
+    const group = patchGroup(shell.core, { name, change, now });
+    markAllReady(shell, group);
+    shell.receivers.pump(group);
+    return show(group);
+  });
 }
 
 function show(group: GroupState): Group {
@@ -69,7 +93,7 @@ export function markAllReady(shell: Shell, group: GroupState): void {
   for (const subscription of group.subscriptions.values()) {
     const topic = shell.core.fold.topics.named(subscription.topic);
     for (let queueId = 0; topic && queueId < topic.config.queues; queueId++) {
-      shell.markReady(subscription, queueId);
+      shell.refresh(subscription, queueId);
     }
   }
 }
@@ -104,7 +128,7 @@ function queueLag(
     if (message.at <= now) due++;
     else if (!message.released) leased++;
   }
-  const fresh = Math.max(0, endOffset - head);
+  const fresh = Math.max(0, endOffset - head - (queue?.taken.size ?? 0));
   const committedOffset = queue?.committedOffset ?? head;
   const open = fresh + (queue?.open.size ?? 0);
   return { queueId, committedOffset, endOffset, ready: fresh + due, leased, open };

@@ -6,23 +6,33 @@
  *     ▲                  │      │
  *     │ until has passed │      │ release(at), undo
  *     ├──────────────────┘      ▼
- *     └───────────────────── waiting(n, at)
- *                  at has passed      attempts used up, or rejected ──▶ dead
+ *     ├───────────────────── waiting(n, at)
+ *     │            at has passed      attempts used up, or rejected ──▶ dead
+ *     └──────────────────────────────────────────────────── redrive ─────┘
  *
  * Expiry is no event here: a lease whose `at` has passed is simply ready, and the
  * next grant carries attempt n + 1. State changes only by the `apply` functions,
  * which the leader calls at append and a restart calls from the log.
  *
+ * A concurrent group takes its queue in order, so a grant passes over all before
+ * it: a filter did not want them. An ordered group takes other keys past one that
+ * is on its way, so there a grant passes over nothing; what was taken past the
+ * head is remembered, and a `skip` says what the filter did not want.
+ *
  * Deterministic: no clock, no I/O, no chance.
  *
- * Invariant: every queueOffset below `head` is done, dead, or in `open`.
+ * Invariant: every queueOffset below `head` or in `taken` is done, dead, in
+ * `open`, or was not wanted.
  *
  * @module
  */
 
 import { assert } from "../../storage/base/assert.ts";
 import type { RecordOf } from "../../storage/mod.ts";
+import type { DeadLetterPlace } from "./dead_letters.ts";
 import type { Subscription } from "./groups.ts";
+import type { Lookahead } from "./lookahead.ts";
+import { offsetsOf, OffsetSet } from "./offsets.ts";
 
 /** What the deliveries of one grant record share. */
 export interface Grant {
@@ -43,8 +53,12 @@ export interface OpenMessage {
   attempt: number;
   /** Leased until, or waiting until; Infinity once it is done, dead or void. */
   at: number;
-  /** Given back by its consumer: its receipt is used up. */
+  /** Given back by its consumer, or sent back from the dead letters: its receipt is used up. */
   released: boolean;
+  /** Sent back from the dead letters and not granted since: nothing is on its way. */
+  redriven: boolean;
+  /** 0 without a key; −1 while nobody asked (lookahead.ts). */
+  keyHash: number;
   /** Counts among the live leases; false once the end was seen, or it was given back. */
   leased: boolean;
 }
@@ -57,26 +71,32 @@ export interface Tally {
   open: number;
   /** Live leases of a receive that named its attempt, for when it asks again. */
   readonly attempts: Map<string, Set<OpenMessage>>;
+  /** Live leases of consumers that named themselves. */
+  readonly consumers: Map<string, Set<OpenMessage>>;
 }
 
-export interface DeadLetter {
-  readonly attempts: number;
-  readonly cause: "attempts" | "rejected";
-  readonly reason: string;
-  readonly deadAt: number;
-}
+/** Receipts of what was sent back are `lost`: no receipt was given under this. */
+const NO_NONCE = new Uint8Array(8);
 
 export class PopQueue {
   readonly subscription: Subscription;
   readonly topicGen: number;
   readonly queueId: number;
-  /** The first queueOffset never granted. */
+  /** The first queueOffset neither granted nor passed over. */
   head: number;
+  /** Granted past the head. */
+  readonly taken = new OffsetSet();
   grantSeq = 0;
+  /** Receipts of grants up to here are void: the group was sought elsewhere. */
+  voidedSeq = 0;
   readonly open = new Map<number, OpenMessage>();
-  readonly dead = new Map<number, DeadLetter>();
+  readonly dead = new Map<number, DeadLetterPlace>();
   /** Messages found due, to deliver again in this order; each once. */
   readonly due = new Set<OpenMessage>();
+  /** Where the next messages are not simply those from `head` on; made by the scout. */
+  lookahead: Lookahead | undefined;
+  /** How often it was made void, to notice that it was. */
+  lookaheadEra = 0;
 
   readonly #tally: Tally;
 
@@ -95,6 +115,11 @@ export class PopQueue {
     return committed;
   }
 
+  /** Whether a queueOffset was granted, or passed over. */
+  isDecided(queueOffset: number): boolean {
+    return queueOffset < this.head || this.taken.has(queueOffset);
+  }
+
   /** Returns the messages now leased. */
   applyGrant(record: RecordOf<"grant">): OpenMessage[] {
     const { grantSeq: seq, nonce, attemptId, consumerId, attempt, until } = record;
@@ -102,10 +127,8 @@ export class PopQueue {
     this.grantSeq = seq;
     const grant = { seq, nonce, attemptId, consumerId, repeated: false };
     const leased: OpenMessage[] = [];
-    for (const { first, count } of record.ranges) {
-      for (let queueOffset = first; queueOffset < first + count; queueOffset++) {
-        leased.push(this.#lease(queueOffset, { grant, attempt, at: until }));
-      }
+    for (const queueOffset of offsetsOf(record.ranges)) {
+      leased.push(this.#lease(queueOffset, { grant, attempt, at: until }));
     }
     return leased;
   }
@@ -122,23 +145,69 @@ export class PopQueue {
       message.attempt = lease.attempt;
       message.at = lease.at;
       message.released = false;
+      message.redriven = false;
     } else {
-      message = { queue: this, queueOffset, ...lease, released: false, leased: false };
+      const fresh = { released: false, redriven: false, keyHash: -1, leased: false };
+      message = { queue: this, queueOffset, ...lease, ...fresh };
       this.open.set(queueOffset, message);
       this.#tally.open++;
+      this.#pass(queueOffset);
     }
     this.#setLeased(message, true);
-    this.head = Math.max(this.head, queueOffset + 1);
     return message;
+  }
+
+  /** A message left the queue's line. */
+  #pass(queueOffset: number): void {
+    if (queueOffset < this.head) return;
+    const ordered = this.subscription.group.config.mode === "ordered";
+    if (ordered && queueOffset > this.head) this.taken.add(queueOffset);
+    else this.head = this.taken.passTo(queueOffset + 1);
+  }
+
+  /** What lies before `to` and was not taken was not wanted. */
+  applySkip({ to }: RecordOf<"skip">): void {
+    if (to > this.head) this.head = this.taken.passTo(to);
+  }
+
+  /** Leases and retries are void, dead letters stay. */
+  applySeek({ to }: RecordOf<"seek">): void {
+    this.voidOpen();
+    this.taken.clear();
+    this.head = to;
+    this.voidedSeq = this.grantSeq;
+    this.lookAnew();
+  }
+
+  /** What lies ahead must be looked at anew. */
+  lookAnew(): void {
+    this.lookahead = undefined;
+    this.lookaheadEra++;
+  }
+
+  /** Returns the messages that are ready again. */
+  applyRedrive(record: RecordOf<"redrive">, at: number): OpenMessage[] {
+    const ready: OpenMessage[] = [];
+    const grant: Grant = {
+      seq: ++this.grantSeq, // above all receipts there are
+      nonce: NO_NONCE,
+      attemptId: undefined,
+      consumerId: undefined,
+      repeated: false,
+    };
+    for (const queueOffset of record.offsets) {
+      if (!this.dead.delete(queueOffset) || record.action === "drop") continue;
+      if (this.open.has(queueOffset) || !this.isDecided(queueOffset)) continue; // sought back to
+      const message = { queueOffset, grant, attempt: 0, at, released: true, redriven: true };
+      ready.push(this.restore(message));
+    }
+    if (ready.length > 0) this.lookAnew(); // keys of old messages are not known
+    return ready;
   }
 
   /** Returns the messages whose time changed. */
   applySettle(record: RecordOf<"settle">): OpenMessage[] {
-    for (const { first, count } of record.acked) {
-      for (let queueOffset = first; queueOffset < first + count; queueOffset++) {
-        this.#close(queueOffset);
-      }
-    }
+    for (const queueOffset of offsetsOf(record.acked)) this.#close(queueOffset);
     const changed: OpenMessage[] = [];
     for (const { op, queueOffset, at } of record.timed) {
       const message = this.open.get(queueOffset);
@@ -153,12 +222,19 @@ export class PopQueue {
     return changed;
   }
 
-  applyDead(record: RecordOf<"dead">, deadAt: number): void {
-    for (const { queueOffset, attempts, cause, reason } of record.items) {
+  /** Returns the dead letters. */
+  applyDead(
+    record: RecordOf<"dead">,
+    place: { readonly logOffset: number; readonly storedAt: number },
+  ): DeadLetterPlace[] {
+    const { logOffset, storedAt: deadAt } = place;
+    return record.items.map(({ queueOffset, attempts, cause, reason }) => {
       this.#close(queueOffset);
-      this.dead.set(queueOffset, { attempts, cause, reason, deadAt });
-      this.head = Math.max(this.head, queueOffset + 1);
-    }
+      this.#pass(queueOffset);
+      const letter = { queue: this, queueOffset, attempts, cause, reason, deadAt, logOffset };
+      this.dead.set(queueOffset, letter);
+      return letter;
+    });
   }
 
   /** Its lease has ended, or its wait: it is to be delivered again. */
@@ -168,8 +244,8 @@ export class PopQueue {
   }
 
   /** Puts a message back as a snapshot knew it. */
-  restore(message: Omit<OpenMessage, "queue" | "leased">): OpenMessage {
-    const restored = { ...message, queue: this, leased: false };
+  restore(message: Omit<OpenMessage, "queue" | "leased" | "keyHash">): OpenMessage {
+    const restored = { ...message, queue: this, leased: false, keyHash: -1 };
     this.open.set(message.queueOffset, restored);
     this.#tally.open++;
     this.#setLeased(restored, !message.released);
@@ -177,7 +253,7 @@ export class PopQueue {
   }
 
   /** All that is open is void: its receipts are lost, its timers stale. */
-  clear(): void {
+  voidOpen(): void {
     for (const queueOffset of this.open.keys()) this.#close(queueOffset);
   }
 
@@ -189,31 +265,23 @@ export class PopQueue {
     message.at = Infinity;
     this.open.delete(queueOffset);
     this.#tally.open--;
+    if (!message.redriven) this.lookahead?.free(message.keyHash);
   }
 
   #setLeased(message: OpenMessage, leased: boolean): void {
     if (message.leased === leased) return;
     message.leased = leased;
     this.#tally.leased += leased ? 1 : -1;
-    const { attemptId } = message.grant;
-    if (attemptId !== undefined) this.#setAttempt(attemptId, message);
-  }
-
-  #setAttempt(attemptId: string, message: OpenMessage): void {
-    const { attempts } = this.#tally;
-    const leases = attempts.get(attemptId) ?? new Set();
-    if (message.leased) attempts.set(attemptId, leases.add(message));
-    else if (leases.delete(message) && leases.size === 0) attempts.delete(attemptId);
+    const { attemptId, consumerId } = message.grant;
+    const { attempts, consumers } = this.#tally;
+    if (attemptId !== undefined) file(attempts, attemptId, message);
+    if (consumerId !== undefined) file(consumers, consumerId, message);
   }
 }
 
-/** Consecutive offsets as ranges. @param offsets ascending, each once. */
-export function toRanges(offsets: readonly number[]): { first: number; count: number }[] {
-  const ranges: { first: number; count: number }[] = [];
-  for (const offset of offsets) {
-    const last = ranges.at(-1);
-    if (last && last.first + last.count === offset) last.count++;
-    else ranges.push({ first: offset, count: 1 });
-  }
-  return ranges;
+/** Puts a message where it is looked for while it is leased, and takes it away after. */
+function file(leases: Map<string, Set<OpenMessage>>, id: string, message: OpenMessage): void {
+  const mine = leases.get(id) ?? new Set();
+  if (message.leased) leases.set(id, mine.add(message));
+  else if (mine.delete(message) && mine.size === 0) leases.delete(id);
 }

@@ -11,8 +11,10 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import type { Core } from "./core.ts";
-import { endLeases, grant, type GrantWish, hasReady, type Leased } from "./grant.ts";
+import { endLeases, grant, type GrantWish, type Leased } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
+import { hasReady, hasUnseen } from "./readiness.ts";
+import type { Wanted } from "./scout.ts";
 import type { WaitOptions, WaitRoom } from "./waiters.ts";
 
 interface Waiter {
@@ -38,6 +40,8 @@ export class ReceiveWaiters {
   readonly #lines = new Map<GroupState, Line>();
   /** Grants were logged outside of a request's turn: the log wants flushing. */
   readonly #flush: () => void;
+  /** Nothing is ready, but there is something to look at. */
+  readonly #lookFor: (group: GroupState) => void;
 
   constructor(
     core: Core,
@@ -46,6 +50,7 @@ export class ReceiveWaiters {
       readonly room: WaitRoom;
       now(): number;
       flush(): void;
+      lookFor(group: GroupState): void;
     },
   ) {
     this.#core = core;
@@ -53,6 +58,7 @@ export class ReceiveWaiters {
     this.#room = ports.room;
     this.#now = ports.now;
     this.#flush = ports.flush;
+    this.#lookFor = ports.lookFor;
   }
 
   /** Resolves with leases, or with none when the wait is over. @throws `overloaded` */
@@ -67,6 +73,7 @@ export class ReceiveWaiters {
     const line = this.#line(group);
     line.waiters.add(waiter);
     this.#setTimer(group, line);
+    this.#lookFor(group);
     const giveUp = () => {
       line.waiters.delete(waiter); // now, or a grant of this very turn would go to nobody
       resolve([]);
@@ -114,6 +121,26 @@ export class ReceiveWaiters {
     }
     this.#setTimer(group, line);
     this.#flush();
+    if (line.waiters.size > 0) this.#lookFor(group);
+  }
+
+  /** What a receive of the group that waits would have looked at. */
+  wanted(group: GroupState): Wanted | undefined {
+    if (group.unseen.size === 0) return undefined;
+    for (const { wish } of this.#lines.get(group)?.waiters ?? []) {
+      const { topic } = wish;
+      if (!hasReady(group, topic) && hasUnseen(group, topic)) return { topic };
+    }
+    return undefined;
+  }
+
+  /** Receives of the group that wait, by consumer. */
+  waiting(group: GroupState): Map<string | undefined, number> {
+    const counts = new Map<string | undefined, number>();
+    for (const { wish } of this.#lines.get(group)?.waiters ?? []) {
+      counts.set(wish.consumerId, (counts.get(wish.consumerId) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** The group is gone: its waiters look again, and find that out. */

@@ -14,12 +14,17 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
 import { loadMessages, type Visible } from "./bodies.ts";
 import { groupNamed } from "./define.ts";
-import { bury, grant, isHeld, type Leased } from "./grant.ts";
+import { bury, grant, grantMore, type GrantWish, isHeld, type Leased, reopen } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
-import { type PopQueue, toRanges } from "./pop_queue.ts";
+import { toRanges } from "./offsets.ts";
+import type { PopQueue } from "./pop_queue.ts";
+import { hasReady, hasUnseen } from "./readiness.ts";
 import { encodeReceipt } from "./receipt.ts";
 import { undo } from "./settle.ts";
 import type { Shell } from "./shell.ts";
+
+/** Messages that one receive looks through at most, where they must be looked at. */
+const LOOK = { first: 20_000, more: 2000 } as const;
 
 interface Handed {
   readonly lease: Leased;
@@ -54,15 +59,43 @@ async function lease(
   wish: { group: GroupState; request: ReceiveRequest; signal: AbortSignal | undefined },
 ): Promise<readonly Leased[]> {
   const { group, request, signal } = wish;
-  const { max, topic, attemptId, waitMs } = request;
+  const { max, topic, attemptId, consumerId, consumerMaxInFlight, waitMs } = request;
+  if (request.reopen && consumerId !== undefined) {
+    const open = reopen(shell.core, { group, consumerId, now: shell.now() });
+    if (open.length > 0) return open;
+  }
   const leaseMs = request.leaseMs ?? group.config.leaseMs;
-  const wanted = { max, leaseMs, topic, attemptId, nonce: shell.nonce() };
+  const who = { attemptId, consumerId, consumerMaxInFlight };
+  const wanted = { max, leaseMs, topic, ...who, nonce: shell.nonce() };
   const leased = grant(shell.core, { ...wanted, group, now: shell.now() });
+  const isRepeated = leased.some((one) => one.grant.repeated);
+  if (!isRepeated) await leaseAhead(shell, { group, wanted, leased });
   if (leased.length > 0 || waitMs === 0) return leased;
   shell.store.log.flush(); // dead letters found on the way
   const waited = await shell.receivers.wait(group, { wish: wanted, waitMs, signal });
   if (waited.length === 0) groupNamed(shell.core, request.group); // or it went meanwhile
   return waited;
+}
+
+/** Looks further where there is more to look at: far for the first message, a little for others. */
+async function leaseAhead(
+  shell: Shell,
+  wish: { group: GroupState; wanted: Omit<GrantWish, "now">; leased: Leased[] },
+): Promise<void> {
+  const { group, wanted, leased } = wish;
+  const { max, topic } = wanted;
+  let left: number = leased.length > 0 ? LOOK.more : LOOK.first;
+  while (left > 0 && leased.length < max) {
+    if (hasReady(group, topic)) {
+      const rest = { ...wanted, max: max - leased.length, group, now: shell.now() };
+      const more = grantMore(shell.core, rest);
+      if (more.length === 0) return; // the consumer has all it may have
+      leased.push(...more);
+      left = Math.min(left, LOOK.more);
+    } else if (hasUnseen(group, topic)) left -= await shell.scout.step(group, topic);
+    else break;
+  }
+  if (leased.length === 0) shell.scout.settleSkips(group);
 }
 
 /** A group that is there is used at once: what is leased waits for the log in any case. */
@@ -91,7 +124,7 @@ function deliver(group: GroupState, { lease, message }: Handed): Delivery {
   return { ...message, receipt, attempt, leaseUntil: at };
 }
 
-/** Reads the bodies of leases, up to `maxBytes`; the rest is given back. */
+/** Reads the bodies of leases, up to `maxBytes`; the rest is given back, unless it was handed out before. */
 async function load(
   shell: Shell,
   wish: { group: GroupState; leased: readonly Leased[]; maxBytes: number },
@@ -114,7 +147,8 @@ async function load(
     }
     discard(shell, { group: wish.group, queue, damaged });
   }
-  if (surplus.length > 0) giveBack(shell, { group: wish.group, leases: surplus });
+  const fresh = surplus.filter(({ grant: given }) => !given.repeated);
+  if (fresh.length > 0) giveBack(shell, { group: wish.group, leases: fresh });
   return handed;
 }
 

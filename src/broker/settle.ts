@@ -9,6 +9,7 @@
  *   granted again since           lost    lost      lost     lost
  *   done                          ok      lost      lost     lost
  *   a dead letter                 lost    lost      lost     ok
+ *   sought elsewhere since        lost    lost      lost     lost
  *
  * A receipt of another group or of a generation that is gone is `lost`; one that
  * was never given out is `invalid`.
@@ -20,7 +21,9 @@ import type { Backoff, SettleRequest, SettleResult } from "./api.ts";
 import { type Core, commit } from "./core.ts";
 import { bury, isHeld, type Leased } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
-import { type OpenMessage, type PopQueue, toRanges } from "./pop_queue.ts";
+import { toRanges } from "./offsets.ts";
+import type { OpenMessage, PopQueue } from "./pop_queue.ts";
+import { refresh } from "./readiness.ts";
 import { decodeReceipt, sameNonce } from "./receipt.ts";
 
 type Op =
@@ -67,6 +70,7 @@ export function undo(
     }));
     const record = { groupGen, topicGen, queueId, acked: [], timed };
     commit(core, { kind: "settle", record, now });
+    refresh(core, queue);
   }
 }
 
@@ -109,6 +113,8 @@ class Batch {
     const queue = this.#core.fold.queueOf(receipt);
     if (!queue) return { kind: "answer", status: "lost" };
     const { queueOffset, grantSeq } = receipt;
+    if (grantSeq > queue.grantSeq) return { kind: "answer", status: "invalid" };
+    if (grantSeq <= queue.voidedSeq) return { kind: "answer", status: "lost" };
     let message = queue.open.get(queueOffset);
     if (message && this.#touched.has(message)) {
       this.commit();
@@ -137,7 +143,7 @@ class Batch {
     } else if (message.attempt >= this.#group.config.maxAttempts) {
       batch.dead.push({ message, cause: "attempts", reason: "" });
     } else {
-      const delayMs = op.delayMs ?? backoffMs(this.#group.config.backoff, message.attempt);
+      const delayMs = op.delayMs ?? backoffMs(this.#group.config.backoff, message);
       batch.timed.push({ op: "release", queueOffset, at: this.#now + delayMs });
     }
     return undefined;
@@ -161,6 +167,7 @@ class Batch {
         const groupGen = this.#group.generation;
         const record = { groupGen, topicGen, queueId, acked: ranges, timed };
         commit(this.#core, { kind: "settle", record, now });
+        refresh(this.#core, queue);
       }
       if (dead.length > 0) bury(this.#core, { group: this.#group, queue, dead, now });
     }
@@ -173,13 +180,25 @@ function settledStatus(
   queue: PopQueue,
   { queueOffset, op }: { queueOffset: number; op: Op["op"] },
 ): SettleResult["status"] {
-  if (queueOffset >= queue.head) return "invalid";
+  if (!queue.isDecided(queueOffset)) return "invalid";
   if (queue.dead.has(queueOffset)) return op === "reject" ? "ok" : "lost";
   return op === "ack" ? "ok" : "lost";
 }
 
-/** What a release waits that names no delay. @param attempt deliveries so far. */
-export function backoffMs(backoff: Backoff, attempt: number): number {
+/** Retries of messages that failed together spread over so much of their wait. */
+const JITTER = 0.1;
+
+/** What a release waits that names no delay: never less than the group's backoff, and up to a tenth more. */
+export function backoffMs(
+  backoff: Backoff,
+  { attempt, queueOffset }: Pick<OpenMessage, "attempt" | "queueOffset">,
+): number {
+  const spread = ((queueOffset * 7919 + attempt * 104_729) % 1000) / 1000; // neighbours lie far apart
+  return Math.round(leastMs(backoff, attempt) * (1 + JITTER * spread));
+}
+
+/** @param attempt deliveries so far. */
+function leastMs(backoff: Backoff, attempt: number): number {
   if ("scheduleMs" in backoff) {
     const last = backoff.scheduleMs.length - 1;
     return backoff.scheduleMs[Math.min(attempt - 1, last)] ?? 0;

@@ -11,9 +11,11 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageStore } from "../../storage/mod.ts";
 import type { Core } from "./core.ts";
 import type { BrokerFold } from "./fold.ts";
-import { markReady, popQueue, type Subscription } from "./groups.ts";
+import { popQueue, type Subscription } from "./groups.ts";
+import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
 import { Replies } from "./replies.ts";
+import { Scout } from "./scout.ts";
 import { KeyedWaiters, WaitRoom } from "./waiters.ts";
 
 /** Appended and not yet on disk, at most: more is refused, not queued. */
@@ -23,6 +25,8 @@ export interface ShellPorts {
   readonly clock: Clock;
   /** Returns `size` random bytes, fit for secrets. */
   entropy(size: number): Uint8Array;
+  /** A job beside the requests failed. */
+  report(error: Error): void;
 }
 
 export class Shell {
@@ -33,6 +37,7 @@ export class Shell {
   /** By topic generation. */
   readonly readers: KeyedWaiters<number>;
   readonly receivers: ReceiveWaiters;
+  readonly scout: Scout;
   readonly #ports: ShellPorts;
   #latest = 0;
 
@@ -57,11 +62,24 @@ export class Shell {
     this.replies = new Replies(store.log);
     this.room = new WaitRoom(parts.waitersMax);
     this.readers = new KeyedWaiters(ports.clock, this.room);
+    const { clock } = ports;
+    const now = () => this.now();
+    const flush = () => store.log.flush();
     this.receivers = new ReceiveWaiters(this.core, {
-      clock: ports.clock,
+      clock,
       room: this.room,
-      now: () => this.now(),
-      flush: () => store.log.flush(),
+      now,
+      flush,
+      lookFor: (group) => this.scout.start(group),
+    });
+    this.scout = new Scout(this.core, {
+      clock,
+      store,
+      now,
+      flush,
+      found: (group) => this.receivers.pump(group),
+      wanted: (group) => this.receivers.wanted(group),
+      report: (error) => ports.report(error instanceof Error ? error : new Error(String(error))),
     });
   }
 
@@ -90,10 +108,8 @@ export class Shell {
   }
 
   /** The queue may have something for the subscription. */
-  markReady(subscription: Subscription, queueId: number): void {
-    const queue = popQueue(subscription, queueId);
-    const more = queue.due.size > 0 || queue.head < this.core.visibleEnd(queue);
-    if (more && subscription.topicGen !== undefined) markReady(queue);
+  refresh(subscription: Subscription, queueId: number): void {
+    if (subscription.topicGen !== undefined) refresh(this.core, popQueue(subscription, queueId));
   }
 
   /** @throws `overloaded` when the disk is too far behind. */

@@ -68,6 +68,24 @@ export class Client {
   async json<T>(path: string, call: Call = {}): Promise<T> {
     return (await (await this.call(path, call)).json()) as T;
   }
+
+  /** The items of all pages of a list, which are `member` of each page. */
+  async *pages<T>(path: string, member: string): AsyncGenerator<T> {
+    let query = "?limit=1000";
+    for (;;) {
+      const page = await this.json<Record<string, unknown>>(`${path}${query}`);
+      yield* page[member] as T[];
+      const next = page["nextPageToken"] as string | undefined;
+      if (next === undefined) return;
+      query = `?limit=1000&pageToken=${encodeURIComponent(next)}`;
+    }
+  }
+}
+
+/** A call that sends `value` as JSON. */
+export function sending(method: string, value: object): Call {
+  const headers = { "Content-Type": "application/json" };
+  return { method, headers, body: JSON.stringify(value) };
 }
 
 /** A name as one segment of a path. */

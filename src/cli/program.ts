@@ -10,6 +10,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { ConfigError } from "../config.ts";
 import { checkCommand } from "./check.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
+import { groupCommand } from "./group.ts";
 import { inspectCommand } from "./inspect.ts";
 import { publishCommand } from "./publish.ts";
 import { serveCommand } from "./serve.ts";
@@ -21,6 +22,7 @@ const AFTER_HELP = `
 Examples:
   tidegate serve --port 9000 --data-dir /var/lib/tidegate
   tidegate topic create orders --queues 8
+  tidegate group put billing --subscribe orders
   tidegate publish orders '{"total":12}' --content-type application/json
   tidegate tail orders --after earliest
 
@@ -54,6 +56,7 @@ function buildProgram(terminal: Terminal): Command {
     .addHelpText("after", AFTER_HELP);
   serveCommand(program, terminal);
   topicCommand(program, terminal);
+  groupCommand(program, terminal);
   publishCommand(program, terminal);
   tailCommand(program, terminal);
   inspectCommand(program, terminal);

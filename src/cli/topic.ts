@@ -5,7 +5,7 @@
  */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { Client, type ClientOptions, segment, withUrl } from "./client.ts";
+import { Client, type ClientOptions, segment, sending, withUrl } from "./client.ts";
 import type { Terminal } from "./terminal.ts";
 
 interface TopicFacts {
@@ -32,7 +32,7 @@ export function topicCommand(parent: Command, terminal: Terminal): void {
     .option("--json", "one JSON object a line")
     .action(async (options: ClientOptions & { json?: boolean }) => {
       const client = new Client(options, terminal);
-      for await (const one of allTopics(client)) {
+      for await (const one of client.pages<TopicFacts>("/v1/topics", "topics")) {
         terminal.print(options.json ? JSON.stringify(one) : summary(one));
       }
     });
@@ -60,11 +60,8 @@ export function topicCommand(parent: Command, terminal: Terminal): void {
     .option("--retention-bytes <bytes>", "how much is kept", wholeNumber)
     .option("--description <text>", "what it is for")
     .action(async (name: string, options: CreateOptions) => {
-      const response = await new Client(options, terminal).call(pathOf(name), {
-        method: "PUT",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(configOf(options)),
-      });
+      const client = new Client(options, terminal);
+      const response = await client.call(pathOf(name), sending("PUT", configOf(options)));
       await response.body?.cancel();
       terminal.print(response.status === 201 ? `created ${name}` : `${name} is so already`);
     });
@@ -79,18 +76,6 @@ export function topicCommand(parent: Command, terminal: Terminal): void {
 
 function pathOf(name: string): string {
   return `/v1/topics/${segment(name)}`;
-}
-
-async function* allTopics(client: Client): AsyncGenerator<TopicFacts> {
-  let query = "?limit=1000";
-  for (;;) {
-    const page = await client.json<{ topics: TopicFacts[]; nextPageToken?: string }>(
-      `/v1/topics${query}`,
-    );
-    yield* page.topics;
-    if (page.nextPageToken === undefined) return;
-    query = `?limit=1000&pageToken=${encodeURIComponent(page.nextPageToken)}`;
-  }
 }
 
 function summary({ name, queues, messageType, acks, endOffsets }: TopicFacts): string {

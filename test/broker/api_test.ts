@@ -15,7 +15,14 @@ testBrokerApi("running", openTestBroker);
 
 const TINY = { segmentBytes: 1024 };
 
-testBrokerApi("running on tiny segments", (options) => openTestBroker({ ...TINY, ...options }));
+const LONG = {
+  reason: "thousands of messages would be thousands of segments",
+  tests: ["finds the one in thousands", "looks far behind a key"],
+};
+
+testBrokerApi("running on tiny segments", (options) => openTestBroker({ ...TINY, ...options }), [
+  LONG,
+]);
 
 const open =
   (stop: Stop) =>
@@ -25,7 +32,7 @@ const open =
 
 const ROTATION = {
   reason: "where the rotation stood is not kept: after a start it begins anew",
-  tests: ["spreads messages without a key over all queues", "in turn"],
+  tests: ["spreads messages without a key over all queues", "in turn", "moves that queue alone"],
 };
 
 const LATER = {
@@ -38,12 +45,13 @@ const DRAIN = {
   tests: ["drain ends waits and lets none begin"],
 };
 
-testBrokerApi("killed before every call", open("kill"), [ROTATION, LATER, DRAIN]);
-testBrokerApi("closed before every call", open("close"), [ROTATION, LATER, DRAIN]);
+testBrokerApi("killed before every call", open("kill"), [ROTATION, LATER, DRAIN, LONG]);
+testBrokerApi("closed before every call", open("close"), [ROTATION, LATER, DRAIN, LONG]);
 testBrokerApi("losing power before every call", open("crash"), [
   ROTATION,
   LATER,
   DRAIN,
+  LONG,
   {
     reason: "what is only written is lost with the power",
     tests: ["with acks replicated", "with acks leader"],

@@ -12,6 +12,7 @@ import {
   Definition,
   encodeConfig,
   keyOf,
+  Letter,
   Offsets,
   parseKey,
   Place,
@@ -41,25 +42,28 @@ describe("the entries of a snapshot", () => {
       attemptId: "a",
       consumerId: undefined,
     };
-    const open = { queueOffset: 4, grantSeq: 1, attempt: 2, at: 5, released: 0 };
-    const dead = {
-      queueOffset: 3,
+    const open = { queueOffset: 4, grantSeq: 1, attempt: 2, at: 5, state: "released" } as const;
+    const taken = [{ first: 7, count: 2 }];
+    const place = { head: 5, taken, grantSeq: 1, voidedSeq: 2, grants: [grant], open: [open] };
+    assert.equal(
+      hex(write(Place, place)),
+      "0000000000000005" +
+        "00000001000000000000000700000002" +
+        "0000000000000001" +
+        "0000000000000002" +
+        "0000000100000000000000010909090909090909010161" +
+        "00" +
+        "0000000100000000000000040000000000000001000200000000000000" +
+        "0501",
+    );
+    const letter = {
       attempts: 2,
       cause: "rejected",
       reason: "r",
       deadAt: 6,
+      logOffset: 8,
     } as const;
-    const place = { head: 5, grantSeq: 1, grants: [grant], open: [open], dead: [dead] };
-    assert.equal(
-      hex(write(Place, place)),
-      "00000000000000050000000000000001" +
-        "0000000100000000000000010909090909090909010161" +
-        "00" +
-        "0000000100000000000000040000000000000001000200000000000000" +
-        "0500" +
-        "00000001000000000000000300020200017200000000000000" +
-        "06",
-    );
+    assert.equal(hex(write(Letter, letter)), "00020200017200000000000000060000000000000008");
   });
 
   it("are undone by read()", () => {
@@ -76,25 +80,26 @@ describe("the entries of a snapshot", () => {
     );
     const nonce = fc.uint8Array({ minLength: 8, maxLength: 8 });
     const id = fc.option(text, { nil: undefined });
-    const released = fc.nat({ max: 1 });
+    const state = fc.constantFrom("leased" as const, "released" as const, "redriven" as const);
     const cause = fc.constantFrom("attempts" as const, "rejected" as const);
     const place = record({
       head: safe,
       grantSeq: safe,
+      voidedSeq: safe,
       grants: fc.array(record({ seq: safe, nonce, attemptId: id, consumerId: id })),
-      open: fc.array(
-        record({ queueOffset: safe, grantSeq: safe, attempt: u16, at: safe, released }),
-      ),
-      dead: fc.array(
-        record({ queueOffset: safe, attempts: u16, cause, reason: text, deadAt: safe }),
-      ),
+      taken: fc.array(record({ first: safe, count: fc.nat() })),
+      open: fc.array(record({ queueOffset: safe, grantSeq: safe, attempt: u16, at: safe, state })),
     });
     fc.assert(fc.property(place, (one) => assert.deepEqual(read(Place, write(Place, one)), one)));
+    const letter = record({ attempts: u16, cause, reason: text, deadAt: safe, logOffset: safe });
+    fc.assert(
+      fc.property(letter, (one) => assert.deepEqual(read(Letter, write(Letter, one)), one)),
+    );
   });
 
   it("have keys that parseKey() undoes", () => {
-    const prefix = fc.constantFrom("A", "D", "G", "N", "P");
-    const generations = fc.array(safe, { maxLength: 2 });
+    const prefix = fc.constantFrom("A", "D", "G", "L", "N", "P");
+    const generations = fc.array(safe, { maxLength: 3 });
     fc.assert(
       fc.property(
         prefix,

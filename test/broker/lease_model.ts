@@ -12,21 +12,31 @@ import assert from "node:assert/strict";
 import type { Delivery, SettleResult } from "../../src/broker/api.ts";
 
 export interface Entry {
+  readonly id: string;
   readonly queueId: number;
   readonly queueOffset: number;
+  /** Of an ordered group at most one message of a lane is on its way. */
+  readonly lane: string;
   /** Deliveries that count. */
   attempt: number;
-  state: "new" | "leased" | "waiting" | "done" | "dead";
+  state: "new" | "leased" | "waiting" | "done" | "dead" | "unwanted";
+  /** In the list of dead letters, whatever became of it since. */
+  listed: boolean;
   /** Leased or waiting until. */
   until: number;
   /** The receipt of the last grant, where a consumer has it. */
   receipt: string | undefined;
   attemptId: string | undefined;
+  /** It may have been granted and given back, or not have been granted at all. */
+  doubtful: boolean;
 }
 
 export interface Rules {
   maxAttempts: number;
   maxInFlight: number;
+  ordered: boolean;
+  /** What is ready is found by looking: a receive may give fewer than there are, if it gives any. */
+  scouted: boolean;
 }
 
 export type Op = "ack" | "release" | "extend" | "reject";
@@ -43,27 +53,41 @@ export class LeaseModel {
   readonly receipts = new Map<string, Entry>();
   /** The same, oldest first. */
   readonly given: string[] = [];
+  /** Receipts of before a seek. */
+  readonly #void = new Set<string>();
   readonly #byPlace = new Map<string, Entry>();
 
   constructor(rules: Rules) {
     this.rules = rules;
   }
 
-  published({ queueId, queueOffset }: { queueId: number; queueOffset: number }): void {
+  /** @param message.key what an ordered group keeps in order; `wanted` what a filter says. */
+  published(message: {
+    readonly id: string;
+    readonly queueId: number;
+    readonly queueOffset: number;
+    readonly key: string | undefined;
+    readonly wanted: boolean;
+  }): void {
+    const { id, queueId, queueOffset, key = "none", wanted } = message;
     const entry: Entry = {
+      id,
       queueId,
       queueOffset,
+      lane: `${queueId}:${key}`,
+      listed: false,
       attempt: 0,
-      state: "new",
+      state: wanted ? "new" : "unwanted",
       until: 0,
       receipt: undefined,
       attemptId: undefined,
+      doubtful: false,
     };
     const place = `${queueId}:${queueOffset}`;
     assert(!this.#byPlace.has(place), `queueOffset ${place} is given once`);
     this.#byPlace.set(place, entry);
     this.entries.push(entry);
-    this.open.add(entry);
+    if (wanted) this.open.add(entry);
   }
 
   live(now: number): Entry[] {
@@ -71,7 +95,10 @@ export class LeaseModel {
   }
 
   grantable(now: number): Entry[] {
-    return [...this.open].filter((one) => one.state === "new" || one.until <= now);
+    const ready = [...this.open].filter((one) => one.state === "new" || one.until <= now);
+    if (!this.rules.ordered) return ready;
+    const lanes = Map.groupBy(this.open, ({ lane }) => lane);
+    return ready.filter((one) => mayGo(one, lanes.get(one.lane) ?? []));
   }
 
   /** What a grant does first: messages whose last attempt has ended are dead. */
@@ -106,8 +133,12 @@ export class LeaseModel {
       return;
     }
     const grantable = this.grantable(now);
+    const may = new Set(grantable);
     const room = Math.max(0, Math.min(max, this.rules.maxInFlight - live.length));
-    assert.equal(deliveries.length, Math.min(room, grantable.length), "gives all it can");
+    const all = Math.min(room, this.turns(grantable));
+    if (this.rules.scouted) assert(deliveries.length <= all, "gives no more than it may");
+    else assert.equal(deliveries.length, all, "gives all it can");
+    assert(all === 0 || deliveries.length > 0, "gives something when it can");
     if (deliveries.length < grantable.length) this.seen.add("not all that was ready");
     for (const delivery of deliveries) {
       if (delivery.attempt > 1) this.seen.add("a message delivered again");
@@ -115,9 +146,16 @@ export class LeaseModel {
       const why = `message ${delivery.queueId}:${delivery.queueOffset}, ${entry.state}`;
       assert(this.open.has(entry), `${why}: not open`);
       assert(entry.state === "new" || entry.until <= now, `${why}: another has it`);
+      assert(may.has(entry), `${why}: not its turn`);
       assert.equal(delivery.attempt, entry.attempt + 1, why);
       assert.equal(delivery.leaseUntil, now + leaseMs, why);
       assert(!this.receipts.has(delivery.receipt), "a receipt is given once");
+      for (const other of this.open) {
+        if (other === entry || other.lane !== entry.lane || !other.doubtful) continue;
+        other.state = "new"; // so it had not been granted
+        other.doubtful = false;
+      }
+      entry.doubtful = false;
       entry.attempt = delivery.attempt;
       entry.state = "leased";
       entry.until = delivery.leaseUntil;
@@ -135,7 +173,14 @@ export class LeaseModel {
       entry.state = "waiting";
       entry.until = now;
       entry.receipt = undefined;
+      entry.doubtful = this.rules.ordered;
     }
+  }
+
+  /** How many of these can go at once. */
+  turns(grantable: readonly Entry[]): number {
+    if (!this.rules.ordered) return grantable.length;
+    return new Set(grantable.map(({ lane }) => lane)).size;
   }
 
   /** What the broker must answer to a receipt, and what that changes. */
@@ -149,8 +194,10 @@ export class LeaseModel {
     const { op, now, ms } = how;
     const entry = this.receipts.get(receipt);
     assert(entry, "a receipt that was given out");
-    if (entry.state === "done") return op === "ack" ? "ok" : "lost";
-    if (entry.state === "dead") return op === "reject" ? "ok" : "lost";
+    if (this.#void.has(receipt)) return "lost";
+    const settled = entry.state === "done" || entry.state === "dead";
+    if (settled && entry.listed) return op === "reject" ? "ok" : "lost";
+    if (settled) return op === "ack" ? "ok" : "lost";
     if (entry.receipt !== receipt) return "lost";
     if (entry.state === "waiting") return op === "release" ? "ok" : "lost";
     const status = entry.until > now ? "ok" : "late";
@@ -183,8 +230,53 @@ export class LeaseModel {
     return entry;
   }
 
+  /** The dead letters, in any order. */
+  letters(): Entry[] {
+    return this.entries.filter((one) => one.listed);
+  }
+
+  redriven(letters: readonly Entry[]): void {
+    for (const entry of letters) {
+      entry.listed = false;
+      if (this.open.has(entry)) continue; // a seek brought it back before
+      this.seen.add("sent back");
+      this.#renew(entry);
+    }
+  }
+
+  /** @param position what is before it is passed over, what is behind is new. */
+  sought(queueId: number, position: number): void {
+    for (const [receipt, entry] of this.receipts) {
+      if (entry.queueId === queueId) this.#void.add(receipt);
+    }
+    for (const entry of this.entries) {
+      if (entry.queueId !== queueId || entry.state === "unwanted") continue;
+      if (entry.queueOffset >= position) this.#renew(entry);
+      else if (this.open.has(entry)) this.#close(entry, "done");
+    }
+  }
+
+  #renew(entry: Entry): void {
+    entry.state = "new";
+    entry.attempt = 0;
+    entry.until = 0;
+    entry.receipt = undefined;
+    entry.attemptId = undefined;
+    this.open.add(entry);
+  }
+
   #close(entry: Entry, state: "done" | "dead"): void {
     entry.state = state;
+    if (state === "dead") entry.listed = true;
     this.open.delete(entry);
   }
+}
+
+/** Whether it is its key's turn: what is on its way goes first, then the oldest. */
+function mayGo(entry: Entry, lane: readonly Entry[]): boolean {
+  const underWay = lane.filter((one) => one.state !== "new");
+  assert(underWay.length <= 1, "of a key one message is on its way");
+  const [holder] = underWay;
+  if (holder && (holder === entry || !holder.doubtful)) return holder === entry;
+  return lane.every((one) => one === holder || one.queueOffset >= entry.queueOffset);
 }

@@ -12,23 +12,46 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { describe, it } from "node:test";
-import type { Backoff } from "../../src/broker/api.ts";
+import type { Backoff, Filter, GroupConfig, NewMessage, Start } from "../../src/broker/api.ts";
 import { backoffMs } from "../../src/broker/settle.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { GROUP, message, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
-import { LeaseModel, type Op } from "./lease_model.ts";
+import { type Entry, LeaseModel, type Op } from "./lease_model.ts";
 
 const STEPS = 20_000;
 const BACKOFF: Backoff = { initialMs: 50, multiplier: 3, maxMs: 2000 };
 const LEASE_MS = 1000;
 const ALL = 1000;
 
+/** What a group may be, and which of the published messages it wants. */
+interface Kind {
+  readonly name: string;
+  readonly config: Partial<GroupConfig>;
+  wants(message: NewMessage): boolean;
+}
+
+const orders = (filter: Filter) => ({ subscriptions: [{ topic: "orders", filter }] });
+const isTagged = ({ tag }: NewMessage) => tag === "a" || tag === "b";
+
+const KINDS: readonly Kind[] = [
+  { name: "concurrent", config: {}, wants: () => true },
+  { name: "ordered", config: { mode: "ordered" }, wants: () => true },
+  { name: "filtered by tag", config: orders({ tag: "a || b" }), wants: isTagged },
+  {
+    name: "ordered and filtered by SQL",
+    config: { mode: "ordered", ...orders({ sql: "TAGS = 'c' AND n > 3" }) },
+    wants: ({ tag, properties }) => tag === "c" && Number(properties?.[0]?.[1]) > 3,
+  },
+];
+
 const SIGHTS = [
   "kill",
   "crash",
   "close",
   "given back",
+  "sent back",
+  "sought",
   "attempts used up",
   "an attempt repeated",
   "a message delivered again",
@@ -42,22 +65,30 @@ const SIGHTS = [
 
 class Walk {
   readonly #prng: Prng;
-  readonly #model = new LeaseModel({ maxAttempts: 4, maxInFlight: 30 });
+  readonly #kind: Kind;
+  readonly #model: LeaseModel;
   #broker: TestBroker;
   #queues = 3;
   #published = 0;
+  /** Some young positions. */
+  readonly #cursors: { text: string; queueId: number; position: number }[] = [];
 
-  static async begin(seed: number): Promise<Walk> {
+  static async begin(seed: number, kind: Kind): Promise<Walk> {
     const broker = await openTestBroker({ chance: new Prng(seed + 1) });
-    const walk = new Walk(seed, broker);
+    const walk = new Walk(seed, { broker, kind });
     await broker.api.topics.put("orders", { ...TOPIC, queues: walk.#queues });
-    const rules = walk.#model.rules;
-    await broker.api.groups.put("g", { ...GROUP, leaseMs: LEASE_MS, backoff: BACKOFF, ...rules });
+    const { maxAttempts, maxInFlight } = walk.#model.rules;
+    const config = { ...GROUP, leaseMs: LEASE_MS, backoff: BACKOFF, maxAttempts, maxInFlight };
+    await broker.api.groups.put("g", { ...config, ...kind.config });
     return walk;
   }
 
-  private constructor(seed: number, broker: TestBroker) {
+  private constructor(seed: number, { broker, kind }: { broker: TestBroker; kind: Kind }) {
+    const ordered = kind.config.mode === "ordered";
+    const scouted = ordered || kind.config.subscriptions !== undefined;
     this.#prng = new Prng(seed);
+    this.#kind = kind;
+    this.#model = new LeaseModel({ maxAttempts: 4, maxInFlight: 30, ordered, scouted });
     this.#broker = broker;
   }
 
@@ -73,6 +104,8 @@ class Walk {
     else if (roll < 930) this.#broker.clock.advance(this.#prng.below(LEASE_MS));
     else if (roll < 950) await this.#abort();
     else if (roll < 965) await this.#receiveLittle();
+    else if (roll < 970) await this.#redrive();
+    else if (roll < 972) await this.#seek();
     else if (roll < 985) await this.#compareLag();
     else if (roll < 993) await this.#patch();
     else await this.#restart();
@@ -80,15 +113,20 @@ class Walk {
 
   async #publish(): Promise<void> {
     const batch = Array.from({ length: 1 + this.#prng.below(4) }, () =>
-      message(
-        `m${this.#published++}`,
-        this.#prng.chance(50) ? { key: `k${this.#prng.below(5)}` } : {},
-      ),
+      message(`m${this.#published++}`, {
+        tag: this.#prng.pick(["a", "b", "c"]),
+        properties: [["n", String(this.#prng.below(10))]],
+        ...(this.#prng.chance(50) && { key: `k${this.#prng.below(5)}` }),
+      }),
     );
     const atomic = this.#prng.chance(50);
-    for (const one of await this.#broker.api.messages.publishBatch("orders", batch, { atomic })) {
+    const results = await this.#broker.api.messages.publishBatch("orders", batch, { atomic });
+    for (const [i, one] of results.entries()) {
       assert(!(one instanceof Error), "what fits is stored");
-      this.#model.published(one);
+      const sent = batch[i] as NewMessage;
+      const { queueId, queueOffset, cursor } = one;
+      this.#cursors[this.#prng.below(8)] = { text: cursor, queueId, position: queueOffset + 1 };
+      this.#model.published({ ...one, key: sent.key, wanted: this.#kind.wants(sent) });
     }
   }
 
@@ -111,6 +149,7 @@ class Walk {
     await turn(); // what went back is not waited for
     assert(got.length <= 1);
     const before = this.#model.rules.maxInFlight;
+    this.#model.notice(now);
     this.#model.rules.maxInFlight = this.#model.live(now).length + got.length;
     this.#model.received(got, { now, max: ALL, leaseMs: LEASE_MS, attemptId: undefined });
     this.#model.rules.maxInFlight = before;
@@ -129,9 +168,11 @@ class Walk {
     this.#model.grantedAndGivenBack(this.#now);
   }
 
+  /** Or it would not be known which ones went back. */
   #hasRoomForAll(): boolean {
     const { rules, open } = this.#model;
-    return rules.maxInFlight >= open.size;
+    const grantable = this.#model.grantable(this.#now);
+    return rules.maxInFlight >= open.size && this.#model.turns(grantable) === grantable.length;
   }
 
   /** Receipts of all ages, the youngest most often, some of them twice. */
@@ -162,15 +203,59 @@ class Walk {
     };
     for (const receipt of request.ack) judge(receipt, "ack", 0);
     for (const { receipt, delayMs } of request.release) {
-      const attempt = this.#model.receipts.get(receipt)?.attempt ?? 1;
-      judge(receipt, "release", delayMs ?? backoffMs(BACKOFF, attempt));
+      const { attempt, queueOffset } = this.#model.receipts.get(receipt) as Entry;
+      judge(receipt, "release", delayMs ?? backoffMs(BACKOFF, { attempt, queueOffset }));
     }
     for (const { receipt, leaseMs } of request.extend) judge(receipt, "extend", leaseMs);
     for (const { receipt } of request.reject) judge(receipt, "reject", 0);
     assert.deepEqual(results, expected);
   }
 
+  async #redrive(): Promise<void> {
+    const { groups } = this.#broker.api;
+    const page = { limit: 1000, maxBytes: 1 << 24 };
+    const { deadLetters, next } = await groups.deadLetters("g", page);
+    const place = (one: { queueId: number; queueOffset: number }) =>
+      `${one.queueId}:${one.queueOffset}`;
+    const letters = this.#model.letters();
+    assert.equal(next, undefined);
+    assert.deepEqual(deadLetters.map(place).sort(), letters.map(place).sort());
+    const some = letters.filter(() => this.#prng.chance(50));
+    const ids = some.map(({ id }) => id);
+    const roll = this.#prng.below(4);
+    if (roll < 2) {
+      assert.equal(await groups.redrive("g", { ids }), ids.length);
+      this.#model.redriven(some);
+    } else if (roll === 2) {
+      assert.equal(await groups.redrive("g", {}), letters.length);
+      this.#model.redriven(letters);
+    } else {
+      assert.equal(await groups.purgeDeadLetters("g", { ids }), ids.length);
+      for (const letter of some) letter.listed = false;
+    }
+  }
+
+  /** Mostly a little back or forth, or what is open grows without end. */
+  async #seek(): Promise<void> {
+    const { groups, topics } = this.#broker.api;
+    const { endOffsets } = await topics.get("orders");
+    const roll = this.#prng.below(10);
+    const kind = roll === 0 && this.#published < 1000 ? "earliest" : "latest";
+    const cursor = this.#prng.pick(this.#cursors.filter(Boolean));
+    const to: Start = roll < 3 ? { kind } : { kind: "cursor", cursor: cursor.text };
+    const queues = await groups.seek("g", { topic: "orders", to });
+    const all = endOffsets.map((end, queueId) => ({
+      queueId,
+      position: kind === "latest" ? end : 0,
+    }));
+    const { queueId, position } = cursor;
+    assert.deepEqual(queues, roll < 3 ? all : [{ queueId, position }]);
+    for (const one of queues) this.#model.sought(one.queueId, one.position);
+    this.#model.seen.add("sought");
+  }
+
   async #compareLag(): Promise<void> {
+    if (this.#kind.config.subscriptions) return; // what a filter passes over is not known before it does
     const { topics } = await this.#broker.api.groups.lag("g");
     for (const { queueId, committedOffset, endOffset, ready, leased } of topics[0]?.queues ?? []) {
       const expected = this.#model.lag(queueId, this.#now);
@@ -187,7 +272,8 @@ class Walk {
     } else {
       rules.maxInFlight = this.#prng.pick([3, 30, 500]);
     }
-    await this.#broker.api.groups.patch("g", { ...rules });
+    const { maxAttempts, maxInFlight } = rules;
+    await this.#broker.api.groups.patch("g", { maxAttempts, maxInFlight });
   }
 
   async #restart(): Promise<void> {
@@ -224,9 +310,11 @@ class Walk {
 
 describe("a consumer group beside its model", () => {
   const { SEED } = process.env;
-  for (const seed of SEED === undefined ? [1, 2] : [Number(SEED)]) {
-    it(`keeps to it for ${STEPS} steps, SEED=${seed}`, { timeout: 60_000 }, async () => {
-      const walk = await Walk.begin(seed);
+  for (const [i, kind] of KINDS.entries()) {
+    const seed = SEED === undefined ? i + 1 : Number(SEED);
+    const title = `${kind.name}, keeps to it for ${STEPS} steps, SEED=${seed}`;
+    it(title, { timeout: 90_000 }, async () => {
+      const walk = await Walk.begin(seed, kind);
       for (let step = 0; step < STEPS; step++) {
         await walk.step().catch((error: unknown) => {
           const where = `SEED=${seed}, step ${step}: ${(error as Error).message}`;

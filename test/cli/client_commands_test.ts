@@ -11,19 +11,7 @@ import { describe, it } from "node:test";
 import { EXIT } from "../../src/cli/exit.ts";
 import { withTempDir } from "../e2e/server.ts";
 import { type Answer, withAnswers } from "../fakes/http_answers.ts";
-import { runCommand, type TerminalOptions } from "../fakes/terminal.ts";
-
-/** Runs a command against `answers`. */
-function against(
-  answers: readonly Answer[],
-  args: readonly string[],
-  options: TerminalOptions = {},
-) {
-  return withAnswers(answers, async ({ url, asked }) => {
-    const ran = await runCommand([...args, "--url", url], options);
-    return { ...ran, asked };
-  });
-}
+import { runAgainst as against, runCommand } from "../fakes/terminal.ts";
 
 const topic = (name: string) => ({
   name,

@@ -11,7 +11,7 @@ import { flagOf, SETTING_NAMES, variableOf } from "../../src/config.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { runCommand } from "../fakes/terminal.ts";
 
-const COMMANDS = ["serve", "topic", "publish", "tail", "inspect", "check"];
+const COMMANDS = ["serve", "topic", "group", "publish", "tail", "inspect", "check"];
 
 describe("tidegate", () => {
   it("prints its version", async () => {
@@ -50,6 +50,10 @@ describe("tidegate", () => {
   const misused: [args: string[], said: RegExp][] = [
     [[], /Usage: tidegate/],
     [["topic"], /Usage: tidegate topic/],
+    [["group"], /Usage: tidegate group/],
+    [["group", "put", "g", "--mode", "sorted"], /Allowed choices are concurrent, ordered/],
+    [["group", "put", "g", "--tag", "orders"], /Expected topic=filter/],
+    [["group", "seek", "g", "orders"], /missing required argument 'position'/],
     [["publsh", "orders"], /unknown command 'publsh'[^]*Did you mean publish\?/],
     [["serve", "--prot", "1"], /unknown option '--prot'[^]*Did you mean --port\?/],
     [["serve", "--port"], /argument missing/],

@@ -4,7 +4,7 @@
  * key one queue, wakes who waits, leases and redelivers by its clock, and knows
  * cursors of an earlier life of a topic.
  *
- * Not here: durability, attempts used up, limits on waiters.
+ * Not here: durability, limits on waiters, SQL filters.
  *
  * @module
  */
@@ -44,9 +44,17 @@ export class FakeBroker implements BrokerApi {
   constructor(options: FakeBrokerOptions = {}) {
     const now = options.now ?? Date.now;
     const wakeups = new Wakeups();
-    this.topics = new FakeTopics({ autoCreate: options.autoCreate ?? true, now });
-    this.messages = new FakeMessages(this.topics, { now, wakeups });
-    this.groups = new FakeGroups(this.topics, { now, wakeups });
+    const topics = new FakeTopics({ autoCreate: options.autoCreate ?? true, now, wakeups });
+    const messages = new FakeMessages(topics, { now, wakeups });
+    this.topics = topics;
+    this.messages = messages;
+    this.groups = new FakeGroups({
+      topics,
+      wakeups,
+      now,
+      publishAll: (topic, copies) => messages.publishBatch(topic, copies, { atomic: true }),
+      positions: (topic, start) => messages.positions(topic, start),
+    });
   }
 
   /** How many calls are waiting for a message. */
@@ -122,6 +130,16 @@ export class FakeMessages implements MessagesApi {
     throw new TidegateError("message-not-found", `Cannot find the message "${id}" in "${topic}"`);
   }
 
+  /** By queue that `start` speaks of: the queueOffset a reader from there gets first. */
+  positions(topic: string, start: Start): [queueId: number, position: number][] {
+    const { index, queueId } = this.#resolve({ topic, start });
+    const { log, ends } = this.#topics.life(topic);
+    const rest = log.slice(index);
+    return [...ends.entries()]
+      .filter(([id]) => queueId === undefined || queueId === id)
+      .map(([id, end]) => [id, rest.find((one) => one.queueId === id)?.queueOffset ?? end]);
+  }
+
   #append(topic: string, life: Life, message: NewMessage): Published {
     const { body, ...attributes } = message;
     const queues = life.topic.queues;
@@ -143,7 +161,10 @@ export class FakeMessages implements MessagesApi {
   }
 
   /** The log index to read from; a queue cursor becomes the index of that queue's next message. */
-  #resolve({ topic, start, queueId }: ReadRequest): { index: number; queueId: number | undefined } {
+  #resolve({ topic, start, queueId }: Pick<ReadRequest, "topic" | "start" | "queueId">): {
+    index: number;
+    queueId: number | undefined;
+  } {
     const life = this.#topics.life(topic);
     if (start.kind === "cursor") return cursorPosition(life, start, queueId);
     if (start.kind === "earliest") return { index: life.first, queueId };

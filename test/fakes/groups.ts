@@ -1,70 +1,63 @@
 /**
- * The consumer groups of the fake broker: who holds which message.
- *
- * One entry per delivered message, by its place in the topic's log; a receipt
- * names the entry and its attempt, so one of an earlier attempt is lost.
+ * The consumer groups of the fake broker: {@linkcode GroupsApi} over its
+ * members (`group_member.ts`), which count on one entry per message
+ * (`group_progress.ts`).
  *
  * @module
  */
 
 import type {
+  ConnectedConsumer,
+  DeadLetterChoice,
   Delivery,
   Group,
   GroupConfig,
   GroupPatch,
   GroupsApi,
+  NewMessage,
   Page,
-  QueueLag,
+  Peeked,
   ReceiveRequest,
   SettleRequest,
   SettleResult,
-  StoredMessage,
+  Start,
 } from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import { copyOf, forget, lettersOf, pageOf, revive } from "./group_dead_letters.ts";
+import { Member } from "./group_member.ts";
+import { settleEach } from "./group_settle.ts";
 import type { FakeTopics } from "./topics.ts";
 import type { Wakeups } from "./wakeups.ts";
 
-interface Lease {
-  readonly topic: string;
-  readonly index: number;
-  attempt: number;
-  /** Held until then; ready again from then on. */
-  until: number;
-  state: "leased" | "released" | "done";
-  attemptId: string | undefined;
-}
-
-interface Membership {
-  group: Group;
-  /** By topic: the next log index nobody was given. */
-  readonly next: Map<string, number>;
-  readonly leases: Map<string, Lease>;
+export interface GroupsWorld {
+  readonly topics: FakeTopics;
+  readonly wakeups: Wakeups;
+  now(): number;
+  /** All or none. */
+  publishAll(topic: string, messages: readonly NewMessage[]): Promise<unknown>;
+  /** By queue that is meant: the queueOffset of the first message behind `start`. */
+  positions(topic: string, start: Start): readonly (readonly [queueId: number, at: number])[];
 }
 
 export class FakeGroups implements GroupsApi {
-  readonly #groups = new Map<string, Membership>();
-  readonly #topics: FakeTopics;
-  readonly #now: () => number;
-  readonly #wakeups: Wakeups;
-  #generation = 0;
+  readonly #members = new Map<string, Member>();
+  readonly #world: GroupsWorld & { serial(): number };
 
-  constructor(topics: FakeTopics, world: { now: () => number; wakeups: Wakeups }) {
-    this.#topics = topics;
-    this.#now = world.now;
-    this.#wakeups = world.wakeups;
+  constructor(world: GroupsWorld) {
+    let serial = 0;
+    this.#world = { ...world, serial: () => ++serial };
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
   async put(name: string, config: GroupConfig): Promise<{ created: boolean; group: Group }> {
-    const known = this.#groups.get(name);
+    const known = this.#members.get(name)?.group;
     if (known !== undefined) {
-      if (same(known.group, config)) return { created: false, group: known.group };
+      if (essence(known) === essence(config)) return { created: false, group: known };
       throw new TidegateError("group-exists", `Cannot create "${name}": it exists and differs`);
     }
-    const group = { ...config, name, generation: ++this.#generation, createdAt: this.#now() };
-    const member: Membership = { group, next: new Map(), leases: new Map() };
-    this.#groups.set(name, member);
-    this.#subscribe(member);
+    const [generation, createdAt] = [this.#world.serial(), this.#world.now()];
+    const group = { ...config, name, generation, createdAt, paused: false };
+    this.#members.set(name, new Member(group, this.#world));
     return { created: true, group };
   }
 
@@ -75,179 +68,180 @@ export class FakeGroups implements GroupsApi {
 
   // oxlint-disable-next-line require-await -- a throw must reject
   async patch(name: string, change: GroupPatch): Promise<Group> {
-    const member = this.#member(name);
+    const member = this.#looked(name);
     const given = Object.entries(change).filter(([, value]) => value !== undefined);
-    member.group = { ...member.group, ...(Object.fromEntries(given) as Partial<GroupConfig>) };
-    this.#subscribe(member);
-    return member.group;
+    const group = { ...member.group, ...(Object.fromEntries(given) as Partial<GroupConfig>) };
+    const open = member.all().some((progress) => progress.open().length > 0);
+    if (group.mode !== member.group.mode && open) {
+      throw new TidegateError("group-busy", `Cannot change "${name}": it has open leases`);
+    }
+    member.define(group);
+    this.#world.wakeups.wake();
+    return group;
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
   async delete(name: string): Promise<void> {
     this.#member(name);
-    this.#groups.delete(name);
+    this.#members.delete(name);
+    this.#world.wakeups.wake();
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
   async list(page: Page): Promise<{ groups: readonly Group[]; next?: string | undefined }> {
-    const names = [...this.#groups.keys()].filter((name) => name > (page.after ?? "")).toSorted();
-    const groups = names.slice(0, page.limit).map((name) => this.#member(name).group);
+    const names = [...this.#members.keys()].filter((name) => name > (page.after ?? ""));
+    const groups = names
+      .toSorted()
+      .slice(0, page.limit)
+      .map((name) => this.#member(name).group);
     return { groups, next: names.length > page.limit ? groups.at(-1)?.name : undefined };
+  }
+
+  pause(name: string): Promise<Group> {
+    return this.#setPaused(name, true);
+  }
+
+  resume(name: string): Promise<Group> {
+    return this.#setPaused(name, false);
   }
 
   async receive(
     request: ReceiveRequest,
-    options: { signal?: AbortSignal | undefined } = {},
+    { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<readonly Delivery[]> {
-    const member = this.#member(request.group);
-    const subscribed = member.group.subscriptions.map(({ topic }) => topic);
-    if (request.topic !== undefined && !subscribed.includes(request.topic)) {
-      throw new TidegateError("topic-not-found", `"${request.topic}" is not subscribed to`);
+    const look = () => (signal?.aborted ? [] : this.#looked(request.group).grant(request));
+    const first = look();
+    const { waitMs } = request;
+    if (first.length > 0 || waitMs === 0) return first;
+    const { waiting } = this.#member(request.group);
+    waiting.add(request);
+    const done = (deliveries: readonly Delivery[]) => deliveries.length > 0;
+    try {
+      return await this.#world.wakeups.until(look, { done, waitMs, signal });
+    } finally {
+      waiting.delete(request);
     }
-    const topics = request.topic === undefined ? subscribed : [request.topic];
-    return await this.#wakeups.until(
-      () => (options.signal?.aborted ? [] : this.#grant(member, { request, topics })),
-      {
-        done: (deliveries) => deliveries.length > 0,
-        waitMs: request.waitMs,
-        signal: options.signal,
-      },
-    );
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
-  async settle(group: string, request: SettleRequest): Promise<readonly SettleResult[]> {
-    const member = this.#member(group);
-    const now = this.#now();
-    const settle = (receipt: string, change: (lease: Lease) => void): SettleResult => {
-      const [entry = "", attempt] = receipt.split("~");
-      const lease = member.leases.get(entry);
-      if (lease === undefined) return { receipt, status: "invalid" };
-      if (lease.attempt !== Number(attempt)) return { receipt, status: "lost" };
-      const status = lease.state === "leased" && lease.until <= now ? "late" : "ok";
-      change(lease);
-      return { receipt, status, ...(lease.state === "leased" ? { leaseUntil: lease.until } : {}) };
-    };
-    const done = (lease: Lease) => {
-      lease.state = "done";
-    };
-    const results = [
-      ...request.ack.map((receipt) => settle(receipt, done)),
-      ...request.release.map(({ receipt, delayMs }) =>
-        settle(receipt, (lease) => {
-          lease.state = "released";
-          lease.until = now + (delayMs ?? 1000);
-        }),
-      ),
-      ...request.extend.map(({ receipt, leaseMs }) =>
-        settle(receipt, (lease) => {
-          lease.until = now + leaseMs;
-        }),
-      ),
-      ...request.reject.map(({ receipt }) => settle(receipt, done)),
-    ];
-    this.#wakeups.wake();
+  async settle(name: string, request: SettleRequest): Promise<readonly SettleResult[]> {
+    const results = settleEach(this.#member(name), { request, now: this.#world.now() });
+    this.#world.wakeups.wake();
     return results;
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
   async lag(name: string) {
-    const member = this.#member(name);
-    const topics = member.group.subscriptions.map(({ topic }) => {
-      const { log, ends } = this.#topics.life(topic);
-      const next = member.next.get(topic) ?? 0;
-      const open = [...member.leases.values()].filter(
-        (lease) => lease.topic === topic && lease.state !== "done",
-      );
-      const queues = ends.map((endOffset, queueId): QueueLag => {
-        const mine = (one: StoredMessage | undefined) => one?.queueId === queueId;
-        const leased = open.filter(({ index }) => mine(log[index])).length;
-        const ready = log.slice(next).filter(mine).length;
-        const committedOffset = endOffset - ready - leased;
-        return { queueId, committedOffset, endOffset, ready, leased, oldestAgeMs: 0 };
-      });
-      return { topic, queues, total: queues.reduce((sum, one) => sum + one.ready + one.leased, 0) };
+    const member = this.#looked(name);
+    const now = this.#world.now();
+    const topics = member.topics.map((topic) => {
+      const progress = member.progressOf(topic);
+      const queues = progress?.lag(now) ?? [];
+      return { topic, queues, total: progress?.unsettled().length ?? 0 };
     });
     return { topics };
   }
 
-  #member(name: string): Membership {
-    const member = this.#groups.get(name);
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async peek(
+    name: string,
+    wish: { limit: number; maxBytes: number; topic?: string | undefined },
+  ): Promise<readonly Peeked[]> {
+    const { limit: max, maxBytes, topic } = wish;
+    const ready = this.#looked(name).ready({ max, maxBytes, topic, pass() {} });
+    return ready.map(({ progress, index }) => {
+      const attempt = (progress.entries.get(index)?.attempt ?? 0) + 1;
+      return { ...progress.stored(index), attempt };
+    });
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async consumers(name: string): Promise<readonly ConnectedConsumer[]> {
+    const member = this.#looked(name);
+    const live = member.all().flatMap((progress) => progress.live(this.#world.now()));
+    const waiting = Map.groupBy(member.waiting, ({ consumerId }) => consumerId);
+    const inFlight = Map.groupBy(live, ({ consumerId }) => consumerId);
+    const ids = new Set([...waiting.keys(), ...inFlight.keys()]);
+    const nameless = ids.delete(undefined) ? [undefined] : [];
+    return [...[...ids].toSorted(byText), ...nameless].map((consumerId) => ({
+      ...(consumerId === undefined ? {} : { consumerId }),
+      waiting: waiting.get(consumerId)?.length ?? 0,
+      inFlight: inFlight.get(consumerId)?.length ?? 0,
+    }));
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async seek(name: string, { topic, to }: { topic: string; to: Start }) {
+    const member = this.#member(name);
+    member.subscribed(topic);
+    const positions = this.#world.positions(topic, to);
+    for (const [queueId, position] of positions) {
+      member.progressOf(topic)?.move(queueId, position);
+    }
+    this.#world.wakeups.wake();
+    return positions.map(([queueId, position]) => ({ queueId, position }));
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async deadLetters(
+    name: string,
+    page: { limit: number; maxBytes: number; after?: string | undefined },
+  ) {
+    return pageOf(lettersOf(this.#looked(name).all()), page);
+  }
+
+  async redrive(
+    name: string,
+    { ids, toTopic }: DeadLetterChoice & { toTopic?: string | undefined },
+  ): Promise<number> {
+    const letters = lettersOf(this.#looked(name).all(), { ids });
+    if (toTopic === undefined) {
+      for (const letter of letters) revive(letter, this.#world.now());
+      this.#world.wakeups.wake();
+    } else {
+      await this.#world.publishAll(toTopic, letters.map(copyOf));
+      for (const letter of letters) forget(letter);
+    }
+    return letters.length;
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async purgeDeadLetters(name: string, choice: DeadLetterChoice): Promise<number> {
+    const letters = lettersOf(this.#looked(name).all(), choice);
+    for (const letter of letters) forget(letter);
+    return letters.length;
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async #setPaused(name: string, paused: boolean): Promise<Group> {
+    const member = this.#member(name);
+    member.group = { ...member.group, paused };
+    this.#world.wakeups.wake();
+    return member.group;
+  }
+
+  #member(name: string): Member {
+    const member = this.#members.get(name);
     if (member !== undefined) return member;
     throw new TidegateError("group-not-found", `Cannot find the consumer group "${name}"`);
   }
 
-  #subscribe(member: Membership): void {
-    for (const { topic } of member.group.subscriptions) {
-      const { log } = this.#topics.forPublish(topic);
-      if (member.next.has(topic)) continue;
-      member.next.set(topic, member.group.startFrom === "latest" ? log.length : 0);
-    }
-  }
-
-  #grant(
-    member: Membership,
-    wanted: { request: ReceiveRequest; topics: readonly string[] },
-  ): Delivery[] {
-    const { request, topics } = wanted;
-    const now = this.#now();
-    const leases = [...member.leases.values()].filter(({ topic }) => topics.includes(topic));
-    const again = leases.filter(
-      (lease) =>
-        request.attemptId !== undefined &&
-        lease.attemptId === request.attemptId &&
-        lease.state === "leased" &&
-        lease.until > now,
-    );
-    if (again.length > 0) return again.map((lease) => this.#delivery(lease));
-
-    const due = leases
-      .filter(({ state, until }) => state !== "done" && until <= now)
-      .slice(0, request.max);
-    for (const lease of due) lease.attempt++;
-    const fresh = topics.flatMap((topic) => this.#fresh(member, topic, request.max - due.length));
-    const until = now + (request.leaseMs ?? member.group.leaseMs);
-    const { attemptId } = request;
-    return [...due, ...fresh].map((lease) => {
-      Object.assign(lease, { until, attemptId, state: "leased" });
-      return this.#delivery(lease);
-    });
-  }
-
-  #fresh(member: Membership, topic: string, max: number): Lease[] {
-    const { log } = this.#topics.life(topic);
-    const from = member.next.get(topic) ?? 0;
-    const to = Math.min(log.length, from + Math.max(0, max));
-    member.next.set(topic, to);
-    return Array.from({ length: to - from }, (_, i) => {
-      const lease: Lease = {
-        topic,
-        index: from + i,
-        attempt: 1,
-        until: 0,
-        state: "leased",
-        attemptId: undefined,
-      };
-      member.leases.set(`${topic}:${from + i}`, lease);
-      return lease;
-    });
-  }
-
-  #delivery({ topic, index, attempt, until }: Lease): Delivery {
-    const stored = this.#topics.life(topic).log[index] as StoredMessage;
-    return { ...stored, receipt: `${topic}:${index}~${attempt}`, attempt, leaseUntil: until };
+  /** As it is now: what had its last attempt is dead. */
+  #looked(name: string): Member {
+    const member = this.#member(name);
+    member.look();
+    return member;
   }
 }
 
-function same(a: GroupConfig, b: GroupConfig): boolean {
-  const essence = ({
-    subscriptions,
-    leaseMs,
-    maxAttempts,
-    backoff,
-    startFrom,
-    maxInFlight,
-  }: GroupConfig) =>
-    JSON.stringify([subscriptions, leaseMs, maxAttempts, backoff, startFrom, maxInFlight]);
-  return essence(a) === essence(b);
+function byText(a = "", b = ""): number {
+  return a < b ? -1 : 1;
+}
+
+/** What PUT compares. */
+function essence(config: GroupConfig): string {
+  const { mode, leaseMs, maxAttempts, backoff, startFrom, maxInFlight } = config;
+  const subscriptions = config.subscriptions.toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+  const rest = [mode, leaseMs, maxAttempts, backoff, startFrom, maxInFlight];
+  return JSON.stringify([subscriptions, ...rest]);
 }

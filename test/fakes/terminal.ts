@@ -5,6 +5,7 @@
  */
 
 import { run } from "../../src/cli/program.ts";
+import { type Answer, type Asked, withAnswers } from "./http_answers.ts";
 
 export interface Ran {
   readonly exitCode: number;
@@ -44,4 +45,16 @@ export async function runCommand(
     onInterrupt: () => stop.signal,
   });
   return { exitCode, printed, warned };
+}
+
+/** Runs `tidegate` with `args` against a node that gives `answers`. */
+export function runAgainst(
+  answers: readonly Answer[],
+  args: readonly string[],
+  options: TerminalOptions = {},
+): Promise<Ran & { readonly asked: readonly Asked[] }> {
+  return withAnswers(answers, async ({ url, asked }) => {
+    const ran = await runCommand([...args, "--url", url], options);
+    return { ...ran, asked };
+  });
 }

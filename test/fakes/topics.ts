@@ -13,6 +13,7 @@ import type {
   TopicsApi,
 } from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import type { Wakeups } from "./wakeups.ts";
 
 /** A topic from its creation to its deletion. */
 export interface Life {
@@ -34,23 +35,29 @@ export const TOPIC_DEFAULTS: TopicConfig = {
 
 export class FakeTopics implements TopicsApi {
   readonly #lives = new Map<string, Life>();
-  readonly #autoCreate: boolean;
+  readonly autoCreate: boolean;
   readonly #now: () => number;
+  readonly #wakeups: Wakeups;
   #generation = 0;
 
-  constructor(options: { autoCreate: boolean; now: () => number }) {
-    this.#autoCreate = options.autoCreate;
+  constructor(options: { autoCreate: boolean; now: () => number; wakeups: Wakeups }) {
+    this.autoCreate = options.autoCreate;
     this.#now = options.now;
+    this.#wakeups = options.wakeups;
+  }
+
+  find(name: string): Life | undefined {
+    return this.#lives.get(name);
   }
 
   life(name: string): Life {
-    const life = this.#lives.get(name);
+    const life = this.find(name);
     if (life !== undefined) return life;
     throw new TidegateError("topic-not-found", `Cannot find the topic "${name}"`);
   }
 
   forPublish(name: string): Life {
-    if (this.#autoCreate && !this.#lives.has(name)) this.#create(name, TOPIC_DEFAULTS);
+    if (this.autoCreate && !this.#lives.has(name)) this.#create(name, TOPIC_DEFAULTS);
     return this.life(name);
   }
 
@@ -98,6 +105,7 @@ export class FakeTopics implements TopicsApi {
   async delete(name: string): Promise<void> {
     this.life(name);
     this.#lives.delete(name);
+    this.#wakeups.wake();
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject

@@ -334,6 +334,7 @@ describe("drain()", () => {
 
   it("ends waits of both kinds", async () => {
     const gateway = new TestGateway();
+    await gateway.ask("/v1/topics/orders", { method: "PUT" });
     await gateway.ask("/v1/groups/g", {
       method: "PUT",
       json: { subscriptions: [{ topic: "orders" }] },

@@ -43,6 +43,7 @@ describe("PUT /v1/groups/{group}", () => {
       maxInFlight: 10_000,
       generation: "1",
       createdAt: "2026-11-22T12:00:00.000Z",
+      paused: false,
     });
     Group.parse(group);
     assert.deepEqual(await gateway.json(PATH), group);
@@ -67,13 +68,22 @@ describe("PUT /v1/groups/{group}", () => {
 
   const topics = (count: number) => Array.from({ length: count }, (_, i) => ({ topic: `t${i}` }));
 
-  const refused: [
+  const filters: [name: string, filter: unknown][] = [
+    ["empty", {}],
+    ["both", { tag: "a", sql: "TRUE" }],
+    ["text", "a"],
+    ["null", null],
+    ["misspelt", { tags: "a" }],
+    ["no text", { tag: 1 }],
+  ];
+
+  const refused: (readonly [
     name: string,
     json: unknown,
     status: number,
     code: ErrorCode,
     pointer?: string,
-  ][] = [
+  ])[] = [
     ["no subscriptions", {}, 422, "validation-failed", "/subscriptions"],
     ["an empty list of them", { subscriptions: [] }, 422, "validation-failed", "/subscriptions"],
     ["101 of them", { subscriptions: topics(101) }, 422, "validation-failed", "/subscriptions"],
@@ -124,18 +134,24 @@ describe("PUT /v1/groups/{group}", () => {
       "/startFrom",
     ],
     ["nothing in flight", { ...CONFIG, maxInFlight: 0 }, 422, "validation-failed", "/maxInFlight"],
-    ["ordered mode", { ...CONFIG, mode: "ordered" }, 501, "not-implemented"],
+    ["an odd mode", { ...CONFIG, mode: "sorted" }, 422, "validation-failed", "/mode"],
+    ["paused", { ...CONFIG, paused: true }, 422, "validation-failed", "/paused"],
+    ...filters.map(
+      ([name, filter]) =>
+        [
+          `a filter that is ${name}`,
+          { subscriptions: [{ topic: "a" }, { topic: "b", filter }] },
+          422,
+          "validation-failed",
+          "/subscriptions/1/filter",
+        ] as const,
+    ),
     [
-      "a tag filter",
-      { subscriptions: [{ topic: "a", filter: { tag: "a" } }] },
-      501,
-      "not-implemented",
-    ],
-    [
-      "an SQL filter",
-      { subscriptions: [{ topic: "a", filter: { sql: "a = 1" } }] },
-      501,
-      "not-implemented",
+      "a filter that does not compile",
+      { subscriptions: [{ topic: "a" }, { topic: "b", filter: { tag: "a || " } }] },
+      422,
+      "filter-invalid",
+      "/subscriptions/1/filter/tag",
     ],
   ];
   for (const [name, json, status, code, pointer] of refused) {
@@ -146,6 +162,29 @@ describe("PUT /v1/groups/{group}", () => {
       assert.deepEqual((await gateway.json("/v1/groups"))["groups"], []);
     });
   }
+
+  it("keeps mode and filters as they were given", async () => {
+    const gateway = new TestGateway();
+    const subscriptions = [{ topic: "orders", filter: { tag: " a||b " } }, { topic: "bills" }];
+    const config = { subscriptions, mode: "ordered" };
+    const group = await gateway.json(PATH, { ...put(config), status: 201 });
+    assert.deepEqual([group["subscriptions"], group["mode"]], [subscriptions, "ordered"]);
+    assert.deepEqual(await gateway.json(PATH), group);
+    assert.deepEqual(await gateway.json(PATH, put(config)), group);
+    const plain = await gateway.ask(PATH, put({ ...config, mode: "concurrent" }));
+    await problem(plain, { status: 409, code: "group-exists" });
+  });
+
+  it("says where in which filter the fault is", async () => {
+    const gateway = new TestGateway();
+    const subscriptions = [{ topic: "a" }, { topic: "b", filter: { tag: "x || " } }];
+    const expected = { status: 422, code: "filter-invalid" } as const;
+    const body = await problem(await gateway.ask(PATH, put({ subscriptions })), expected);
+    assert.deepEqual([body["topic"], body["position"]], ["b", 4]);
+    assert.deepEqual(body["errors"], [
+      { pointer: "/subscriptions/1/filter/tag", detail: body["detail"] },
+    ]);
+  });
 
   it("needs a body", async () => {
     const gateway = new TestGateway();
@@ -171,12 +210,25 @@ describe("the other operations on groups", () => {
     assert.deepEqual(moved["subscriptions"], subscriptions);
   });
 
-  it("do not patch in what this build lacks", async () => {
-    const gateway = await subscribed(0);
-    for (const json of [{ mode: "ordered" }, { subscriptions: [{ topic: "a", filter: {} }] }]) {
-      const response = await gateway.ask(PATH, { method: "PATCH", json });
-      await problem(response, { status: 501, code: "not-implemented" });
-    }
+  it("patch mode and filters, unless they are wrong or messages are leased", async () => {
+    const gateway = await subscribed(1);
+    const patch = (json: unknown): Ask => ({ method: "PATCH", json });
+    const subscriptions = [{ topic: "orders", filter: { tag: "*" } }];
+    const group = await gateway.json(PATH, patch({ subscriptions }));
+    assert.deepEqual(group["subscriptions"], subscriptions);
+    await receive(gateway);
+    const busy = await gateway.ask(PATH, patch({ mode: "ordered" }));
+    await problem(busy, { status: 409, code: "group-busy" });
+    const wrong = { subscriptions: [{ topic: "orders", filter: { tag: "" } }] };
+    const body = await problem(await gateway.ask(PATH, patch(wrong)), {
+      status: 422,
+      code: "filter-invalid",
+    });
+    assert.equal(body["errors"][0].pointer, "/subscriptions/0/filter/tag");
+    const paused = await gateway.ask(PATH, patch({ paused: true }));
+    const refused = await problem(paused, { status: 422, code: "validation-failed" });
+    assert.equal(refused["errors"][0].pointer, "/paused");
+    assert.deepEqual(await gateway.json(PATH), group);
   });
 
   it("list in pages, by name", async () => {
@@ -284,6 +336,8 @@ describe("POST /v1/groups/{group}/receive", () => {
     ["waitMs 60001", { waitMs: 60_001 }, 422, "validation-failed"],
     ["leaseMs 99", { leaseMs: 99 }, 422, "validation-failed"],
     ["an empty attemptId", { attemptId: "" }, 422, "validation-failed"],
+    ["a consumerId with a space", { consumerId: "a b" }, 422, "validation-failed"],
+    ["a consumerId of 129 letters", { consumerId: "c".repeat(129) }, 422, "validation-failed"],
     ["an unknown field", { wait: 1 }, 422, "validation-failed"],
     ["a topic nobody subscribed to", { topic: "other", waitMs: 0 }, 404, "topic-not-found"],
   ];

@@ -9,12 +9,19 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { testDeadLetters } from "./broker_api_dead_letters.ts";
+import { testFilters } from "./broker_api_filters.ts";
 import { testGroups } from "./broker_api_groups.ts";
 import type { Open, Test } from "./broker_api_kit.ts";
 import { testLeases } from "./broker_api_leases.ts";
+import { testOperation } from "./broker_api_operation.ts";
+import { testOrdered } from "./broker_api_ordered.ts";
+import { testOrderedRetries } from "./broker_api_ordered_retries.ts";
 import { testPublish } from "./broker_api_publish.ts";
 import { testReads } from "./broker_api_read.ts";
 import { testReceives } from "./broker_api_receives.ts";
+import { testRedrive } from "./broker_api_redrive.ts";
+import { testSeek } from "./broker_api_seek.ts";
 import { testTopics } from "./broker_api_topics.ts";
 
 export interface Skip {
@@ -49,6 +56,13 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testGroups(test);
     testLeases(test);
     testReceives(test);
+    testOrdered(test);
+    testOrderedRetries(test);
+    testDeadLetters(test);
+    testRedrive(test);
+    testOperation(test);
+    testSeek(test);
+    testFilters(test);
 
     it("is excused from tests that exist", () => assert.deepEqual([...unused], []));
   });

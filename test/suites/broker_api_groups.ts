@@ -36,7 +36,8 @@ function testDefinitions(test: Test): void {
     const { created, group } = await api.groups.put("g", GROUP);
     assert.equal(created, true);
     const { generation } = group;
-    assert.deepEqual(group, { ...GROUP, name: "g", generation, createdAt: clock.now() });
+    const about = { name: "g", generation, createdAt: clock.now(), paused: false };
+    assert.deepEqual(group, { ...GROUP, ...about });
     assert.deepEqual(await api.groups.put("g", GROUP), { created: false, group });
     assert.deepEqual(await api.groups.get("g"), group);
   });
@@ -50,6 +51,8 @@ function testDefinitions(test: Test): void {
 
   const others: [what: string, change: Partial<GroupConfig>][] = [
     ["subscriptions", { subscriptions: [] }],
+    ["filters", { subscriptions: [{ topic: "orders", filter: { tag: "a || b" } }] }],
+    ["mode", { mode: "ordered" }],
     ["leaseMs", { leaseMs: 1000 }],
     ["maxAttempts", { maxAttempts: 2 }],
     ["backoff", { backoff: { scheduleMs: [1] } }],

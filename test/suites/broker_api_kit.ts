@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
 import type {
   BrokerApi,
+  DeadLetter,
   Delivery,
   GroupConfig,
   NewMessage,
@@ -55,6 +56,7 @@ export const TOPIC: TopicConfig = {
 
 export const GROUP: GroupConfig = {
   subscriptions: [{ topic: "orders" }],
+  mode: "concurrent",
   leaseMs: 30_000,
   maxAttempts: 16,
   backoff: { initialMs: 1000, multiplier: 2, maxMs: 7_200_000 },
@@ -224,4 +226,67 @@ export async function prepareGroup(api: BrokerApi, count: number, group = {}): P
   await api.topics.put("orders", { ...TOPIC, queues: 1 });
   await api.groups.put("g", { ...GROUP, ...group });
   await publishEach(api, "orders", names("m", count));
+}
+
+/** Publishes one after the other; the first letter of a name is its key. */
+export async function publishKeyed(
+  api: BrokerApi,
+  topic: string,
+  names: readonly string[],
+): Promise<void> {
+  for (const name of names) {
+    await api.messages.publish(topic, message(name, { key: name.charAt(0) }));
+  }
+}
+
+/** The same with its first letter as tag. */
+export async function publishTagged(
+  api: BrokerApi,
+  topic: string,
+  names: readonly string[],
+): Promise<void> {
+  for (const name of names) {
+    await api.messages.publish(topic, message(name, { tag: name.charAt(0) }));
+  }
+}
+
+/** Attempts of deliveries, in order. */
+export function attempts(deliveries: readonly { readonly attempt: number }[]): number[] {
+  return deliveries.map(({ attempt }) => attempt);
+}
+
+/** A topic of one queue, an ordered group on it, and messages whose first letter is their key. */
+export async function prepareOrdered(
+  api: BrokerApi,
+  names: readonly string[],
+  group = {},
+): Promise<void> {
+  await api.topics.put("orders", { ...TOPIC, queues: 1 });
+  await api.groups.put("g", { ...GROUP, mode: "ordered", ...group });
+  await publishKeyed(api, "orders", names);
+}
+
+// Dead letters
+
+export function deadLetters(
+  api: BrokerApi,
+  page: { limit?: number; maxBytes?: number; after?: string | undefined; group?: string } = {},
+): ReturnType<BrokerApi["groups"]["deadLetters"]> {
+  const { group = "g", ...rest } = page;
+  return api.groups.deadLetters(group, { limit: 100, maxBytes: 1 << 20, ...rest });
+}
+
+/** The ids of dead letters whose bytes are as they were. */
+export function deadIds(letters: readonly DeadLetter[]): string[] {
+  return letters.map(({ message }) => decoded(message ?? assert.fail("it is damaged")).id);
+}
+
+export async function listDead(api: BrokerApi, group = "g"): Promise<string[]> {
+  return deadIds((await deadLetters(api, { group })).deadLetters);
+}
+
+/** Receives all that is ready and rejects it. */
+export async function rejectAll(api: BrokerApi, reason = "bad"): Promise<void> {
+  const reject = receipts(await receive(api)).map((receipt) => ({ receipt, reason }));
+  await settle(api, { reject });
 }

@@ -134,6 +134,151 @@ export interface paths {
         patch: operations["patchGroup"];
         trace?: never;
     };
+    "/v1/groups/{group}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Deliver nothing to a consumer group until it is resumed */
+        post: operations["pauseGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Deliver to a consumer group again */
+        post: operations["resumeGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/seek": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set where a consumer group goes on in a topic
+         * @description Leases and retries there are void, and their receipts lost; attempts begin at 1 again. Dead letters stay.
+         */
+        post: operations["seekGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/peek": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show what a receive would be given now, without leasing it */
+        get: operations["peekMessages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/consumers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List who waits for messages or holds leases, as far as this node knows */
+        get: operations["listConsumers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what a consumer group gave up on, oldest first */
+        get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/dead-letters/redrive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send dead letters back: to this group alone, or as copies to a topic
+         * @description They leave the list. For the group they are ready again, at the same place, with all their attempts. No body means all.
+         */
+        post: operations["redriveDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/dead-letters/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drop dead letters from the list; their messages stay in the topic
+         * @description No body means all.
+         */
+        post: operations["purgeDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/groups/{group}/receive": {
         parameters: {
             query?: never;
@@ -255,7 +400,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "message-type-mismatch" | "headers-too-large" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "headers-too-large" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -555,9 +700,10 @@ export interface components {
             name: string;
             subscriptions: {
                 topic: string;
+                filter?: components["schemas"]["Filter"];
             }[];
             /**
-             * @description `ordered` comes with a later build: 501 until then
+             * @description `ordered`: of each key one message at a time, in order, through retries; of those without a key, one per queue
              * @enum {string}
              */
             mode: "concurrent" | "ordered";
@@ -585,14 +731,31 @@ export interface components {
              * @example 2026-11-22T08:00:00.123Z
              */
             createdAt: string;
+            /** @description Nothing is delivered; leases can be settled */
+            paused: boolean;
+        };
+        /**
+         * @description Which messages are wanted: a tag expression (`a || b`, `*`), or SQL over properties, `TAGS` and `KEY`
+         * @example {
+         *       "tag": "created || paid"
+         *     }
+         */
+        Filter: {
+            tag: string;
+        } | {
+            sql: string;
         };
         /**
          * @example {
          *       "subscriptions": [
          *         {
-         *           "topic": "orders"
+         *           "topic": "orders",
+         *           "filter": {
+         *             "tag": "created || paid"
+         *           }
          *         }
          *       ],
+         *       "mode": "ordered",
          *       "leaseMs": 30000
          *     }
          */
@@ -600,11 +763,10 @@ export interface components {
             subscriptions: {
                 /** @example orders */
                 topic: string;
-                /** @description Comes with a later build: 501 until then */
-                filter?: unknown;
+                filter?: components["schemas"]["Filter"];
             }[];
             /**
-             * @description `ordered` comes with a later build: 501 until then
+             * @description `ordered`: of each key one message at a time, in order, through retries; of those without a key, one per queue
              * @default concurrent
              * @enum {string}
              */
@@ -645,11 +807,10 @@ export interface components {
             subscriptions?: {
                 /** @example orders */
                 topic: string;
-                /** @description Comes with a later build: 501 until then */
-                filter?: unknown;
+                filter?: components["schemas"]["Filter"];
             }[];
             /**
-             * @description `ordered` comes with a later build: 501 until then
+             * @description `ordered`: of each key one message at a time, in order, through retries; of those without a key, one per queue
              * @enum {string}
              */
             mode?: "concurrent" | "ordered";
@@ -666,6 +827,151 @@ export interface components {
             /** @enum {string} */
             startFrom?: "latest" | "earliest";
             maxInFlight?: number;
+        };
+        /**
+         * @example {
+         *       "queues": [
+         *         {
+         *           "queueId": 0,
+         *           "position": "1234"
+         *         }
+         *       ]
+         *     }
+         */
+        Sought: {
+            queues: {
+                queueId: number;
+                /**
+                 * @description The queueOffset that is delivered next
+                 * @example 1234
+                 */
+                position: string;
+            }[];
+        };
+        /**
+         * @example {
+         *       "topic": "orders",
+         *       "to": {
+         *         "time": "2026-11-22T08:00:00Z"
+         *       }
+         *     }
+         */
+        Seek: {
+            /** @example orders */
+            topic: string;
+            /** @description What became visible at `time` or later; what lies behind `cursor`, of a queue or the topic */
+            to: ("earliest" | "latest") | {
+                /**
+                 * @description RFC 3339
+                 * @example 2026-11-22T08:00:00Z
+                 */
+                time: string;
+            } | {
+                /**
+                 * @description An opaque position; pass it on as it came
+                 * @example AAAAAAAAAAEAAwAAAAAAAATS
+                 */
+                cursor: string;
+            };
+        };
+        Peeked: {
+            messages: (components["schemas"]["Message"] & {
+                /** @description Which its next delivery is */
+                attempt: number;
+            })[];
+        };
+        /**
+         * @example {
+         *       "consumers": [
+         *         {
+         *           "consumerId": "worker-1",
+         *           "waiting": 1,
+         *           "inFlight": 32
+         *         }
+         *       ]
+         *     }
+         */
+        Consumers: {
+            consumers: {
+                /** @description Absent: those who did not name themselves, together */
+                consumerId?: string;
+                /** @description Receives it has waiting */
+                waiting: number;
+                /** @description Leases it holds */
+                inFlight: number;
+            }[];
+        };
+        DeadLetterPage: {
+            deadLetters: components["schemas"]["DeadLetter"][];
+            nextPageToken?: string;
+        };
+        DeadLetter: {
+            message: components["schemas"]["Message"] | components["schemas"]["DamagedMessage"];
+            /**
+             * @description Its attempts were used up, or a consumer rejected it
+             * @enum {string}
+             */
+            cause: "attempts" | "rejected";
+            /** @description The consumer's words; may be empty */
+            reason: string;
+            /** @description How often it was delivered */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            deadAt: string;
+        };
+        /** @description Where a message lies whose bytes are damaged */
+        DamagedMessage: {
+            topic: string;
+            queueId: number;
+            /**
+             * @description A 64-bit number as decimal digits
+             * @example 1234
+             */
+            queueOffset: string;
+        };
+        /**
+         * @example {
+         *       "redriven": 1
+         *     }
+         */
+        Redriven: {
+            redriven: number;
+        };
+        /**
+         * @example {
+         *       "ids": [
+         *         "1Yt3RkQV1StGXR8_Z5jdH"
+         *       ]
+         *     }
+         */
+        Redrive: {
+            /** @description Those of messages with these ids; all when absent */
+            ids?: string[];
+            /** @description Publish copies to this topic, instead of delivering to the group again */
+            toTopic?: string;
+        };
+        /**
+         * @example {
+         *       "purged": 1
+         *     }
+         */
+        Purged: {
+            purged: number;
+        };
+        /**
+         * @example {
+         *       "ids": [
+         *         "1Yt3RkQV1StGXR8_Z5jdH"
+         *       ]
+         *     }
+         */
+        PurgeDeadLetters: {
+            /** @description Those of messages with these ids; all when absent */
+            ids?: string[];
         };
         Deliveries: {
             messages: components["schemas"]["Delivery"][];
@@ -701,6 +1007,8 @@ export interface components {
             topic?: string;
             /** @description Repeated within the lease, it gets the same messages again */
             attemptId?: string;
+            /** @description Who asks: shown among the group's consumers */
+            consumerId?: string;
         };
         Settled: {
             results: {
@@ -879,8 +1187,26 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Request understood but not valid; Filter cannot be used */
+        "filter-invalid-or-validation-failed": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Not allowed */
         forbidden: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Consumer group has open leases */
+        "group-busy": {
             headers: {
                 [name: string]: unknown;
             };
@@ -1649,7 +1975,7 @@ export interface operations {
             409: components["responses"]["group-exists"];
             413: components["responses"]["body-too-large"];
             415: components["responses"]["unsupported-media-type"];
-            422: components["responses"]["validation-failed"];
+            422: components["responses"]["filter-invalid-or-validation-failed"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
@@ -1715,6 +2041,294 @@ export interface operations {
             401: components["responses"]["unauthorized"];
             403: components["responses"]["forbidden"];
             404: components["responses"]["group-not-found-or-topic-not-found"];
+            408: components["responses"]["request-timeout"];
+            409: components["responses"]["group-busy"];
+            413: components["responses"]["body-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["filter-invalid-or-validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    pauseGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The group as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    resumeGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The group as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    seekGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Seek"];
+            };
+        };
+        responses: {
+            /** @description By queue, where it goes on */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sought"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found-or-topic-not-found"];
+            408: components["responses"]["request-timeout"];
+            410: components["responses"]["cursor-expired-or-cursor-generation"];
+            413: components["responses"]["body-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    peekMessages: {
+        parameters: {
+            query?: {
+                /** @description How many at most */
+                limit?: number;
+                /** @description The page ends before the message that would exceed it, but holds at least one */
+                maxBytes?: number;
+                /** @description Only from this subscription */
+                topic?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nothing has changed by looking */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Peeked"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found-or-topic-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    listConsumers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By consumerId, those without one last */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Consumers"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    listDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description How many at most */
+                limit?: number;
+                /** @description The page ends before the message that would exceed it, but holds at least one */
+                maxBytes?: number;
+                /** @description `nextPageToken` of the page before */
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page; of a message whose bytes are damaged, only where it lies */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterPage"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    redriveDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Redrive"];
+            };
+        };
+        responses: {
+            /** @description How many were sent back */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Redriven"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found-or-topic-not-found"];
+            408: components["responses"]["request-timeout"];
+            413: components["responses"]["body-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["message-type-mismatch-or-validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["data-damaged-or-internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    purgeDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PurgeDeadLetters"];
+            };
+        };
+        responses: {
+            /** @description How many were dropped */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Purged"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found"];
             408: components["responses"]["request-timeout"];
             413: components["responses"]["body-too-large"];
             415: components["responses"]["unsupported-media-type"];

@@ -1,0 +1,214 @@
+/**
+ * The dead letters of a group as people see them: list, send back, drop.
+ *
+ * @module
+ */
+
+import { TidegateError } from "../../storage/base/errors.ts";
+import { stableHash } from "../../storage/base/hash.ts";
+import { decodeMessage } from "../../storage/base/message.ts";
+import { KINDS, type Unit } from "../../storage/mod.ts";
+import type { DeadLetter, GroupsApi, NewMessage, StoredMessage } from "./api.ts";
+import { loadMessages } from "./bodies.ts";
+import {
+  type DeadLetterPlace,
+  lettersAfter,
+  letterToken,
+  parseLetterToken,
+  redrive,
+  trimLetters,
+} from "./dead_letters.ts";
+import { groupNamed, topicNamed } from "./define.ts";
+import type { GroupState } from "./groups.ts";
+import { checkType, storeMessage, topicForPublish } from "./publish.ts";
+import type { Shell } from "./shell.ts";
+
+type Letters = Pick<GroupsApi, "deadLetters" | "redrive" | "purgeDeadLetters">;
+
+/** Messages copied to another topic in one turn: bodies in memory at once. */
+const COPY_BATCH = 16;
+
+export function deadLettersApi(shell: Shell): Letters {
+  const { core } = shell;
+  return {
+    async deadLetters(name, { limit, maxBytes, after }) {
+      const from = after === undefined ? undefined : parseLetterToken(after);
+      if (after !== undefined && !from) {
+        throw new TidegateError(
+          "invalid-cursor",
+          "Cannot list dead letters: this is no page token",
+        );
+      }
+      const letters = await shell.decide((now) => {
+        const group = groupNamed(core, name);
+        trimLetters(core, { group, now });
+        return lettersAfter(group, { limit: limit + 1, after: from });
+      });
+      const page = await showPage(shell, { letters: letters.slice(0, limit), maxBytes });
+      const last = letters[page.length - 1];
+      const more = page.length < letters.length && last !== undefined;
+      return more ? { deadLetters: page, next: letterToken(last) } : { deadLetters: page };
+    },
+
+    async redrive(name, { ids, toTopic }) {
+      const group = await shell.decide(() => {
+        if (toTopic !== undefined && !core.autoCreate) topicNamed(core, toTopic);
+        return groupNamed(core, name);
+      });
+      const letters = await chosen(shell, { group, ids });
+      if (toTopic !== undefined) return copyTo(shell, { name: toTopic, letters });
+      return shell.decide((now) => {
+        const count = redrive(core, { letters: letters.filter(isThere), action: "ready", now });
+        shell.receivers.pump(group);
+        return count;
+      });
+    },
+
+    async purgeDeadLetters(name, { ids }) {
+      const group = await shell.decide(() => groupNamed(core, name));
+      const letters = await chosen(shell, { group, ids });
+      return shell.decide((now) =>
+        redrive(core, { letters: letters.filter(isThere), action: "drop", now }),
+      );
+    },
+  };
+}
+
+/** Whether it was neither sent back nor dropped since it was chosen. */
+function isThere(letter: DeadLetterPlace): boolean {
+  return letter.queue.dead.get(letter.queueOffset) === letter;
+}
+
+/** Those of messages with these ids; all when none are named. */
+async function chosen(
+  shell: Shell,
+  { group, ids }: { group: GroupState; ids: readonly string[] | undefined },
+): Promise<DeadLetterPlace[]> {
+  if (ids === undefined) return [...group.deadLetters.values()];
+  const letters = new Set<DeadLetterPlace>();
+  for (const id of new Set(ids)) {
+    for (const { base } of shell.store.log.segments) {
+      for (const logOffset of await shell.store.ids.find(stableHash(id), base)) {
+        const letter = await letterAt(shell, { group, id, logOffset });
+        if (letter) letters.add(letter);
+      }
+    }
+  }
+  return [...letters];
+}
+
+/** The dead letter whose message is the record at `logOffset`, if it has this id. */
+async function letterAt(
+  shell: Shell,
+  { group, id, logOffset }: { group: GroupState; id: string; logOffset: number },
+): Promise<DeadLetterPlace | undefined> {
+  const frame = await shell.store.log.readAt(logOffset);
+  const message = frame?.kind === KINDS.message.id ? decodeMessage(frame.payload) : undefined;
+  if (message?.id !== id) return undefined;
+  const { topicGen, queueId, queueOffset } = message;
+  return shell.core.fold
+    .queueOf({ groupGen: group.generation, topicGen, queueId })
+    ?.dead.get(queueOffset);
+}
+
+/** Letters with their messages, up to `maxBytes` but at least one. */
+async function showPage(
+  shell: Shell,
+  { letters, maxBytes }: { letters: readonly DeadLetterPlace[]; maxBytes: number },
+): Promise<DeadLetter[]> {
+  const page: DeadLetter[] = [];
+  let bytes = 0;
+  for (const letter of letters) {
+    const unit = await unitOf(shell, letter);
+    bytes += unit?.size ?? 0;
+    if (bytes > maxBytes && page.length > 0) break;
+    page.push(show(letter, await messageOf(shell, { letter, unit })));
+  }
+  return page;
+}
+
+function show(letter: DeadLetterPlace, message: StoredMessage | undefined): DeadLetter {
+  const { queue, queueOffset, cause, reason, attempts, deadAt } = letter;
+  const { queueId, subscription } = queue;
+  const { topic } = subscription;
+  return { topic, queueId, queueOffset, message, cause, reason, attempts, deadAt };
+}
+
+async function unitOf(
+  shell: Shell,
+  { queue, queueOffset }: DeadLetterPlace,
+): Promise<Unit | undefined> {
+  const range = { from: queueOffset, max: 1 };
+  const { firstOffset, units } = await shell.store.reader.read(queue, range);
+  return firstOffset === queueOffset ? units[0] : undefined;
+}
+
+/** Undefined when its bytes are damaged. */
+async function messageOf(
+  shell: Shell,
+  { letter, unit }: { letter: DeadLetterPlace; unit: Unit | undefined },
+): Promise<StoredMessage | undefined> {
+  const { queue, queueOffset } = letter;
+  const { queueId } = queue;
+  const topic = shell.core.fold.topics.of(queue.topicGen);
+  if (!topic || !unit) return undefined;
+  const visible = [{ queueId, queueOffset, unit }];
+  return (await loadMessages(shell.store, { topic, visible }))[0];
+}
+
+/**
+ * All are looked at before any is copied. A copy is stored before its letter
+ * goes: what is cut short leaves the letter, never nothing.
+ */
+async function copyTo(
+  shell: Shell,
+  { name, letters }: { name: string; letters: readonly DeadLetterPlace[] },
+): Promise<number> {
+  const known = shell.core.fold.topics.named(name);
+  for await (const copies of copiesOf(shell, letters)) {
+    if (known) for (const { message } of copies) checkType(known, message);
+  }
+  let count = 0;
+  for await (const copies of copiesOf(shell, letters)) {
+    shell.admit();
+    count += await shell.decide((now) => {
+      const topic = topicForPublish(shell.core, { name, now });
+      const sent = copies.filter(({ letter }) => isThere(letter));
+      for (const { message } of sent) checkType(topic, message);
+      for (const { message } of sent) storeMessage(shell.core, { topic, message, now });
+      const gone = sent.map(({ letter }) => letter);
+      return redrive(shell.core, { letters: gone, action: "drop", now });
+    });
+  }
+  return count;
+}
+
+interface Copy {
+  readonly letter: DeadLetterPlace;
+  readonly message: NewMessage;
+}
+
+async function* copiesOf(
+  shell: Shell,
+  letters: readonly DeadLetterPlace[],
+): AsyncGenerator<Copy[]> {
+  for (let from = 0; from < letters.length; from += COPY_BATCH) {
+    const batch = letters.slice(from, from + COPY_BATCH);
+    yield await Promise.all(batch.map((letter) => copyOf(shell, letter)));
+  }
+}
+
+/** @throws `data-damaged` */
+async function copyOf(shell: Shell, letter: DeadLetterPlace): Promise<Copy> {
+  const unit = await unitOf(shell, letter);
+  const stored = await messageOf(shell, { letter, unit });
+  const message = stored && decodeMessage(stored.payload);
+  if (message) return { letter, message };
+  const { queueOffset, queue } = letter;
+  const { topic } = queue.subscription;
+  const detail = `Cannot copy message ${queueOffset} of queue ${queue.queueId} of "${topic}": its bytes are damaged`;
+  throw new TidegateError("data-damaged", detail, {
+    queueId: queue.queueId,
+    queueOffset: String(queueOffset),
+  });
+}

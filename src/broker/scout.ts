@@ -1,0 +1,246 @@
+/**
+ * The scout looks at messages before a group is given them: which ones the
+ * filter wants, and of which key they are. It fills each queue's lookahead
+ * (lookahead.ts), from which grants are made.
+ *
+ *   unseen ──▶ read units ──▶ hash of the tag ──▶ read messages ──▶ offer
+ *                                                  (exact, or SQL)
+ *
+ * It works where somebody asks: for receives that wait, or for one that found
+ * nothing ready. How far it has come is logged as `skip` every 10,000 messages,
+ * every second, and before a receive is told that there is nothing, so a filter that matches little never starts over, and no
+ * message is judged twice but after a crash.
+ *
+ * It awaits between chunks; whatever changed meanwhile (a seek, another filter,
+ * a deleted topic) makes what it holds void, which it notices by the lookahead
+ * being another one.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../storage/base/clock.ts";
+import type { MessageStore, Unit } from "../../storage/mod.ts";
+import { type CompiledFilter, FilterCache, nominates } from "../filter/mod.ts";
+import { loadMessages } from "./bodies.ts";
+import { type Core, commit } from "./core.ts";
+import type { GroupState } from "./groups.ts";
+import { Lookahead } from "./lookahead.ts";
+import { toRanges } from "./offsets.ts";
+import type { OpenMessage, PopQueue } from "./pop_queue.ts";
+import { hasReady, isUnseen, LOOKAHEAD_MAX, refresh } from "./readiness.ts";
+
+/** Units looked at in one go: a few milliseconds at most, also with SQL. */
+const CHUNK = { units: 1000, messages: 200 } as const;
+
+const SKIP = { messages: 10_000, ms: 1000 } as const;
+
+interface ScoutPorts {
+  readonly store: MessageStore;
+  readonly clock: Clock;
+  now(): number;
+  flush(): void;
+  /** Something may be ready for those who wait. */
+  found(group: GroupState): void;
+  /** What a waiting receive of the group would have looked at; undefined when none would. */
+  wanted(group: GroupState): Wanted | undefined;
+  report(error: unknown): void;
+}
+
+export interface Wanted {
+  /** Only this subscription's queues. */
+  readonly topic: string | undefined;
+}
+
+export class Scout {
+  readonly #core: Core;
+  readonly #ports: ScoutPorts;
+  readonly #filters = new FilterCache();
+  /** By group: the look under way. */
+  readonly #looking = new Set<GroupState>();
+  readonly #scanning = new Map<PopQueue, Promise<number>>();
+  /** Queues whose head may be moved, since when. */
+  readonly #passed = new Map<PopQueue, number>();
+  #cancelTimer: (() => void) | undefined;
+
+  constructor(core: Core, ports: ScoutPorts) {
+    this.#core = core;
+    this.#ports = ports;
+  }
+
+  /** Looks ahead in the background while a waiting receive finds nothing ready. */
+  start(group: GroupState): void {
+    const { wanted, report } = this.#ports;
+    if (group.unseen.size === 0 || this.#looking.has(group)) return;
+    this.#looking.add(group);
+    const run = async () => {
+      for (let wish = wanted(group); wish; wish = wanted(group)) {
+        await this.step(group, wish.topic);
+      }
+    };
+    run()
+      .catch(report)
+      .finally(() => this.#looking.delete(group));
+  }
+
+  /** Logs how far queues were passed: those of a group, or all. */
+  settleSkips(group?: GroupState): void {
+    for (const queue of this.#passed.keys()) {
+      if (group && queue.subscription.group !== group) continue;
+      this.#passed.delete(queue);
+      this.#skip(queue);
+    }
+    if (this.#passed.size > 0) return;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  /**
+   * Looks at one chunk of the queue whose turn it is.
+   *
+   * @returns how many messages, at least 1; Infinity when there is nothing to look at.
+   */
+  async step(group: GroupState, topic: string | undefined): Promise<number> {
+    for (const queue of group.unseen) {
+      if (topic !== undefined && queue.subscription.topic !== topic) continue;
+      group.unseen.delete(queue); // to the end of the line: refresh() puts it back while there is more
+      const count = await (this.#scanning.get(queue) ?? this.#scanAlone(queue));
+      return Math.max(1, count);
+    }
+    return Infinity;
+  }
+
+  async #scanAlone(queue: PopQueue): Promise<number> {
+    const { clock, found } = this.#ports;
+    const scan = this.#scan(queue);
+    this.#scanning.set(queue, scan);
+    try {
+      return await scan;
+    } finally {
+      this.#scanning.delete(queue);
+      refresh(this.#core, queue);
+      const { group } = queue.subscription;
+      if (hasReady(group, undefined)) found(group);
+      // What lies in memory is read without a pause: others have their turn now.
+      await new Promise<void>((resolve) => clock.defer(resolve));
+    }
+  }
+
+  async #scan(queue: PopQueue): Promise<number> {
+    const lookahead = queue.lookahead ?? (await this.#begin(queue));
+    if (!lookahead || queue.lookahead !== lookahead || !isUnseen(this.#core, queue)) return 0;
+    const filter = this.#filterOf(queue);
+    const { store } = this.#ports;
+    const from = lookahead.scanned;
+    const end = this.#core.visibleEnd(queue);
+    const max = Math.min(filter ? CHUNK.messages : CHUNK.units, end - from);
+    const { firstOffset, units } = await store.reader.read(queue, { from, max });
+    const wanted = await this.#judge(queue, { firstOffset, units, filter });
+    if (queue.lookahead !== lookahead || lookahead.scanned !== from) return 0;
+    for (const { queueOffset, unit } of wanted) {
+      const { keyHash } = unit;
+      if (!queue.isDecided(queueOffset)) lookahead.offer({ queueOffset, keyHash });
+    }
+    lookahead.scanned = units.length === 0 ? end : firstOffset + units.length;
+    this.#notePassed(queue);
+    return lookahead.scanned - from;
+  }
+
+  #filterOf({ subscription }: PopQueue): CompiledFilter | undefined {
+    return subscription.filter && this.#filters.compile(subscription.filter);
+  }
+
+  /** Makes a queue's lookahead: what is on its way already holds its lane. */
+  async #begin(queue: PopQueue): Promise<Lookahead | undefined> {
+    const ordered = queue.subscription.group.config.mode === "ordered";
+    const open = ordered ? [...queue.open.values()] : [];
+    const { lookaheadEra } = queue;
+    const keyHashes = await this.#keyHashes(queue, open);
+    if (queue.lookaheadEra !== lookaheadEra || !this.#isCurrent(queue)) return undefined;
+    const lookahead = new Lookahead(queue.head, { ordered });
+    const still = open.filter((message) => queue.open.get(message.queueOffset) === message);
+    for (const message of still) {
+      message.keyHash = keyHashes.get(message.queueOffset) ?? 0;
+      if (!message.redriven) lookahead.hold(message.keyHash);
+    }
+    still.sort((a, b) => a.queueOffset - b.queueOffset);
+    for (const message of still) if (message.redriven) lookahead.offer(message);
+    queue.lookahead = lookahead;
+    return lookahead;
+  }
+
+  /** Whether its topic and subscription are still there. */
+  #isCurrent(queue: PopQueue): boolean {
+    const { group, topic } = queue.subscription;
+    return group.subscriptions.get(topic)?.queues[queue.queueId] === queue;
+  }
+
+  async #keyHashes(queue: PopQueue, open: readonly OpenMessage[]): Promise<Map<number, number>> {
+    const found = new Map<number, number>();
+    const offsets = open.map(({ queueOffset }) => queueOffset).sort((a, b) => a - b);
+    for (const { first, count } of toRanges(offsets)) {
+      for (let from = first; from < first + count; ) {
+        const range = { from, max: first + count - from };
+        const { firstOffset, units } = await this.#ports.store.reader.read(queue, range);
+        units.forEach(({ keyHash }, i) => found.set(firstOffset + i, keyHash));
+        from = Math.max(from + 1, firstOffset + units.length);
+      }
+    }
+    return found;
+  }
+
+  /** Which of the units the filter wants. One whose message is damaged is: it becomes a dead letter. */
+  async #judge(
+    queue: PopQueue,
+    scan: {
+      readonly firstOffset: number;
+      readonly units: readonly Unit[];
+      readonly filter: CompiledFilter | undefined;
+    },
+  ) {
+    const { firstOffset, filter } = scan;
+    const { queueId, topicGen } = queue;
+    const all = scan.units.map((unit, i) => ({ queueId, queueOffset: firstOffset + i, unit }));
+    if (!filter || filter.all) return all;
+    const visible = all.filter(({ unit }) => unit.size === 0 || nominates(filter, unit.tagHash));
+    const topic = this.#core.fold.topics.of(topicGen);
+    if (!topic || visible.length === 0) return [];
+    const messages = await loadMessages(this.#ports.store, { topic, visible });
+    return visible.filter((_, i) => {
+      const message = messages[i];
+      return !message || filter.matchesPayload(message.payload);
+    });
+  }
+
+  /** What was passed over is logged soon, or at once when it is much. */
+  #notePassed(queue: PopQueue): void {
+    const { lookahead, head } = queue;
+    const passed = (lookahead?.firstWaiting(head) ?? head) - head;
+    if (passed === 0) return;
+    const full = (lookahead?.scanned ?? head) - head >= LOOKAHEAD_MAX;
+    const since = this.#passed.get(queue) ?? this.#ports.now();
+    if (passed >= SKIP.messages || full || this.#ports.now() - since >= SKIP.ms) {
+      this.#passed.delete(queue);
+      this.#skip(queue);
+      return;
+    }
+    this.#passed.set(queue, since);
+    this.#cancelTimer ??= this.#ports.clock.after(SKIP.ms, () => {
+      this.#cancelTimer = undefined;
+      this.settleSkips();
+    });
+  }
+
+  #skip(queue: PopQueue): void {
+    const { topicGen, queueId, lookahead, head } = queue;
+    const to = lookahead?.firstWaiting(head) ?? head;
+    if (to <= head || !this.#isCurrent(queue)) return;
+    const groupGen = queue.subscription.group.generation;
+    commit(this.#core, {
+      kind: "skip",
+      record: { groupGen, topicGen, queueId, to },
+      now: this.#ports.now(),
+    });
+    this.#ports.flush();
+    refresh(this.#core, queue);
+  }
+}
