@@ -127,6 +127,16 @@ const ReadQuery = z.object({
   }),
   queue: z.int().min(0).max(1023).optional().openapi({ description: "Read one queue" }),
   key: Key.optional().openapi({ description: "Only messages of this ordering key" }),
+  filter: z.string().optional().openapi({
+    description:
+      "Only messages with one of these tags: `a || b`, or `*` for all. Not together with `sql`",
+    example: "created || paid",
+  }),
+  sql: z.string().optional().openapi({
+    description:
+      "Only messages of which this SQL condition is true: over their properties, `TAGS` and `KEY`. Not together with `filter`",
+    example: "total > 5 AND region IN ('eu', 'us')",
+  }),
   format: z
     .enum(["json", "ndjson", "sse"])
     .optional()
@@ -259,6 +269,7 @@ export function registerMessagesContract(app: App): void {
         "topic-not-found",
         "cursor-expired",
         "cursor-generation",
+        "filter-invalid",
         "quota-exceeded",
         "data-damaged",
       ),

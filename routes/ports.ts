@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { BrokerApi, Start } from "../src/broker/api.ts";
+import type { BrokerApi, Filter, Start } from "../src/broker/api.ts";
 import type { Call } from "./call.ts";
 
 export interface Ports {
@@ -35,6 +35,7 @@ export interface StreamRequest {
   readonly resumed: boolean;
   readonly queueId?: number | undefined;
   readonly key?: string | undefined;
+  readonly filter?: Filter | undefined;
 }
 
 export interface Feeds {
@@ -47,7 +48,7 @@ export interface Feeds {
    * message of a stream that starts there, `earliest` or `time:…`: the route
    * reads `Last-Event-ID` exactly as it reads `after`.
    *
-   * @throws `topic-not-found` (not resumed), `invalid-cursor`, and what else no
+   * @throws `topic-not-found` (not resumed), `invalid-cursor`, `filter-invalid`, and what else no
    * retry would mend: the route's error handler makes it a problem.
    */
   open(wanted: StreamRequest, request: Request): Promise<Response>;

@@ -32,9 +32,9 @@ export function readLogHandler(ports: Ports): (c: GatewayContext) => Promise<Res
     if (wanted.form === "sse") {
       const resume = resumePosition(call.head, query);
       call.connection.holdOpen(c.req.raw);
-      const { queueId, key } = wanted;
+      const { queueId, key, filter } = wanted;
       const start = resume ?? wanted.start;
-      const stream = { topic, start, resumed: resume !== undefined, queueId, key };
+      const stream = { topic, start, resumed: resume !== undefined, queueId, key, filter };
       return ports.feeds.open(stream, c.req.raw);
     }
     const page = await readPage(ports, { call, request: c.req.raw, topic, wanted });
@@ -72,8 +72,8 @@ async function readPage(
   about: { call: Call; request: Request; topic: string; wanted: LogRead },
 ): Promise<ReadPage> {
   const { call, request, topic, wanted } = about;
-  const { start, queueId, key, limit, maxBytes, waitMs } = wanted;
-  const read: ReadRequest = { topic, start, queueId, key, limit, maxBytes, waitMs };
+  const { start, queueId, key, filter, limit, maxBytes, waitMs } = wanted;
+  const read: ReadRequest = { topic, start, queueId, key, filter, limit, maxBytes, waitMs };
   if (waitMs === 0) return broker.messages.read(read);
   const hold = holds.begin(call, request);
   try {

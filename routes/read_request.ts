@@ -1,14 +1,15 @@
 /**
  * What a log read asks for, from its query and headers; all faults are 400s.
+ * A filter is the broker's to understand, which answers what is none.
  *
  * @module
  */
 
-import type { Start } from "../src/broker/api.ts";
+import type { Filter, Start } from "../src/broker/api.ts";
 import { type PageForm, pageForm } from "./accept.ts";
 import { keyFault } from "./attributes.ts";
 import { preferences } from "./prefer.ts";
-import { malformed, notImplemented } from "./problem.ts";
+import { malformed } from "./problem.ts";
 import { numberParameter } from "./query.ts";
 import type { RequestHead } from "./request_head.ts";
 import { parseTimestamp } from "./timestamp.ts";
@@ -29,6 +30,7 @@ export interface LogRead {
   readonly start: Start;
   readonly queueId: number | undefined;
   readonly key: string | undefined;
+  readonly filter: Filter | undefined;
   readonly limit: number;
   readonly maxBytes: number;
   readonly waitMs: number;
@@ -36,11 +38,8 @@ export interface LogRead {
   readonly applied: string | undefined;
 }
 
-/** @throws `invalid-request`, `invalid-cursor`, `not-implemented` */
+/** @throws `invalid-request`, `invalid-cursor` */
 export function logRead(head: RequestHead, query: ReadonlyMap<string, string>): LogRead {
-  for (const name of ["filter", "sql"]) {
-    if (query.has(name)) throw notImplemented(`the parameter ${name}`);
-  }
   const form = formOf(head, query);
   const queue = { min: 0, max: QUEUES_MAX - 1, default: -1, whole: true };
   const queueId = numberParameter(query, "queue", queue);
@@ -52,6 +51,7 @@ export function logRead(head: RequestHead, query: ReadonlyMap<string, string>): 
     ),
     queueId: queueId < 0 ? undefined : queueId,
     key: keyOf(query),
+    filter: filterOf(query),
     limit: numberParameter(query, "limit", {
       min: 1,
       max: PAGE.limitMax,
@@ -107,6 +107,16 @@ function keyOf(query: ReadonlyMap<string, string>): string | undefined {
   const fault = key === undefined ? undefined : keyFault(key);
   if (fault !== undefined) throw malformed("/query/key", `key ${fault}`);
   return key;
+}
+
+function filterOf(query: ReadonlyMap<string, string>): Filter | undefined {
+  const tag = query.get("filter");
+  const sql = query.get("sql");
+  if (tag !== undefined && sql !== undefined) {
+    throw malformed("/query/sql", "a read takes filter or sql, not both");
+  }
+  if (sql !== undefined) return { sql };
+  return tag === undefined ? undefined : { tag };
 }
 
 /** The query wins, so that what a URL means does not depend on a header. */

@@ -21,28 +21,40 @@ export async function loadMessages(
   store: MessageStore,
   { topic, visible }: { topic: TopicState; visible: readonly Visible[] },
 ): Promise<(StoredMessage | undefined)[]> {
-  const places = visible.map(({ unit }) => ({ logOffset: unit.bodyLogOffset, size: unit.size }));
-  const frames = await readFrames(store.log, places);
-  return visible.map((place, i) => toMessage(topic, { ...place, frame: frames[i] }));
+  const payloads = await loadPayloads(store, { topic, visible });
+  return visible.map((place, i) => {
+    const payload = payloads[i];
+    return payload && storedMessage(topic, { place, payload });
+  });
 }
 
-function toMessage(
+/** Their payloads alone, for those who may not want them all. */
+export async function loadPayloads(
+  store: MessageStore,
+  { topic, visible }: { topic: TopicState; visible: readonly Visible[] },
+): Promise<(Uint8Array | undefined)[]> {
+  const places = visible.map(({ unit }) => ({ logOffset: unit.bodyLogOffset, size: unit.size }));
+  const frames = await readFrames(store.log, places);
+  return visible.map(({ queueId, queueOffset }, i) => {
+    const frame = frames[i];
+    const at = { topicGen: topic.generation, queueId, queueOffset };
+    return frame && liesAt(frame, at) ? frame.payload : undefined;
+  });
+}
+
+export function storedMessage(
   topic: TopicState,
-  { queueId, queueOffset, unit, frame }: Visible & { frame: Frame | undefined },
-): StoredMessage | undefined {
-  if (!frame || !liesAt(frame, { topicGen: topic.generation, queueId, queueOffset }))
-    return undefined;
+  { place, payload }: { place: Visible; payload: Uint8Array },
+): StoredMessage {
+  const { queueId, queueOffset, unit } = place;
+  const after = { topicGen: topic.generation, queueId, queueOffset: queueOffset + 1 };
   return {
     topic: topic.name,
     queueId,
     queueOffset,
-    cursor: encodeQueueCursor({
-      topicGen: topic.generation,
-      queueId,
-      queueOffset: queueOffset + 1,
-    }),
+    cursor: encodeQueueCursor(after),
     publishedAt: unit.visibleAt,
-    payload: frame.payload,
+    payload,
   };
 }
 

@@ -67,10 +67,14 @@ export class MergedQueues {
     lane.done = slice.units.length === 0;
   }
 
-  /** The next unit, which stays until `advance`; undefined when none is left below the end. */
-  async peek(): Promise<MergedUnit | undefined> {
+  /** Reads ahead when `peek` needs it; undefined when it does not. */
+  fill(): Promise<void> | undefined {
     const last = this.#current;
-    if (last && last.at === last.units.length && !last.done) await this.#fill(last);
+    return last && last.at === last.units.length && !last.done ? this.#fill(last) : undefined;
+  }
+
+  /** The next unit, which stays until `advance`; undefined when none is left below the end. */
+  peek(): MergedUnit | undefined {
     let lane: Lane | undefined;
     let earliest = this.#range.end;
     for (const one of this.#lanes) {

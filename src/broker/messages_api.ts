@@ -8,6 +8,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 import { type Frame, KINDS } from "../../storage/mod.ts";
+import { FilterCache } from "../filter/mod.ts";
 import type { CallOptions, MessagesApi, ReadPage, ReadRequest, StoredMessage } from "./api.ts";
 import { encodeQueueCursor } from "./cursor.ts";
 import { topicNamed } from "./define.ts";
@@ -26,7 +27,8 @@ import type { TopicState } from "./topics.ts";
 
 export function messagesApi(shell: Shell): MessagesApi {
   const { core, store } = shell;
-  const reader = new LogReader(store);
+  const reader = new LogReader(store, () => shell.pause());
+  const filters = new FilterCache();
 
   return {
     publish(name, message) {
@@ -73,7 +75,7 @@ export function messagesApi(shell: Shell): MessagesApi {
       }
     },
 
-    read: (request, options) => read(shell, { reader, request, options }),
+    read: (request, options) => read(shell, { reader, filters, request, options }),
 
     async get(name, id) {
       const topic = await topicToRead(shell, name);
@@ -93,16 +95,23 @@ export function messagesApi(shell: Shell): MessagesApi {
 
 async function read(
   shell: Shell,
-  call: { reader: LogReader; request: ReadRequest; options: CallOptions | undefined },
+  call: {
+    readonly reader: LogReader;
+    readonly filters: FilterCache;
+    readonly request: ReadRequest;
+    readonly options: CallOptions | undefined;
+  },
 ): Promise<ReadPage> {
   const { reader, request } = call;
+  const filter = request.filter && call.filters.compile(request.filter);
+  const wanted = { key: request.key, filter };
   const signal = call.options?.signal;
   const topic = await topicToRead(shell, request.topic);
   const deadline = shell.now() + request.waitMs;
   let position = await reader.start(topic, request);
   for (;;) {
     const seen = shell.store.log.confirmOffset;
-    const page = await reader.page(topic, { position, request });
+    const page = await reader.page(topic, { position, request, wanted });
     const moved = encodePosition(topic.generation, position) !== page.cursor;
     position = page.position;
     const waitMs = deadline - shell.now();

@@ -1,62 +1,202 @@
 /**
- * The page of a log read while it is filled: which messages it takes, and when
- * it is full.
+ * The page of a log read while it is filled: which messages it takes, what it
+ * passes over, and when it is full.
+ *
+ *   look at units ─▶ the candidates ─▶ loaded ─▶ keep those wanted ─▶ look …
+ *
+ * The hashes in a unit only nominate, so keys and filters are compared once
+ * the message is here. Candidates are loaded a chunk at a time; a page that
+ * wants every message makes do with one chunk, which is just what it takes.
+ *
+ * A page looks at a bounded number of messages and loads a bounded number of
+ * bytes. What it passed over moves its position, so nobody looks there again.
  *
  * @module
  */
 
 import { stableHash } from "../../storage/base/hash.ts";
+import { decodeMessage } from "../../storage/base/message.ts";
+import type { Unit } from "../../storage/mod.ts";
+import { type CompiledFilter, nominates } from "../filter/mod.ts";
 import type { ReadRequest } from "./api.ts";
 import type { Visible } from "./bodies.ts";
 import type { Position } from "./reading.ts";
 
-/** Messages a page looks at, at most, when it seeks those of one key. */
+/** Messages a page looks at, at most, when it does not want them all. */
 export const SCAN_MAX = 20_000;
+
+/** Bytes of candidates that it loads, at most, before its last one. */
+const SCAN_BYTES_MAX = 16 * 1024 * 1024;
+
+/** What is looked at and loaded in one go, which bounds how long others wait. */
+const CHUNK = { units: 1000, messagesMin: 32, messagesMax: 256, bytes: 128 * 1024 } as const;
 
 const READ_AHEAD = { min: 16, max: 1000, scan: 256 } as const;
 
-/** Units to read at once per queue: few more than a page takes when its queues share the load. */
-export function readAhead({ limit, key }: ReadRequest, queues: number): number {
-  const fair = key === undefined ? Math.ceil((2 * limit) / queues) : READ_AHEAD.scan;
-  return Math.min(READ_AHEAD.max, Math.max(READ_AHEAD.min, fair));
+/** Which messages a read wants. */
+export interface Wanted {
+  readonly key: string | undefined;
+  readonly filter: CompiledFilter | undefined;
 }
 
-/** A message of the page and the position after it. */
-export interface Taken {
+function wantsAll({ key, filter }: Wanted): boolean {
+  return key === undefined && (filter === undefined || filter.all);
+}
+
+/** Units to read at once per queue: few more than a page takes when queues share the load. */
+export function readAhead(
+  { limit, wanted }: { readonly limit: number; readonly wanted: Wanted },
+  queues: number,
+): number {
+  const all = wantsAll(wanted);
+  const fair = all ? (limit * (queues === 1 ? 1 : 2)) / queues : SCAN_MAX / queues;
+  return Math.min(
+    all ? READ_AHEAD.max : READ_AHEAD.scan,
+    Math.max(READ_AHEAD.min, Math.ceil(fair)),
+  );
+}
+
+/** A place in the order of the read, and the position after it. */
+export interface Step {
   readonly visible: Visible;
   readonly after: Position;
 }
 
-/** Fills a page up to its limits, leaving out what is not of the key. */
+/** A message of the page. */
+export interface Kept {
+  readonly place: Visible;
+  readonly payload: Uint8Array;
+  readonly after: Position;
+}
+
 export class PageBuilder {
-  readonly taken: Taken[] = [];
+  readonly kept: Kept[] = [];
+  /** The candidate that could not be read; the page ends before it. */
+  damaged: Step | undefined;
   readonly #limit: number;
+  readonly #wanted: Wanted;
   readonly #keyHash: number | undefined;
+  readonly #certain: boolean;
+  #position: Position;
   #bytesLeft: number;
   #scanLeft = SCAN_MAX;
+  #scanBytesLeft = SCAN_BYTES_MAX;
+  #over = false;
+  #cutShort = false;
+  #candidates: Step[] = [];
+  /** The position before each candidate. */
+  #befores: Position[] = [];
+  #chunkUnits = 0;
+  #chunkBytes = 0;
 
-  constructor(request: ReadRequest) {
+  constructor(
+    request: Pick<ReadRequest, "limit" | "maxBytes">,
+    from: { readonly position: Position; readonly wanted: Wanted },
+  ) {
+    const { key } = from.wanted;
     this.#limit = request.limit;
     this.#bytesLeft = request.maxBytes;
-    this.#keyHash = request.key === undefined ? undefined : stableHash(request.key);
+    this.#position = from.position;
+    this.#wanted = from.wanted;
+    this.#keyHash = key === undefined ? undefined : stableHash(key);
+    this.#certain = wantsAll(from.wanted);
+  }
+
+  /** After all that it took or passed over. */
+  get position(): Position {
+    return this.#position;
+  }
+
+  /** It ended before places that it had looked at. */
+  get cutShort(): boolean {
+    return this.#cutShort;
   }
 
   get full(): boolean {
-    return this.taken.length >= this.#limit || this.#bytesLeft <= 0 || this.#scanLeft <= 0;
+    const scanned = !this.#certain && (this.#scanLeft <= 0 || this.#scanBytesLeft <= 0);
+    return this.#over || this.kept.length >= this.#limit || scanned;
   }
 
-  /** Returns false when the page must end before this one. */
-  take(visible: Visible, after: Position): boolean {
-    if (this.full) return false;
-    const { unit } = visible;
-    this.#scanLeft--;
-    if (this.#keyHash !== undefined && unit.keyHash !== this.#keyHash) return true;
-    if (unit.size > this.#bytesLeft && this.taken.length > 0) {
-      this.#bytesLeft = 0;
-      return false;
+  /** What to load next, before {@linkcode keep}. */
+  get candidates(): readonly Visible[] {
+    return this.#candidates.map(({ visible }) => visible);
+  }
+
+  /** Takes or passes over one place. False: it does not fit, the chunk or the page ends before it. */
+  look(step: Step): boolean {
+    if (this.full || this.#chunkUnits >= CHUNK.units) return false;
+    const { unit } = step.visible;
+    if (this.#nominates(unit)) {
+      if (!this.#fits(unit.size)) {
+        this.#over = this.#certain; // there will be no other chunk
+        return false;
+      }
+      this.#candidates.push(step);
+      this.#befores.push(this.#position);
+      this.#chunkBytes += unit.size;
     }
-    this.#bytesLeft -= unit.size;
-    this.taken.push({ visible, after });
+    this.#chunkUnits++;
+    this.#scanLeft--;
+    this.#position = step.after;
     return true;
+  }
+
+  /** Keeps of the loaded candidates those that are wanted; undefined is one that is damaged. */
+  keep(payloads: readonly (Uint8Array | undefined)[]): void {
+    const [candidates, befores] = [this.#candidates, this.#befores];
+    this.#scanBytesLeft -= this.#chunkBytes;
+    this.#candidates = [];
+    this.#befores = [];
+    this.#chunkUnits = 0;
+    this.#chunkBytes = 0;
+    for (const [i, candidate] of candidates.entries()) {
+      const payload = payloads[i];
+      const before = befores[i] as Position;
+      if (!payload) this.damaged = candidate;
+      if (!payload) return this.#endAt(before);
+      if (!this.#wants(payload)) continue;
+      const { visible: place, after } = candidate;
+      const { size } = place.unit;
+      if (this.kept.length > 0 && size > this.#bytesLeft) return this.#endAt(before);
+      this.kept.push({ place, payload, after });
+      this.#bytesLeft -= size;
+      const last = this.kept.length === this.#limit || this.#bytesLeft <= 0;
+      if (last && i + 1 < candidates.length) return this.#endAt(after);
+      this.#over ||= last;
+    }
+  }
+
+  #nominates({ keyHash, tagHash }: Unit): boolean {
+    if (this.#keyHash !== undefined && keyHash !== this.#keyHash) return false;
+    const { filter } = this.#wanted;
+    return filter === undefined || nominates(filter, tagHash);
+  }
+
+  /** Whether one more candidate of this size belongs to the chunk. */
+  #fits(size: number): boolean {
+    const missing = this.#limit - this.kept.length;
+    if (this.#certain) {
+      const first = this.kept.length + this.#candidates.length === 0;
+      return (
+        this.#candidates.length < missing &&
+        this.#chunkBytes < this.#bytesLeft &&
+        (first || this.#chunkBytes + size <= this.#bytesLeft)
+      );
+    }
+    const most = Math.min(CHUNK.messagesMax, Math.max(CHUNK.messagesMin, missing));
+    if (this.#candidates.length >= most) return false;
+    return this.#candidates.length === 0 || this.#chunkBytes + size <= CHUNK.bytes;
+  }
+
+  #wants(payload: Uint8Array): boolean {
+    const { key, filter } = this.#wanted;
+    if (key !== undefined && decodeMessage(payload)?.key !== key) return false;
+    return filter === undefined || filter.all || filter.matchesPayload(payload);
+  }
+
+  #endAt(position: Position): void {
+    this.#position = position;
+    this.#over = true;
+    this.#cutShort = true;
   }
 }

@@ -6,18 +6,16 @@
  * queues are merged by the log offset that made each message visible, up to the
  * confirmOffset at the start of the read, so that two readers see one order.
  *
- * A key is looked for in all queues, for a topic that grew may hold it in two. A
- * page looks at a bounded number of messages; what it passed over moves its
- * cursor all the same.
+ * A key is looked for in all queues, for a topic that grew may hold it in two.
+ * How a page is filled, and what it may cost, is in page.ts.
  *
  * @module
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import { decodeMessage } from "../../storage/base/message.ts";
 import type { MessageStore } from "../../storage/mod.ts";
-import type { ReadPage, ReadRequest, Start, StoredMessage } from "./api.ts";
-import { loadMessages } from "./bodies.ts";
+import type { ReadPage, ReadRequest, Start } from "./api.ts";
+import { loadPayloads, storedMessage } from "./bodies.ts";
 import {
   decodeCursor,
   encodeQueueCursor,
@@ -25,8 +23,9 @@ import {
   type StreamPosition,
 } from "./cursor.ts";
 import { MergedQueues } from "./merge.ts";
-import { PageBuilder, readAhead, SCAN_MAX, type Taken } from "./page.ts";
+import { PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
 import type { TopicState } from "./topics.ts";
+import { QueueSource, StreamSource, type UnitSource } from "./unit_source.ts";
 
 /** Where a read goes on. */
 export type Position =
@@ -35,9 +34,12 @@ export type Position =
 
 export class LogReader {
   readonly #store: MessageStore;
+  readonly #pause: () => Promise<void>;
 
-  constructor(store: MessageStore) {
+  /** @param pause lets other work run between the steps of a long scan. */
+  constructor(store: MessageStore, pause: () => Promise<void>) {
     this.#store = store;
+    this.#pause = pause;
   }
 
   /** @throws `invalid-cursor`, `cursor-generation`, `cursor-expired` */
@@ -120,123 +122,94 @@ export class LogReader {
     return this.#store.reader.seek(queue, { by: "log", logOffset, base });
   }
 
+  /**
+   * One page, which may be empty and yet not up to date: what it passed over
+   * moves its position.
+   *
+   * @throws `data-damaged` with how to step over it, when damage comes first.
+   */
   async page(
     topic: TopicState,
-    { position, request }: { position: Position; request: ReadRequest },
+    { position, request, wanted }: { position: Position; request: ReadRequest; wanted: Wanted },
   ): Promise<ReadPage & { readonly position: Position }> {
-    return position.kind === "queue"
-      ? this.#queuePage(topic, { position, request })
-      : this.#streamPage(topic, { position: position.position, request });
+    const page = new PageBuilder(request, { position, wanted });
+    const source = await this.#source(topic, { position, limit: request.limit, wanted });
+    await this.#fill(page, { topic, source });
+    if (page.damaged && page.kept.length === 0) throw damagedError(topic, page.damaged);
+    await source.fill();
+    const upToDate = !page.cutShort && source.peek() === undefined && source.exhausted;
+    return pageOf(topic, {
+      page,
+      request,
+      upToDate,
+      position: upToDate ? source.end : page.position,
+    });
   }
 
-  async #queuePage(
-    topic: TopicState,
-    { position, request }: { position: Position & { kind: "queue" }; request: ReadRequest },
-  ) {
-    const { queueId } = position;
-    const queue = { topicGen: topic.generation, queueId };
-    const page = new PageBuilder(request);
-    const end = this.#store.queues.find(topic.generation, queueId)?.end ?? 0;
-    let next = position.queueOffset;
-    while (next < end && !page.full) {
-      const max = Math.min(end - next, request.key === undefined ? request.limit : SCAN_MAX);
-      const slice = await this.#store.reader.read(queue, { from: next, max });
-      if (slice.units.length === 0) break;
-      for (const [i, unit] of slice.units.entries()) {
-        const queueOffset = slice.firstOffset + i;
-        const after = { kind: "queue", queueId, queueOffset: queueOffset + 1 } as const;
-        if (!page.take({ queueId, queueOffset, unit }, after)) break;
-        next = queueOffset + 1;
-      }
+  async #fill(
+    page: PageBuilder,
+    { topic, source }: { topic: TopicState; source: UnitSource },
+  ): Promise<void> {
+    for (;;) {
+      const more = await this.#look(page, source);
+      page.keep(await loadPayloads(this.#store, { topic, visible: page.candidates }));
+      if (!more || page.full) return;
+      await this.#pause();
     }
-    const at: Position = { kind: "queue", queueId, queueOffset: next };
-    return this.#finish(topic, { page, position: at, upToDate: next >= end, request });
   }
 
-  async #streamPage(
-    topic: TopicState,
-    { position, request }: { position: StreamPosition; request: ReadRequest },
-  ) {
-    const page = new PageBuilder(request);
+  /** Looks at a chunk of places; false when none is left behind it. */
+  async #look(page: PageBuilder, source: UnitSource): Promise<boolean> {
+    for (;;) {
+      const filling = source.fill();
+      if (filling) await filling;
+      const next = source.peek();
+      if (!next || !page.look(next)) return next !== undefined;
+      source.advance();
+    }
+  }
+
+  async #source(
+    { generation: topicGen, config: { queues } }: TopicState,
+    about: { position: Position; limit: number; wanted: Wanted },
+  ): Promise<UnitSource> {
+    const { position } = about;
+    const { reader } = this.#store;
+    if (position.kind === "queue") {
+      const { queueId, queueOffset: from } = position;
+      const end = this.#store.queues.find(topicGen, queueId)?.end ?? 0;
+      return new QueueSource(reader, {
+        queue: { topicGen, queueId },
+        from,
+        end,
+        ahead: readAhead(about, 1),
+      });
+    }
+    const from = position.position;
     const end = this.#store.log.confirmOffset;
-    const queueIds = Array.from({ length: topic.config.queues }, (_, queueId) => queueId);
-    const merged = new MergedQueues(this.#store.reader, {
-      topicGen: topic.generation,
-      end,
-      ahead: readAhead(request, topic.config.queues),
-    });
-    if (position.logOffset < end) {
-      await merged.start(queueIds, (queueId) =>
-        this.#seek({ topicGen: topic.generation, queueId }, position),
-      );
+    const merged = new MergedQueues(reader, { topicGen, end, ahead: readAhead(about, queues) });
+    const queueIds = Array.from({ length: queues }, (_, queueId) => queueId);
+    if (from.logOffset < end) {
+      await merged.start(queueIds, (queueId) => this.#seek({ topicGen, queueId }, from));
     }
-    let at = position;
-    let next = await merged.peek();
-    for (; next && !page.full; next = await merged.peek()) {
-      const { visibleLogOffset } = next.unit;
-      const index = merged.indexIn(visibleLogOffset);
-      const after = { logOffset: visibleLogOffset, index: index + 1 };
-      // Of those made visible by the record at the position, the first ones were read before.
-      const seen = visibleLogOffset === position.logOffset && index < position.index;
-      if (!seen && !page.take(next, { kind: "stream", position: after })) break;
-      merged.advance();
-      at = after;
-    }
-    if (!next) at = { logOffset: Math.max(position.logOffset, end), index: 0 };
-    const parts = { page, upToDate: !next, request };
-    return this.#finish(topic, { ...parts, position: { kind: "stream", position: at } });
-  }
-
-  /**
-   * Loads the bodies. The page ends before a damaged message; when that is the
-   * first, the reader is told how to step over it.
-   */
-  async #finish(
-    topic: TopicState,
-    parts: {
-      readonly page: PageBuilder;
-      readonly position: Position;
-      readonly upToDate: boolean;
-      readonly request: ReadRequest;
-    },
-  ): Promise<ReadPage & { readonly position: Position }> {
-    const { request } = parts;
-    const { taken } = parts.page;
-    const { generation } = topic;
-    const loaded = await loadMessages(this.#store, {
-      topic,
-      visible: taken.map(({ visible }) => visible),
-    });
-    const damaged = loaded.indexOf(undefined);
-    const lost = taken[damaged];
-    if (lost && damaged === 0) throw damagedError(topic, { ...lost, generation });
-    const whole = damaged > 0 ? damaged : loaded.length;
-    const position = lost ? (taken[whole - 1] as Taken).after : parts.position;
-    const messages: StoredMessage[] = [];
-    const cursors: string[] = [];
-    for (let i = 0; i < whole; i++) {
-      const message = loaded[i] as StoredMessage;
-      // A hash only nominates: two keys may share one.
-      if (request.key !== undefined && decodeMessage(message.payload)?.key !== request.key)
-        continue;
-      messages.push(message);
-      if (request.cursors) cursors.push(encodePosition(generation, (taken[i] as Taken).after));
-    }
-    return {
-      messages,
-      cursor: encodePosition(generation, position),
-      upToDate: parts.upToDate && !lost,
-      generation,
-      position,
-      ...(request.cursors && { cursors }),
-    };
+    return new StreamSource(merged, { from, end }).skipRead();
   }
 }
 
-function damagedError(
+function pageOf(
   topic: TopicState,
-  { visible, after, generation }: Taken & { generation: number },
-): TidegateError {
+  about: { page: PageBuilder; request: ReadRequest; upToDate: boolean; position: Position },
+): ReadPage & { readonly position: Position } {
+  const { generation } = topic;
+  const { page, request, upToDate, position } = about;
+  const messages = page.kept.map((kept) => storedMessage(topic, kept));
+  const cursors =
+    request.cursors && page.kept.map(({ after }) => encodePosition(generation, after));
+  const cursor = encodePosition(generation, position);
+  return { messages, cursor, upToDate, generation, position, ...(cursors && { cursors }) };
+}
+
+function damagedError(topic: TopicState, { visible, after }: Step): TidegateError {
   const { queueId, queueOffset, unit } = visible;
   const detail = `Cannot read message ${queueOffset} of queue ${queueId} of "${topic.name}": its bytes are damaged`;
   const from = unit.size > 0 ? unit.bodyLogOffset : unit.visibleLogOffset;
@@ -244,7 +217,7 @@ function damagedError(
     queueId,
     queueOffset: String(queueOffset),
     range: { from: String(from), to: String(from + unit.size) },
-    next: encodePosition(generation, after),
+    next: encodePosition(topic.generation, after),
   });
 }
 

@@ -39,6 +39,8 @@ interface ScoutPorts {
   readonly clock: Clock;
   now(): number;
   flush(): void;
+  /** Lets others have their turn. */
+  pause(): Promise<void>;
   /** Something may be ready for those who wait. */
   found(group: GroupState): void;
   /** What a waiting receive of the group would have looked at; undefined when none would. */
@@ -110,7 +112,7 @@ export class Scout {
   }
 
   async #scanAlone(queue: PopQueue): Promise<number> {
-    const { clock, found } = this.#ports;
+    const { found, pause } = this.#ports;
     const scan = this.#scan(queue);
     this.#scanning.set(queue, scan);
     try {
@@ -120,8 +122,7 @@ export class Scout {
       refresh(this.#core, queue);
       const { group } = queue.subscription;
       if (hasReady(group, undefined)) found(group);
-      // What lies in memory is read without a pause: others have their turn now.
-      await new Promise<void>((resolve) => clock.defer(resolve));
+      await pause(); // what lies in memory is read without one
     }
   }
 

@@ -77,6 +77,7 @@ export class Shell {
       store,
       now,
       flush,
+      pause: () => this.pause(),
       found: (group) => this.receivers.pump(group),
       wanted: (group) => this.receivers.wanted(group),
       report: (error) => ports.report(error instanceof Error ? error : new Error(String(error))),
@@ -91,6 +92,11 @@ export class Shell {
 
   nonce(): Uint8Array {
     return this.#ports.entropy(8);
+  }
+
+  /** Lets other work run: between the steps of a long scan. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => this.#ports.clock.defer(resolve));
   }
 
   /** Runs a decision now; the answer is given once what it rests on is confirmed. */

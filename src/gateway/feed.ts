@@ -211,13 +211,15 @@ export class Feed implements Followed {
 
   /** What may pass is waited for; after anything else the streams end, and come back or not. */
   async #recover(error: unknown): Promise<void> {
-    for (const fence of this.#fences.splice(0)) fence.failed(error);
+    const fences = this.#fences.splice(0);
+    for (const fence of fences) fence.failed(error);
     const code = error instanceof TidegateError ? error.code : "internal";
     if (CODES[code].retryable) return this.#sleep(RETRY_MS);
 
     // A reader of a deleted topic learns it from the 204 its next request gets.
     const gone = code === "topic-not-found";
-    if (!gone) this.#ports.report(error);
+    // Who waits at a fence has the error, and answers with it or reports it.
+    if (!gone && fences.length === 0) this.#ports.report(error);
     this.#dismissJoiners();
     for (const subscriber of this.#live) subscriber.end(gone ? undefined : "internal");
   }

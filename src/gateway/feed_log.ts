@@ -37,11 +37,12 @@ export class FeedLog {
   }
 
   async read(start: Start, wait: { waitMs: number } & CallOptions): Promise<Reading> {
-    const { topic, queueId, key } = this.#wanted;
+    const { topic, queueId, key, filter } = this.#wanted;
     const { waitMs, signal } = wait;
     const limits = { limit: PAGE_MESSAGES, maxBytes: PAGE_BYTES, waitMs, cursors: true };
     try {
-      const page = await this.#messages.read({ topic, start, queueId, key, ...limits }, { signal });
+      const read = { topic, start, queueId, key, filter, ...limits };
+      const page = await this.#messages.read(read, { signal });
       return { kind: "page", page: { ...page, cursors: page.cursors ?? [] } };
     } catch (error) {
       if (error instanceof TidegateError && LOST.has(error.code)) {

@@ -121,7 +121,7 @@ export class SharedFeeds implements Feeds, SubscriberOwner {
   }
 
   #feed(wanted: StreamRequest): Feed {
-    const key = JSON.stringify([wanted.topic, wanted.queueId, wanted.key]);
+    const key = JSON.stringify([wanted.topic, wanted.queueId, wanted.key, wanted.filter]);
     const known = this.#feeds.get(key);
     if (known) return known;
     const { messages, after, report } = this.#options;

@@ -20,6 +20,7 @@ import type {
   Start,
   StoredMessage,
 } from "../../src/broker/api.ts";
+import { compileFilter, type CompiledFilter } from "../../src/filter/mod.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage, encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
@@ -113,8 +114,9 @@ export class FakeMessages implements MessagesApi {
     request: ReadRequest,
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<ReadPage> {
+    const filter = request.filter && compileFilter(request.filter);
     const start = this.#resolve(request);
-    return await this.wakeups.until(() => this.#page(request, start), {
+    return await this.wakeups.until(() => this.#page({ ...request, wants: filter }, start), {
       done: (page) => page.messages.length > 0,
       waitMs: request.waitMs,
       signal: options.signal,
@@ -173,7 +175,10 @@ export class FakeMessages implements MessagesApi {
     return { index: index < 0 ? life.log.length : Math.max(index, life.first), queueId };
   }
 
-  #page(request: ReadRequest, start: { index: number; queueId: number | undefined }): ReadPage {
+  #page(
+    request: Omit<ReadRequest, "filter"> & { wants: CompiledFilter | undefined },
+    start: { index: number; queueId: number | undefined },
+  ): ReadPage {
     const { log, topic } = this.#topics.life(request.topic);
     const { queueId } = start;
     const messages: StoredMessage[] = [];
@@ -184,6 +189,7 @@ export class FakeMessages implements MessagesApi {
       const stored = log[index] as StoredMessage;
       if (queueId !== undefined && stored.queueId !== queueId) continue;
       if (request.key !== undefined && decodeMessage(stored.payload)?.key !== request.key) continue;
+      if (request.wants?.matchesPayload(stored.payload) === false) continue;
       bytes += stored.payload.length;
       if (messages.length > 0 && bytes > request.maxBytes) break;
       messages.push(stored);

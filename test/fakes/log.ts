@@ -12,7 +12,14 @@
  */
 
 import { setImmediate } from "node:timers";
-import type { MessagesApi, ReadPage, ReadRequest, StoredMessage } from "../../src/broker/api.ts";
+import type {
+  Filter,
+  MessagesApi,
+  ReadPage,
+  ReadRequest,
+  StoredMessage,
+} from "../../src/broker/api.ts";
+import { type CompiledFilter, compileFilter } from "../../src/filter/mod.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
 import type { Prng } from "../../storage/base/prng.ts";
@@ -52,12 +59,12 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
   readonly #calls = new Set<Call>();
 
   /** Appends one message, visible at once, whose data is `{"n":…}`: its number in the topic. */
-  publish(message: { queueId?: number; key?: string; body?: string } = {}): number {
-    const { queueId = 0, key } = message;
+  publish(message: { queueId?: number; key?: string; tag?: string; body?: string } = {}): number {
+    const { queueId = 0, key, tag } = message;
     const n = this.#entries.length;
     const queueOffset = this.#ends.get(queueId) ?? 0;
     this.#ends.set(queueId, queueOffset + 1);
-    const attributes = { id: `m${n}`, contentType: "application/json" };
+    const attributes = { id: `m${n}`, contentType: "application/json", tag };
     const body = utf8.encode(message.body ?? JSON.stringify({ n }));
     const target = new Uint8Array(messageSizeMax(attributes, body.length));
     const envelope = { topicGen: 1, queueId, queueOffset, keyHash: 0, tagHash: 0, bornAt: 1 };
@@ -168,6 +175,8 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
     if (this.#deleted) return new TidegateError("topic-not-found", "No such topic");
     const from = this.#position(request);
     if (from instanceof Error) return from;
+    const filter = compiled(request.filter);
+    if (filter instanceof Error) return filter;
 
     const messages: StoredMessage[] = [];
     const cursors: string[] = [];
@@ -176,6 +185,7 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
       const { stored, key } = this.#entries[next] as Entry;
       if (request.queueId !== undefined && stored.queueId !== request.queueId) continue;
       if (request.key !== undefined && key !== request.key) continue;
+      if (filter?.matchesPayload(stored.payload) === false) continue;
       if (next === this.damaged) {
         if (messages.length > 0) break;
         return new TidegateError("data-damaged", "Cannot read", { next: this.cursor(next + 1) });
@@ -207,6 +217,15 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
           : undefined;
     if (code === undefined) return n;
     return new TidegateError(code, "Cannot go on", { earliest: this.cursor(this.#first) });
+  }
+}
+
+function compiled(filter: Filter | undefined): CompiledFilter | TidegateError | undefined {
+  try {
+    return filter && compileFilter(filter);
+  } catch (error) {
+    if (error instanceof TidegateError) return error;
+    throw error;
   }
 }
 

@@ -90,6 +90,34 @@ describe("a stream", () => {
     assert.equal(world.feeds.feeds, 2);
   });
 
+  it("takes only the messages its filter wants, and shares with those of the same filter", async () => {
+    const world = new World();
+    const filters = [{ tag: "a" }, { sql: "TAGS = 'b'" }, { tag: "TAGS = 'b'" }, { tag: "a" }];
+    const readers = await Promise.all(
+      filters.map((filter) => world.open({ start: latest, filter })),
+    );
+    for (const tag of ["a", "b", "c"]) world.log.publish({ tag });
+    await until(
+      () => readers.filter(({ numbers }) => numbers.length === 1).length === 3,
+      "arrived",
+    );
+    assert.deepEqual(
+      readers.map(({ numbers }) => numbers),
+      [[0], [1], [], [0]],
+    );
+    assert.equal(world.feeds.feeds, 3);
+  });
+
+  it("with a filter, from the past, takes what it wants of both past and present", async () => {
+    const world = new World();
+    const tags = ["a", "b", "a", "c"];
+    for (const tag of tags) world.log.publish({ tag });
+    const reader = await world.open({ start: earliest, filter: { tag: "a || c" } });
+    for (const tag of tags) world.log.publish({ tag });
+    await until(() => reader.numbers.length === 6, "all arrived");
+    assert.deepEqual(reader.numbers, [0, 2, 3, 4, 6, 7]);
+  });
+
   it("ends without a trace when the reader goes, by its stream or by its request", async () => {
     const world = new World();
     const abort = new AbortController();
@@ -161,22 +189,25 @@ describe("the heartbeat", () => {
     assert.equal(world.timers, 1);
   });
 
-  it("tells the position when it moved without a message", async () => {
-    const world = new World();
-    const reader = await world.open({ start: latest, key: "a" });
-    await until(() => reader.events.length === 1, "the opening arrived");
-    world.log.publish({ key: "b" });
-    world.log.endWaits();
-    await turn();
-    world.clock.advance(BEAT_MS);
-    await until(() => reader.events.length === 2, "the control arrived");
-    assert.deepEqual(reader.comments, []);
-    const [opening, moved] = reader.events;
-    assert.equal(moved?.event, "control");
-    assert.notEqual(moved?.id, opening?.id);
-    world.clock.advance(BEAT_MS);
-    await until(() => reader.comments.length === 1, "the next beat is a comment again");
-  });
+  for (const wanted of [{ key: "a" }, { filter: { tag: "a" } }, { filter: { sql: "FALSE" } }]) {
+    const which = JSON.stringify(wanted);
+    it(`tells the position when it moved without a message, for ${which}`, async () => {
+      const world = new World();
+      const reader = await world.open({ start: latest, ...wanted });
+      await until(() => reader.events.length === 1, "the opening arrived");
+      world.log.publish({ key: "b", tag: "b" });
+      world.log.endWaits();
+      await turn();
+      world.clock.advance(BEAT_MS);
+      await until(() => reader.events.length === 2, "the control arrived");
+      assert.deepEqual(reader.comments, []);
+      const [opening, moved] = reader.events;
+      assert.equal(moved?.event, "control");
+      assert.notEqual(moved?.id, opening?.id);
+      world.clock.advance(BEAT_MS);
+      await until(() => reader.comments.length === 1, "the next beat is a comment again");
+    });
+  }
 });
 
 describe("lost history", () => {
@@ -246,6 +277,20 @@ describe("lost history", () => {
 });
 
 describe("a refusal", () => {
+  for (const start of [latest, earliest]) {
+    it(`of a filter that is none, from ${start.kind}, is the asker's, and nobody's failure`, async () => {
+      const world = new World();
+      const asked = world.answer({ start, filter: { sql: "a =" } });
+      await assert.rejects(asked, (error) => {
+        assert(error instanceof TidegateError);
+        assert.deepEqual([error.code, error.details["position"]], ["filter-invalid", 3]);
+        return true;
+      });
+      await until(() => world.feeds.feeds === 0 && world.feeds.streams === 0, "all is gone");
+      assert.deepEqual(world.reported, []);
+    });
+  }
+
   const retryable: [code: ErrorCode, reason: string][] = [
     ["overloaded", "overloaded"],
     ["quota-exceeded", "overloaded"],

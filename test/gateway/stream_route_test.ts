@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Ask, TestGateway } from "../fakes/gateway.ts";
+import { type Ask, problem, TestGateway } from "../fakes/gateway.ts";
 import { StreamReader, until } from "../fakes/stream_reader.ts";
 
 const PATH = "/v1/topics/orders/messages";
@@ -20,7 +20,7 @@ async function filled(count: number): Promise<TestGateway> {
 }
 
 async function publish(gateway: TestGateway, value: number, key = "k"): Promise<void> {
-  const headers = { "content-type": "application/json", "message-key": key };
+  const headers = { "content-type": "application/json", "message-key": key, "message-tag": key };
   const ask = { method: "POST", body: String(value), headers, status: 201 };
   await gateway.json(PATH, ask);
 }
@@ -62,6 +62,8 @@ describe("GET /v1/topics/{topic}/messages as an event stream", () => {
       [1, 2, 3, 9],
     ],
     ["of one key", `${PATH}?after=earliest&key=other`, STREAM, [9]],
+    ["of one tag", `${PATH}?after=earliest&filter=other`, STREAM, [9]],
+    ["what SQL wants", `${PATH}?after=earliest&sql=KEY%20%3C%3E%20'k'`, STREAM, [9]],
   ];
   for (const [name, path, headers, expected] of starts) {
     it(`reads ${name}`, async () => {
@@ -79,6 +81,16 @@ describe("GET /v1/topics/{topic}/messages as an event stream", () => {
       await until(() => reader.ended !== undefined, "the stream ends");
     });
   }
+
+  it("is a problem, not a stream, when its filter is none", async () => {
+    const gateway = await filled(1);
+    for (const after of ["", "after=earliest&"]) {
+      const response = await gateway.ask(`${PATH}?${after}sql=KEY%20%3D`, { headers: STREAM });
+      const body = await problem(response, { status: 422, code: "filter-invalid" });
+      assert.equal(body["position"], 5);
+    }
+    assert.deepEqual(gateway.reported, []);
+  });
 
   it("ends with reconnect when the node drains", async () => {
     const gateway = await filled(1);

@@ -60,6 +60,38 @@ describe("GET /v1/topics/{topic}/messages", () => {
     assert.deepEqual(dataOf(await gateway.json(`${PATH}?key=k1`)), [1, 4]);
   });
 
+  it("reads what a tag expression or SQL wants", async () => {
+    const gateway = new TestGateway();
+    for (const [n, tag] of ["created", "paid", "shipped", "paid"].entries()) {
+      const headers = { "message-tag": tag, "message-property-total": `${n * 10}` };
+      const ask = { method: "POST", body: `${n}`, status: 201 };
+      const json = { "content-type": "application/json" };
+      await gateway.json(PATH, { ...ask, headers: { ...headers, ...json } });
+    }
+    const seen = async (name: string, text: string) =>
+      dataOf(await gateway.json(`${PATH}?${new URLSearchParams({ [name]: text })}`));
+    assert.deepEqual(await seen("filter", "*"), [0, 1, 2, 3]);
+    assert.deepEqual(await seen("filter", "paid"), [1, 3]);
+    assert.deepEqual(await seen("filter", "created || shipped"), [0, 2]);
+    assert.deepEqual(await seen("sql", "total > 9 AND total < 30"), [1, 2]);
+    assert.deepEqual(await seen("sql", "TAGS LIKE '%ed' AND NOT total IS NULL"), [0, 2]);
+  });
+
+  it("says where a filter is wrong", async () => {
+    const gateway = await filled(1);
+    const response = await gateway.ask(`${PATH}?sql=${encodeURIComponent("a = 1 AND b >")}`);
+    const body = await problem(response, { status: 422, code: "filter-invalid" });
+    assert.equal(body["position"], 13);
+    assert.equal(body["applied"], false);
+  });
+
+  it("is empty and goes on where a filter found nothing", async () => {
+    const gateway = await filled(3);
+    const response = await gateway.ask(`${PATH}?filter=nobody`);
+    assert.equal(response.status, 204);
+    assert.equal(response.headers.get("next-cursor"), "s-1-3");
+  });
+
   it("reads one queue", async () => {
     const gateway = await filled(6);
     const [first] = (await gateway.json(PATH))["messages"] as [JsonObject];
@@ -151,8 +183,11 @@ describe("GET /v1/topics/{topic}/messages", () => {
     ],
     ["a cursor that is none", "?after=nonsense", 400, "invalid-cursor"],
     ["a cursor of an earlier life", "?after=s-99-0", 410, "cursor-generation"],
-    ["filter", "?filter=a", 501, "not-implemented"],
-    ["sql", "?sql=a%3D1", 501, "not-implemented"],
+    ["filter and sql together", "?filter=a&sql=a%3D1", 400, "invalid-request"],
+    ["an empty filter", "?filter=", 422, "filter-invalid"],
+    ["an empty sql", "?sql=", 422, "filter-invalid"],
+    ["a tag expression that is none", "?filter=a%20%7C%20b", 422, "filter-invalid"],
+    ["SQL that is none", "?sql=a%20%3D", 422, "filter-invalid"],
     ["another namespace", "?namespace=other", 501, "not-implemented"],
     [
       "an odd Last-Event-ID",
@@ -277,6 +312,18 @@ describe("a full page away from the tail", () => {
     assert.equal(sooner.headers.get("cache-control"), "public, max-age=3595, immutable");
     gateway.clock.advance(3_600_000);
     assert.equal((await gateway.ask(page)).headers.get("cache-control"), "no-cache");
+  });
+
+  it("is immutable with a filter as well, under its own URL", async () => {
+    const gateway = await filled(9);
+    const filtered = `${PATH}?after=s-1-0&limit=2&sql=${encodeURIComponent("KEY = 'k1'")}`;
+    const response = await gateway.ask(filtered);
+    assert.deepEqual(dataOf((await response.json()) as JsonObject), [1, 4]);
+    assert.equal(response.headers.get("cache-control"), "public, max-age=86400, immutable");
+    assert.equal(response.headers.get("vary"), VARY);
+    const etag = response.headers.get("etag") ?? "";
+    const again = await gateway.ask(filtered, { headers: { "if-none-match": etag } });
+    assert.equal(again.status, 304);
   });
 
   it("is private where a credential is needed", async () => {

@@ -11,6 +11,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { testDeadLetters } from "./broker_api_dead_letters.ts";
 import { testFilters } from "./broker_api_filters.ts";
+import { testReadFilters } from "./broker_api_read_filters.ts";
 import { testGroups } from "./broker_api_groups.ts";
 import type { Open, Test } from "./broker_api_kit.ts";
 import { testLeases } from "./broker_api_leases.ts";
@@ -53,6 +54,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testTopics(test);
     testPublish(test);
     testReads(test);
+    testReadFilters(test);
     testGroups(test);
     testLeases(test);
     testReceives(test);

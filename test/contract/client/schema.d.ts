@@ -1187,6 +1187,15 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Filter cannot be used */
+        "filter-invalid": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Request understood but not valid; Filter cannot be used */
         "filter-invalid-or-validation-failed": {
             headers: {
@@ -1426,6 +1435,10 @@ export interface operations {
                 queue?: number;
                 /** @description Only messages of this ordering key */
                 key?: string;
+                /** @description Only messages with one of these tags: `a || b`, or `*` for all. Not together with `sql` */
+                filter?: string;
+                /** @description Only messages of which this SQL condition is true: over their properties, `TAGS` and `KEY`. Not together with `filter` */
+                sql?: string;
                 /** @description Instead of Accept */
                 format?: "json" | "ndjson" | "sse";
                 /** @description As Last-Event-ID, for event streams that cannot set it */
@@ -1484,6 +1497,7 @@ export interface operations {
             403: components["responses"]["forbidden"];
             404: components["responses"]["topic-not-found"];
             410: components["responses"]["cursor-expired-or-cursor-generation"];
+            422: components["responses"]["filter-invalid"];
             429: components["responses"]["quota-exceeded"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
