@@ -129,12 +129,12 @@ const ReadQuery = z.object({
   key: Key.optional().openapi({ description: "Only messages of this ordering key" }),
   filter: z.string().optional().openapi({
     description:
-      "Only messages with one of these tags: `a || b`, or `*` for all. Not together with `sql`",
+      "Only messages with one of these tags: `a || b`, or `*` for all; at most 4096 characters. Not together with `sql`",
     example: "created || paid",
   }),
   sql: z.string().optional().openapi({
     description:
-      "Only messages of which this SQL condition is true: over their properties, `TAGS` and `KEY`. Not together with `filter`",
+      "Only messages of which this SQL condition is true, over their properties, `TAGS` and `KEY`: AND OR NOT, = <> < <= > >=, BETWEEN, IN, IS NULL, LIKE, CONTAINS, STARTSWITH, ENDSWITH; at most 4096 characters, nested 64 deep. Names that are no plain words stand in double quotes. Not together with `filter`",
     example: "total > 5 AND region IN ('eu', 'us')",
   }),
   format: z

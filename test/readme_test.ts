@@ -90,7 +90,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   it("are all known to this test", () => {
     assert.deepEqual(
       blocks.map(([info]) => info),
-      ["", "", "", "", "", "background", "", ""],
+      ["", "", "", "", "", "background", "", "", ""],
     );
   });
 
@@ -154,6 +154,14 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
       rest.map(({ id }) => id),
     );
     assert(seen.length > 0);
+  });
+
+  it("read what a filter wants", async () => {
+    const found = messagesOf(await run());
+    assert.deepEqual(
+      found.map(({ text }) => text),
+      ["two parcels"],
+    );
   });
 });
 

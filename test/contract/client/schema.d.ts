@@ -1435,9 +1435,9 @@ export interface operations {
                 queue?: number;
                 /** @description Only messages of this ordering key */
                 key?: string;
-                /** @description Only messages with one of these tags: `a || b`, or `*` for all. Not together with `sql` */
+                /** @description Only messages with one of these tags: `a || b`, or `*` for all; at most 4096 characters. Not together with `sql` */
                 filter?: string;
-                /** @description Only messages of which this SQL condition is true: over their properties, `TAGS` and `KEY`. Not together with `filter` */
+                /** @description Only messages of which this SQL condition is true, over their properties, `TAGS` and `KEY`: AND OR NOT, = <> < <= > >=, BETWEEN, IN, IS NULL, LIKE, CONTAINS, STARTSWITH, ENDSWITH; at most 4096 characters, nested 64 deep. Names that are no plain words stand in double quotes. Not together with `filter` */
                 sql?: string;
                 /** @description Instead of Accept */
                 format?: "json" | "ndjson" | "sse";
