@@ -2,8 +2,9 @@
  * The README is true: its commands work as printed, its tables are current.
  *
  * The blocks of "Publish and receive" run one after the other against one
- * server, as a reader would type them; nothing but the port is replaced. A
- * block marked `background` is left running until it ends by itself.
+ * server, and so do those of "Consumer groups" against another, as a reader would
+ * type them; nothing but the port is replaced. A block marked `background` is left
+ * running until it ends by itself.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import { after, before, describe, it } from "node:test";
 import manifest from "../package.json" with { type: "json" };
 import { withSettings } from "../deploy/readme.ts";
 import { ROOT, type Server, startServer, withTempDir } from "./e2e/server.ts";
+import type { JsonObject } from "./fakes/gateway.ts";
 import { needs } from "./fakes/needs.ts";
 
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
@@ -58,19 +60,18 @@ interface Message {
 }
 const messagesOf = (answer: string) => (JSON.parse(answer) as { messages: Message[] }).messages;
 
-describe("the README's commands", { skip: needs("curl", "sh") }, () => {
-  const blocks = blocksOf("Publish and receive");
-  let server: Server;
-  let stop: () => Promise<void>;
-  let next = 0;
+/** The blocks below a heading, one after the other, against a server of their own. */
+class Commands {
+  readonly blocks: readonly [info: string, script: string][];
+  #server: Server | undefined;
+  #stop: () => Promise<void> = () => Promise.resolve();
+  #next = 0;
 
-  /** Runs the block that comes next. */
-  const run = () => {
-    const [, script] = blocks[next++] ?? ["", ""];
-    return shell(script, server.port);
-  };
+  constructor(heading: string) {
+    this.blocks = blocksOf(heading);
+  }
 
-  before(async () => {
+  async start(): Promise<void> {
     const done = Promise.withResolvers<void>();
     const started = Promise.withResolvers<Server>();
     const gone = withTempDir(async (dataDir) => {
@@ -78,14 +79,41 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
       await done.promise;
     });
     gone.catch(started.reject);
-    server = await started.promise;
-    stop = async () => {
+    const server = await started.promise;
+    this.#server = server;
+    this.#stop = async () => {
       await server.kill("SIGKILL");
       done.resolve();
       await gone;
     };
-  });
-  after(() => stop());
+  }
+
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+
+  /** Runs the block that comes next. */
+  run(): Promise<string> {
+    return this.shell(this.take());
+  }
+
+  /** The block that comes next, for later. */
+  take(): string {
+    return this.blocks[this.#next++]?.[1] ?? "";
+  }
+
+  shell(script: string): Promise<string> {
+    return shell(script, this.#server?.port ?? 0);
+  }
+}
+
+describe("the README's commands", { skip: needs("curl", "sh") }, () => {
+  const commands = new Commands("Publish and receive");
+  const { blocks } = commands;
+  const run = () => commands.run();
+
+  before(() => commands.start());
+  after(() => commands.stop());
 
   it("are all known to this test", () => {
     assert.deepEqual(
@@ -118,11 +146,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
       ["ok"],
     );
     const receive = blocks[2]?.[1].replace('"waitMs": 10000', '"waitMs": 2500') ?? "";
-    await assert.rejects(
-      shell(receive, server.port),
-      /said nothing/,
-      "a settled message came back",
-    );
+    await assert.rejects(commands.shell(receive), /said nothing/, "a settled message came back");
   });
 
   it("read the log", async () => {
@@ -133,11 +157,11 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
 
   it("wait for the next message, and get it when it is published", async () => {
     const waiting = run();
-    const publish = blocks[next++]?.[1] ?? "";
+    const publish = commands.take();
     let answer: string | undefined;
     // Nothing tells from outside that the poll has begun to wait, so publish until it answers.
     while (answer === undefined) {
-      await shell(publish, server.port);
+      await commands.shell(publish);
       answer = await Promise.race([waiting, afterMs(100)]);
     }
     const [message] = messagesOf(answer);
@@ -147,7 +171,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   it("resume a stream with neither gap nor repeat", async () => {
     const events = [...(await run()).matchAll(/^event: message\ndata: (.*)$/gm)];
     const seen = events.map(([, json = ""]) => (JSON.parse(json) as Message).id);
-    const [first, ...rest] = messagesOf(await shell(blocks[4]?.[1] ?? "", server.port));
+    const [first, ...rest] = messagesOf(await commands.shell(blocks[4]?.[1] ?? ""));
     assert.deepEqual(first?.data, { total: 12 });
     assert.deepEqual(
       seen,
@@ -162,6 +186,59 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
       found.map(({ text }) => text),
       ["two parcels"],
     );
+  });
+});
+
+describe("the README's commands for groups", { skip: needs("curl", "sh") }, () => {
+  const commands = new Commands("Consumer groups");
+  /** Answers of several calls, in one line or many. */
+  const answers = (printed: string) =>
+    printed.split(/(?<=\})\n?(?=\{)/).map((one) => JSON.parse(one) as JsonObject);
+
+  before(() => commands.start());
+  after(() => commands.stop());
+
+  it("are all known to this test", () => {
+    assert.deepEqual(
+      commands.blocks.map(([info]) => info),
+      ["", "", "", "", "", ""],
+    );
+  });
+
+  it("make an ordered group with a filter, and publish to it", async () => {
+    const [group, batch] = answers(await commands.run());
+    const subscriptions = [{ topic: "parcels", filter: { tag: "packed || sent" } }];
+    assert.deepEqual([group?.["mode"], group?.["subscriptions"]], ["ordered", subscriptions]);
+    assert.equal(batch?.["results"].length, 3);
+  });
+
+  it("receive one message of the key and reject it", async () => {
+    const [settled, ...others] = answers(await commands.run());
+    assert.deepEqual([settled?.["results"].length, others], [1, []]);
+    assert.equal(settled?.["results"][0].status, "ok");
+  });
+
+  it("list it among the dead letters", async () => {
+    const [page] = answers(await commands.run());
+    const [dead, ...others] = page?.["deadLetters"] ?? [];
+    assert.deepEqual([dead.message.text, dead.reason, others], ["in a box", "no address", []]);
+  });
+
+  it("send it back", async () => {
+    assert.deepEqual(answers(await commands.run()), [{ redriven: 1 }]);
+  });
+
+  it("say where the group stands and what comes next", async () => {
+    const [lag, peeked] = answers(await commands.run());
+    assert.equal(lag?.["topics"][0].total, 2);
+    const [next] = peeked?.["messages"] ?? [];
+    assert.deepEqual([next.text, next.attempt], ["in a box", 1]);
+  });
+
+  it("seek to the beginning", async () => {
+    const [sought] = answers(await commands.run());
+    const queues = [0, 1, 2, 3].map((queueId) => ({ queueId, position: "0" }));
+    assert.deepEqual(sought, { queues });
   });
 });
 

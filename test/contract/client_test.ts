@@ -97,6 +97,51 @@ describe("the generated client", () => {
     assert.equal(lag.data?.topics[0]?.total, 0);
   });
 
+  it("rejects a message, finds it among the dead letters, and sends it back", async () => {
+    const group = { path: { group: "shipping" } };
+    const subscriptions = [{ topic: "crates", filter: { tag: "created" } }];
+    const body = { subscriptions, mode: "ordered", maxAttempts: 3 } as const;
+    await client.PUT("/v1/groups/{group}", { params: group, body });
+    await client.POST("/v1/topics/{topic}/messages/batch", {
+      params: { path: { topic: "crates" } },
+      body: { messages: [{ data: { n: 1 }, tag: "created", id: "c-1", key: "k" }] },
+    });
+    const peeked = await client.GET("/v1/groups/{group}/peek", { params: group });
+    assert.equal(peeked.data?.messages[0]?.attempt, 1);
+
+    const receive = async () => {
+      const wish = { params: group, body: { waitMs: 0, consumerId: "worker-1" } };
+      return (await client.POST("/v1/groups/{group}/receive", wish)).data?.messages ?? [];
+    };
+    const [delivery] = await receive();
+    const consumers = await client.GET("/v1/groups/{group}/consumers", { params: group });
+    assert.deepEqual(consumers.data?.consumers, [
+      { consumerId: "worker-1", waiting: 0, inFlight: 1 },
+    ]);
+    const reject = [{ receipt: delivery?.receipt ?? "", reason: "too heavy" }];
+    await client.POST("/v1/groups/{group}/settle", { params: group, body: { reject } });
+    const list = await client.GET("/v1/groups/{group}/dead-letters", {
+      params: { ...group, query: { limit: 10 } },
+    });
+    const [dead] = list.data?.deadLetters ?? [];
+    assert(dead && "id" in dead.message, "its bytes are not damaged");
+    assert.deepEqual([dead.message.id, dead.reason, dead.attempts], ["c-1", "too heavy", 1]);
+
+    const redriven = await client.POST("/v1/groups/{group}/dead-letters/redrive", {
+      params: group,
+      body: { ids: [dead.message.id] },
+    });
+    assert.deepEqual([redriven.response.status, redriven.data], [202, { redriven: 1 }]);
+    assert.equal((await receive())[0]?.attempt, 1);
+    const sought = await client.POST("/v1/groups/{group}/seek", {
+      params: group,
+      body: { topic: "crates", to: { time: "2100-01-01T00:00:00Z" } },
+    });
+    assert.equal(sought.data?.queues.length, 4);
+    const paused = await client.POST("/v1/groups/{group}/pause", { params: group });
+    assert.equal(paused.data?.paused, true);
+  });
+
   it("reads an event stream as far as it wants", async () => {
     const gone = new AbortController();
     const { data, response } = await client.GET("/v1/topics/{topic}/messages", {
