@@ -17,7 +17,8 @@ import { type DiskFile, readRange } from "./base/disk.ts";
 
 const BLOCK_SIZE = 4096;
 const CRC_SIZE = 4;
-const CONTENT_SIZE = BLOCK_SIZE - CRC_SIZE;
+/** Of a whole block: files that keep things from crossing blocks lay them out by it. */
+export const CONTENT_SIZE = BLOCK_SIZE - CRC_SIZE;
 
 export function sealBlocks(content: Uint8Array, crc32: Crc32): Uint8Array {
   const file = new Uint8Array(sealedSize(content.length));

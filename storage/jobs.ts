@@ -1,6 +1,6 @@
 /**
- * The heavy work that must not hold the event loop: building a sidecar, merging
- * a snapshot. A job is plain data and touches only files, so the same code runs
+ * The heavy work that must not hold the event loop: building a sidecar or a
+ * dedupe run, merging a snapshot or runs. A job is plain data and touches only files, so the same code runs
  * in a worker thread (`jobs_node.ts`) and, in tests and simulation, inline.
  *
  * @module
@@ -10,11 +10,12 @@ import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, readRange, replaceFile } from "./base/disk.ts";
 import { messageIdHash } from "./base/message.ts";
 import { ConsumeQueues, type QueueMark } from "./consume_queues.ts";
+import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
+import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
 import { IdTable } from "./ids.ts";
 import { KINDS } from "./records/mod.ts";
-import { recoverSegment } from "./recovery.ts";
-import { LOG_DIR, segmentBases, segmentPath, sidecarPath } from "./segment.ts";
+import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import { encodeSidecar } from "./sidecar.ts";
 import {
   type Change,
@@ -25,6 +26,7 @@ import {
   snapshotOffsets,
   snapshotPath,
 } from "./snapshot.ts";
+import { walkSegment } from "./walk_segment.ts";
 
 export type Job =
   | {
@@ -42,10 +44,31 @@ export type Job =
       /** The base of the segment where its consume queues stand so. */
       readonly walkFrom: number;
       readonly changes: readonly Change[];
+    }
+  | {
+      /** Builds the dedupe run of a sealed segment. */
+      readonly kind: "dedupe";
+      readonly base: number;
+      readonly end: number;
+      /** Keys published then or before are out of the window, ms. */
+      readonly expired: number;
+    }
+  | {
+      /** Makes one dedupe run of several, oldest first. */
+      readonly kind: "merge";
+      readonly inputs: readonly RunRange[];
+      readonly expired: number;
     };
 
+/** Jobs of a lane run one after the other. A merge may take minutes, and nothing waits for it. */
+export type Lane = "short" | "long";
+
+export function laneOf({ kind }: Job): Lane {
+  return kind === "merge" ? "long" : "short";
+}
+
 export interface Jobs {
-  /** Resolves when the file is in place. Jobs run one after the other. */
+  /** Resolves when the file is in place. */
   run(job: Job): Promise<void>;
   close(): Promise<void>;
 }
@@ -56,19 +79,31 @@ interface JobPorts {
 }
 
 export async function runJob(job: Job, ports: JobPorts): Promise<void> {
-  await (job.kind === "seal" ? buildSidecar(job, ports) : writeSnapshot(job, ports));
+  switch (job.kind) {
+    case "seal":
+      return buildSidecar(job, ports);
+    case "snapshot":
+      return writeSnapshot(job, ports);
+    case "dedupe":
+      return buildRun(job, ports);
+    case "merge":
+      return mergeRuns(job, ports);
+  }
 }
 
 /** Runs jobs where they are asked for. */
 export function inlineJobs(ports: JobPorts): Jobs {
-  let last: Promise<void> = Promise.resolve();
+  const last = { short: Promise.resolve(), long: Promise.resolve() };
   return {
     run(job) {
-      const done = last.then(() => runJob(job, ports));
-      last = done.catch(() => {});
+      const lane = laneOf(job);
+      const done = last[lane].then(() => runJob(job, ports));
+      last[lane] = done.catch(() => {});
       return done;
     },
-    close: () => last,
+    async close() {
+      await Promise.all([last.short, last.long]);
+    },
   };
 }
 
@@ -90,13 +125,18 @@ async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promi
   for (const mark of job.marks ?? []) queues.restore(mark);
   if (!job.marks) await walkBefore(base, queues, ports);
   const ids = new IdTable();
-  await walk(job, (frame) => indexFrame(frame, { queues, ids, base }), ports);
+  let keyedCount = 0;
+  const visit = (frame: Frame) => {
+    indexFrame(frame, { queues, ids, base });
+    if (isKeyed(frame)) keyedCount++;
+  };
+  await walkSegment(job, visit, ports);
   const runs = queues.runsOf(base).map(({ queue, run }) => ({
     topicGen: queue.topicGen,
     queueId: queue.queueId,
     ...run,
   }));
-  const sidecar = encodeSidecar({ base, end, runs, ids: ids.encode() }, crc32);
+  const sidecar = encodeSidecar({ base, end, runs, ids: ids.encode(), keyedCount }, crc32);
   await replaceFile(disk, sidecarPath(base), [sidecar]);
 }
 
@@ -106,22 +146,8 @@ async function walkBefore(base: number, queues: ConsumeQueues, ports: JobPorts):
   for (const [i, one] of bases.entries()) {
     if (one >= base) return;
     const segment = { base: one, end: bases[i + 1] ?? base };
-    await walk(segment, (frame) => queues.apply(frame, one), ports);
+    await walkSegment(segment, (frame) => queues.apply(frame, one), ports);
     queues.release(one);
-  }
-}
-
-async function walk(
-  { base, end }: { readonly base: number; readonly end: number },
-  visit: (frame: Frame) => void,
-  { disk, crc32 }: JobPorts,
-): Promise<void> {
-  const file = await disk.open(segmentPath(base), { create: false });
-  try {
-    const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
-    await recoverSegment(segment, { crc32, visit });
-  } finally {
-    await file.close();
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Jobs in a worker thread, started when the first one is asked for.
+ * Jobs in worker threads, one per lane, started when the first one is asked for.
  *
  * The same file is the worker: it opens the data directory it is told and runs
  * one job after the other.
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { crc32 } from "./base/checksum_node.ts";
 import { openNodeDisk } from "./base/disk_node.ts";
-import { type Job, type Jobs, runJob } from "./jobs.ts";
+import { type Job, type Jobs, laneOf, runJob } from "./jobs.ts";
 
 interface Outcome {
   readonly error?: string;
@@ -22,8 +22,18 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** @param root the data directory. */
+/** One worker per lane. @param root the data directory. */
 export function workerJobs(root: string): Jobs {
+  const lanes = { short: workerLane(root), long: workerLane(root) };
+  return {
+    run: (job) => lanes[laneOf(job)].run(job),
+    async close() {
+      await Promise.all([lanes.short.close(), lanes.long.close()]);
+    },
+  };
+}
+
+function workerLane(root: string): Jobs {
   const waiting: Waiting[] = [];
   let worker: Worker | undefined;
 

@@ -95,6 +95,11 @@ export class LogTail {
     return this.#storedAt;
   }
 
+  /** Where the segment begins that the unit begun last is in. */
+  get segmentBase(): number {
+    return this.#segmentBase;
+  }
+
   startEpoch(epoch: number): void {
     assert(epoch > this.#epoch, "epochs rise");
     this.#epoch = epoch;

@@ -2,8 +2,9 @@
  * The MessageStore: the CommitLog and everything that is derived from it.
  *
  *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, ids ──sealed──▶ sidecars
- *                          │
- *                          └──▶ listener: what became visible, how far is safe
+ *    │                     │
+ *    │                     └──▶ listener: what became visible, how far is safe
+ *    └──▶ idempotency keys, at append ──sealed──▶ dedupe runs
  *
  * The state of whoever appends (the broker's fold) is folded at append and
  * snapshotted together with the queues: entries changed since the last snapshot
@@ -12,10 +13,11 @@
  * @module
  */
 
-import { encodeMessage, messageSizeMax } from "./base/message.ts";
+import { encodeMessage, messageDedupe, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
+import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
 import { IdIndex } from "./id_index.ts";
 import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
@@ -58,11 +60,14 @@ export interface StoreListener {
   onConfirm(end: number, queues: readonly ConsumeQueue[]): void;
 }
 
+const DEDUPE_DEFAULTS: DedupeOptions = { windowMs: 24 * 60 * 60 * 1000 };
+
 export class MessageStore {
   readonly log: CommitLog;
   readonly queues: ConsumeQueues;
   readonly reader: QueueReader;
   readonly ids: IdIndex;
+  readonly dedupe: DedupeStore;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
   #dispatched: number;
@@ -70,7 +75,11 @@ export class MessageStore {
   /** Restores and replays `fold`, and leaves the store ready for appends. */
   static async open(
     ports: StorePorts,
-    options: { readonly segmentBytes: number; readonly fold: Fold },
+    options: {
+      readonly segmentBytes: number;
+      readonly fold: Fold;
+      readonly dedupe?: DedupeOptions | undefined;
+    },
   ): Promise<MessageStore> {
     const { fold } = options;
     const { disk, crc32 } = ports;
@@ -92,23 +101,29 @@ export class MessageStore {
       else if (walkFrom > 0) queues.restore(mark);
     }
     const ids = new IdIndex();
+    const dedupe = new DedupeStore(ports, options.dedupe ?? DEDUPE_DEFAULTS);
     let walked: number | undefined;
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
       from,
       walkFrom,
       visit(frame, { base }) {
-        if (walked !== undefined && walked !== base && sidecars.files.has(walked)) {
-          queues.release(walked); // or a long walk would hold the indexes of the whole log
-          ids.release(walked);
+        if (walked !== undefined && walked !== base) {
+          dedupe.forget(walked); // or a long walk would hold the indexes of the whole log
+          if (sidecars.files.has(walked)) {
+            queues.release(walked);
+            ids.release(walked);
+          }
         }
         walked = base;
         indexFrame(frame, { queues, ids: ids.table(base), base });
+        recallKey(frame, dedupe, base);
         if (frame.logOffset >= from) replay(fold, frame);
       },
     });
-    const store = new MessageStore(ports, { log, queues, ids, fold });
+    const store = new MessageStore(ports, { log, queues, ids, dedupe, fold });
     await store.#sealer.start(sidecars.files);
+    await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     return store;
   }
 
@@ -118,6 +133,7 @@ export class MessageStore {
       readonly log: CommitLog;
       readonly queues: ConsumeQueues;
       readonly ids: IdIndex;
+      readonly dedupe: DedupeStore;
       readonly fold: Fold;
     },
   ) {
@@ -126,6 +142,7 @@ export class MessageStore {
     this.log = log;
     this.queues = queues;
     this.ids = ids;
+    this.dedupe = parts.dedupe;
     this.#dispatched = log.end;
     this.#sealer = new Sealer(ports, { log, queues, ids, fold });
     this.reader = new QueueReader(queues, this.#sealer);
@@ -134,7 +151,10 @@ export class MessageStore {
     log.listen({
       onWritten: (end) => this.#listener.onWritten(end),
       onConfirm: (end) => this.#onConfirm(end),
-      onSealed: (segment) => this.#sealer.seal(segment),
+      onSealed: (segment) => {
+        this.#sealer.seal(segment);
+        this.dedupe.seal(segment);
+      },
     });
   }
 
@@ -163,7 +183,12 @@ export class MessageStore {
     const parts = { envelope, attributes, body, view: chunk.view };
     const payloadEnd = encodeMessage(chunk.bytes, tail.payloadAt(chunk), parts);
     const bits = (flags.continued ? FLAG_CONTINUED : 0) | (flags.deferred ? FLAG_DEFERRED : 0);
-    return tail.seal(chunk, { kind: KINDS.message.id, flags: bits, payloadEnd });
+    const logOffset = tail.seal(chunk, { kind: KINDS.message.id, flags: bits, payloadEnd });
+    if (envelope.dedupe) {
+      const { keyHash } = envelope.dedupe;
+      this.dedupe.remember(tail.segmentBase, { keyHash, logOffset, storedAt: tail.storedAt });
+    }
+    return logOffset;
   }
 
   /** Appends any other record as a unit of its own. */
@@ -202,6 +227,7 @@ export class MessageStore {
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
+    await this.dedupe.close();
     await this.#sealer.close();
     await this.log.close();
   }
@@ -213,6 +239,14 @@ export function messageFrameSizeMax(
   bodySize: number,
 ): number {
   return FRAME_HEADER_SIZE + messageSizeMax(message, bodySize);
+}
+
+/** A message with an idempotency key is remembered again. */
+function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
+  if (frame.kind !== KINDS.message.id) return;
+  const { logOffset, storedAt } = frame;
+  const found = messageDedupe(frame, { at: frame.payloadAt, end: frame.at + frame.size });
+  if (found) dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
 }
 
 function replay(fold: Fold, frame: Frame): void {

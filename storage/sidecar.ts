@@ -12,7 +12,8 @@
  *   24     8  directoryAt position
  *   32     4  queueCount
  *   36     4  idCount
- *   40    24  zero
+ *   40     4  keyedCount  messages published with an idempotency key
+ *   44    20  zero
  *   64     …  units, queue by queue (units.ts)
  *    …     …  ids: (hash u32, place u32)*, sorted (ids.ts)
  *    …     …  directory: one entry of 88 bytes per queue, by (topicGen, queueId):
@@ -58,6 +59,7 @@ export function encodeSidecar(
     readonly end: number;
     readonly runs: readonly SidecarRun[];
     readonly ids: Uint8Array;
+    readonly keyedCount?: number;
   },
   crc32: Crc32,
 ): Uint8Array {
@@ -84,6 +86,7 @@ export function encodeSidecar(
   setU64(header, 24, position + content.ids.length);
   header.setUint32(32, content.runs.length);
   header.setUint32(36, content.ids.length / ID_PAIR_SIZE);
+  header.setUint32(40, content.keyedCount ?? 0);
   return sealBlocks(bytes, crc32);
 }
 
@@ -93,6 +96,7 @@ export interface SidecarHeader {
   readonly directoryAt: number;
   readonly queueCount: number;
   readonly idCount: number;
+  readonly keyedCount: number;
 }
 
 /** Undefined when the bytes are no header. */
@@ -106,6 +110,7 @@ export function decodeSidecarHeader(bytes: Uint8Array): SidecarHeader | undefine
     directoryAt: getU64(view, 24),
     queueCount: view.getUint32(32),
     idCount: view.getUint32(36),
+    keyedCount: view.getUint32(40),
   };
 }
 

@@ -79,6 +79,11 @@ export class SidecarFile {
     return (await readSealed(this.#file, { from, size }, this.#crc32)) !== undefined;
   }
 
+  /** Messages in its segment that were published with an idempotency key. */
+  get keyedCount(): number {
+    return this.#header.keyedCount;
+  }
+
   #directoryRange(): { from: number; size: number } {
     const { directoryAt, queueCount } = this.#header;
     return { from: directoryAt, size: queueCount * DIRECTORY_ENTRY_SIZE };

@@ -55,20 +55,27 @@ const ASIDE = ".tmp";
  * Puts a whole file in place so that a crash leaves the old one or the new one,
  * never a mixture: write aside, sync, rename, sync the directory.
  */
-export async function replaceFile(
-  disk: Disk,
-  path: string,
-  parts: readonly Uint8Array[],
-): Promise<void> {
-  const aside = path + ASIDE;
-  const file = await disk.open(aside, { create: true });
-  try {
-    await file.truncate(0);
+export function replaceFile(disk: Disk, path: string, parts: readonly Uint8Array[]): Promise<void> {
+  return replaceFileBy(disk, path, (file) => {
     let at = 0;
     for (const part of parts) {
       file.write(part, at);
       at += part.length;
     }
+  });
+}
+
+/** As `replaceFile`, of what `write` puts into it. */
+export async function replaceFileBy(
+  disk: Disk,
+  path: string,
+  write: (file: DiskFile) => void | Promise<void>,
+): Promise<void> {
+  const aside = path + ASIDE;
+  const file = await disk.open(aside, { create: true });
+  try {
+    await file.truncate(0);
+    await write(file);
     await file.sync();
   } finally {
     await file.close();

@@ -195,6 +195,16 @@ export function messageIdHash(
   return to <= end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
 }
 
+/** What the payload in `[at, end)` says about its idempotency key; undefined when it has none. */
+export function messageDedupe(
+  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
+  { at, end }: { readonly at: number; readonly end: number },
+): MessageEnvelope["dedupe"] {
+  if (end - at < FIXED_SIZE || (view.getUint16(at + 34) & PRESENT.dedupe) === 0) return undefined;
+  const payload = bytes.subarray(at, end);
+  return readOptional(payload, viewOf(payload))?.dedupe;
+}
+
 /**
  * Decodes a payload whose checksum held; `body` is a view.
  *

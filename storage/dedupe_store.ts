@@ -1,0 +1,323 @@
+/**
+ * The dedupe store: where a message lies that was published with an idempotency
+ * key, for the whole window, exactly, in bounded memory.
+ *
+ *   append ──▶ young table ──segment sealed──▶ run ──merged──▶ at most 4 runs
+ *              in memory, by segment           dedupe/*.run     off the event loop
+ *
+ * Who decides looks in memory first, at once; then asks the runs, which may take
+ * reads; then looks in memory again, at append, for somebody may have appended
+ * meanwhile. A key moves from memory to a run only in `version` steps, so a look
+ * at the runs holds as long as the version does. From a segment's seal until its
+ * run is in use, memory answers.
+ *
+ * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
+ * keyed publishes are refused (runs cannot be written: the disk); and the
+ * filters of the runs, folded to fit {@linkcode BLOOM_BYTES_MAX} together. While
+ * a merge is under way, new runs stand beside the four.
+ *
+ * Nothing is forgotten early: a segment whose run is missing or damaged is a gap,
+ * and while there is one no key is called new. A gap is mended from the log; where
+ * the log no longer has the segment, keys that lead to the damage are refused.
+ *
+ * @module
+ */
+
+import { removeAsides } from "./base/disk.ts";
+import { TidegateError } from "./base/errors.ts";
+import type { CommitLog } from "./commit_log.ts";
+import { planMerge } from "./dedupe_plan.ts";
+import {
+  DEDUPE_DIR,
+  type DedupeEntry,
+  mergedRange,
+  runPath,
+  type RunRange,
+  runRanges,
+} from "./dedupe_run.ts";
+import { RunDamage, type RunFile } from "./dedupe_run_file.ts";
+import { DedupeRuns } from "./dedupe_runs.ts";
+import { DedupeTable } from "./dedupe_table.ts";
+import type { StorePorts } from "./message_store.ts";
+
+export const YOUNG_BYTES_MAX = 256 * 1024 * 1024;
+export const BLOOM_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface DedupeOptions {
+  /** How long a key is remembered. */
+  readonly windowMs: number;
+  readonly youngBytesMax?: number | undefined;
+  readonly bloomBytesMax?: number | undefined;
+}
+
+interface Sealed {
+  readonly base: number;
+  readonly end: number;
+}
+
+export class DedupeStore {
+  readonly windowMs: number;
+  readonly #ports: StorePorts;
+  readonly #youngBytesMax: number;
+  readonly #runs: DedupeRuns;
+  /** By base of the segment, oldest first. */
+  readonly #young = new Map<number, DedupeTable>();
+  /** Sealed, and memory answers for them, oldest first. */
+  readonly #waiting = new Map<number, Sealed>();
+  /** Sealed, and nothing answers for them. */
+  readonly #gaps = new Map<number, Sealed>();
+  /** Damaged, and the log no longer has their segments. */
+  readonly #lost: RunRange[] = [];
+  readonly #discards = new Map<RunFile, Promise<void>>();
+  #building: Promise<void> = Promise.resolve();
+  #merging = false;
+  #closed = false;
+  #log: CommitLog | undefined;
+  #keyedCount: (base: number) => number | undefined = () => undefined;
+
+  constructor(ports: StorePorts, options: DedupeOptions) {
+    const { windowMs, youngBytesMax = YOUNG_BYTES_MAX, bloomBytesMax = BLOOM_BYTES_MAX } = options;
+    this.#ports = ports;
+    this.windowMs = windowMs;
+    this.#youngBytesMax = youngBytesMax;
+    this.#runs = new DedupeRuns(ports, bloomBytesMax);
+  }
+
+  // Deciding
+
+  /** Takes in a message with a key of the segment at `base`, at append or when the log is walked. */
+  remember(
+    base: number,
+    message: {
+      readonly keyHash: Uint8Array;
+      readonly logOffset: number;
+      readonly storedAt: number;
+    },
+  ): void {
+    let table = this.#young.get(base);
+    if (!table) {
+      table = new DedupeTable();
+      this.#young.set(base, table);
+    }
+    const { keyHash, logOffset, storedAt } = message;
+    table.put(keyHash, { place: logOffset - base, storedAt });
+  }
+
+  /** The keys of a sealed segment that was walked: its run answers, or is built. */
+  forget(base: number): void {
+    this.#young.delete(base);
+  }
+
+  /** The logOffset of the message with this key, if it is in memory and in the window. */
+  young(keyHash: Uint8Array, now: number): number | undefined {
+    for (const [base, table] of [...this.#young].toReversed()) {
+      const found = table.find(keyHash);
+      if (found) return found.storedAt > now - this.windowMs ? base + found.place : undefined;
+    }
+    return undefined;
+  }
+
+  /** Another one than before: a key may have moved from memory to a run. */
+  get version(): number {
+    return this.#runs.version;
+  }
+
+  /**
+   * What the runs have of a key, in the window. Undefined at once when they are
+   * known to have nothing.
+   *
+   * @throws {TidegateError} rejects: `data-damaged` when the run that may hold it
+   * cannot be read; retryable: `overloaded` while keys of a segment are in no run.
+   */
+  older(keyHash: Uint8Array, now: number): undefined | Promise<DedupeEntry | undefined> {
+    const [lost] = this.#lost;
+    if (lost) return Promise.reject(unreadable(lost));
+    if (this.#gaps.size > 0) return this.#mend().then(() => this.older(keyHash, now));
+    return this.#runs.lookup(keyHash, now - this.windowMs)?.catch(async (error: unknown) => {
+      if (!(error instanceof RunDamage)) throw error;
+      await this.#discard(error);
+      return this.older(keyHash, now);
+    });
+  }
+
+  /** @throws {TidegateError} retryable: `overloaded` when memory holds as many keys as it may. */
+  admit(): void {
+    let bytes = 0;
+    for (const table of this.#young.values()) bytes += table.byteSize;
+    if (bytes < this.#youngBytesMax) return;
+    const detail =
+      "Cannot remember another idempotency key: those of sealed segments cannot be written to disk";
+    throw new TidegateError("overloaded", detail, { limit: this.#youngBytesMax });
+  }
+
+  // Sealing and merging
+
+  /** The segment is complete: its keys go to a run. */
+  seal(segment: Sealed): void {
+    if (this.#young.has(segment.base)) this.#waiting.set(segment.base, segment);
+    void this.#build();
+  }
+
+  /** Builds the runs of gaps and of waiting segments, oldest first, as far as the disk lets it. */
+  #build(): Promise<void> {
+    this.#building = this.#building.then(async () => {
+      try {
+        for (const segment of [...this.#gaps.values(), ...this.#waiting.values()]) {
+          if (!this.#closed) await this.#buildRun(segment);
+        }
+      } catch (error) {
+        this.#report(error);
+      }
+      await this.#settle();
+    });
+    return this.#building;
+  }
+
+  async #buildRun({ base, end }: Sealed): Promise<void> {
+    const range = { from: base, to: end };
+    // A merge that was under way when an input was found damaged may have saved it.
+    if (!this.#runs.covers(range)) {
+      await this.#ports.jobs.run({ kind: "dedupe", base, end, expired: this.#expired() });
+      if (this.#closed) return;
+      await this.#runs.use(range);
+    }
+    this.#gaps.delete(base);
+    this.#waiting.delete(base);
+    this.#young.delete(base);
+  }
+
+  /** Removes the runs that are out of the window and begins the merge that is due. */
+  async #settle(): Promise<void> {
+    if (this.#closed || this.#merging) return;
+    const expired = this.#expired();
+    try {
+      const over = this.#runs.list.filter(({ header }) => header.newest <= expired);
+      for (const { header } of over) await this.#runs.removeFile(header);
+      await this.#runs.leave(over);
+    } catch (error) {
+      this.#report(error);
+    }
+    const inputs = planMerge(this.#runs.list, [...this.#gaps.keys(), ...this.#waiting.keys()]);
+    if (inputs && !this.#merging) void this.#merge(inputs);
+  }
+
+  async #merge(runs: readonly RunFile[]): Promise<void> {
+    this.#merging = true;
+    const inputs = runs.map(({ header: { from, to } }) => ({ from, to }));
+    try {
+      await this.#ports.jobs.run({ kind: "merge", inputs, expired: this.#expired() });
+      if (this.#closed) return;
+      await this.#runs.use(mergedRange(inputs));
+    } catch (error) {
+      // An input that is damaged is found by whoever looks for a key in it; tried again at the next seal.
+      return this.#report(error);
+    } finally {
+      this.#merging = false;
+    }
+    await this.#settle();
+  }
+
+  /** Keys published then or before are out of the window. */
+  #expired(): number {
+    return this.#ports.clock.now() - this.windowMs;
+  }
+
+  #report(error: unknown): void {
+    if (this.#closed) return; // a job that was cut off
+    this.#ports.report(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  // Mending
+
+  async #mend(): Promise<void> {
+    await this.#build();
+    const [gap] = this.#gaps.values();
+    if (!gap) return;
+    const detail = `Cannot tell whether the idempotency key is new: those of the segment at ${gap.base} are not indexed`;
+    throw new TidegateError("overloaded", detail, { at: gap.base });
+  }
+
+  /** A run was found damaged: its segments are gaps from now on, if the log still has them. */
+  async #discard(damage: RunDamage): Promise<void> {
+    const run = this.#runs.find(damage.range);
+    if (!run) return; // somebody else has found it
+    if (!this.#isInLog(damage.range)) throw unreadable(damage.range);
+    const discard =
+      this.#discards.get(run) ??
+      this.#makeGaps(run, damage).finally(() => this.#discards.delete(run));
+    this.#discards.set(run, discard);
+    await discard;
+  }
+
+  async #makeGaps(run: RunFile, damage: RunDamage): Promise<void> {
+    const { from, to } = damage.range;
+    this.#ports.report(damage);
+    await this.#runs.removeFile(damage.range);
+    for (const segment of this.#segmentsToRemember()) {
+      if (segment.base >= from && segment.end <= to) this.#gaps.set(segment.base, segment);
+    }
+    await this.#runs.leave([run]);
+  }
+
+  #isInLog({ from }: RunRange): boolean {
+    return (this.#log?.segments[0]?.base ?? Infinity) <= from;
+  }
+
+  /** Sealed segments that may hold keys in the window. */
+  #segmentsToRemember(): Sealed[] {
+    const segments = this.#log?.segments ?? [];
+    const since = this.#expired();
+    return segments.flatMap(({ base, end }, i) => {
+      if (end === undefined || this.#keyedCount(base) === 0) return [];
+      const after = segments[i + 1]?.firstStoredAt ?? 0; // 0: its header is damaged
+      return after === 0 || after > since ? [{ base, end }] : [];
+    });
+  }
+
+  // Opening and closing
+
+  /**
+   * Puts the runs on disk in use, and builds those that are missing.
+   *
+   * @param keyedCount messages with a key in a sealed segment, where that is known.
+   */
+  async start(log: CommitLog, keyedCount: (base: number) => number | undefined): Promise<void> {
+    const { disk } = this.#ports;
+    this.#log = log;
+    this.#keyedCount = keyedCount;
+    await disk.makeDir(DEDUPE_DIR);
+    await removeAsides(disk, DEDUPE_DIR);
+    for (const range of runRanges(await disk.list(DEDUPE_DIR))) await this.#openRun(range);
+    for (const segment of this.#segmentsToRemember()) {
+      const covered = this.#runs.covers({ from: segment.base, to: segment.end });
+      if (!covered) this.#gaps.set(segment.base, segment);
+    }
+    for (const { base, end } of log.segments) if (end !== undefined) this.#young.delete(base);
+    await this.#build();
+  }
+
+  async #openRun(range: RunRange): Promise<void> {
+    // What a merge made is there, and what it was made of not yet gone.
+    if (this.#runs.covers(range)) return this.#runs.removeFile(range);
+    try {
+      await this.#runs.use(range);
+    } catch (error) {
+      if (!(error instanceof RunDamage)) throw error;
+      this.#ports.report(error);
+      if (this.#isInLog(range)) await this.#runs.removeFile(range);
+      else this.#lost.push(range);
+    }
+  }
+
+  /** Ends the work; what is under way is cut off with the jobs, and done again at the next start. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#runs.close();
+  }
+}
+
+function unreadable(range: RunRange): TidegateError {
+  const path = runPath(range);
+  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
+  return new TidegateError("data-damaged", detail, { ...range });
+}

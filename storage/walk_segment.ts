@@ -1,0 +1,27 @@
+/**
+ * Walking a sealed segment from its file, as the jobs do that derive things
+ * from it.
+ *
+ * @module
+ */
+
+import type { Crc32 } from "./base/checksum.ts";
+import type { Disk } from "./base/disk.ts";
+import type { Frame } from "./frame.ts";
+import { recoverSegment } from "./recovery.ts";
+import { segmentPath } from "./segment.ts";
+
+/** Visits its frames in order; a frame's payload is valid only during the visit. */
+export async function walkSegment(
+  { base, end }: { readonly base: number; readonly end: number },
+  visit: (frame: Frame) => void,
+  { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
+): Promise<void> {
+  const file = await disk.open(segmentPath(base), { create: false });
+  try {
+    const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
+    await recoverSegment(segment, { crc32, visit });
+  } finally {
+    await file.close();
+  }
+}
