@@ -26,6 +26,8 @@ function levelOf(byteSize: number): number {
 interface SizedRun {
   readonly header: RunRange;
   readonly byteSize: number;
+  /** It is damaged for good. */
+  readonly leftAlone?: boolean;
 }
 
 /**
@@ -45,7 +47,8 @@ export function planMerge<R extends SizedRun>(
     for (; first > 0; first--) {
       const [older, newer] = [runs[first - 1] as R, runs[first] as R];
       const between = (base: number) => base >= older.header.to && base < newer.header.from;
-      if (levelOf(older.byteSize) > levelOf(size) || gaps.some(between)) break;
+      if (older.leftAlone || newer.leftAlone || gaps.some(between)) break;
+      if (levelOf(older.byteSize) > levelOf(size)) break;
       size += older.byteSize;
     }
     if (first < end - 1) return runs.slice(first, end);

@@ -38,7 +38,7 @@ export class RunDamage extends Error {
 
   constructor(range: RunRange) {
     super(`Cannot read the idempotency keys of ${runPath(range)}: the file is damaged`);
-    this.range = range;
+    this.range = { from: range.from, to: range.to };
   }
 }
 
@@ -49,6 +49,7 @@ export class RunFile {
   #bloom: Bloom | undefined;
   #users = 0;
   #life: "used" | "retired" | "closed" = "used";
+  leftAlone = false;
 
   private constructor(
     file: DiskFile,
@@ -75,6 +76,11 @@ export class RunFile {
 
   get byteSize(): number {
     return sealedSize(bloomAt(this.header) + this.header.bloomSize);
+  }
+
+  /** Damaged, and cannot be built again: what can be read of it is, but it is not merged. */
+  leaveAlone(): void {
+    this.leftAlone = true;
   }
 
   async #loadBloom(): Promise<void> {

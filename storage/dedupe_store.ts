@@ -209,12 +209,22 @@ export class DedupeStore {
       if (this.#closed) return;
       await this.#runs.use(mergedRange(inputs));
     } catch (error) {
-      // An input that is damaged is found by whoever looks for a key in it; tried again at the next seal.
-      return this.#report(error);
-    } finally {
       this.#merging = false;
+      if (!(error instanceof RunDamage)) return this.#report(error); // tried again at the next seal
+      return this.#mendAfter(error);
     }
+    this.#merging = false;
     await this.#settle();
+  }
+
+  async #mendAfter(damage: RunDamage): Promise<void> {
+    try {
+      await this.#discard(damage);
+    } catch (error) {
+      this.#runs.find(damage.range)?.leaveAlone();
+      this.#report(error);
+    }
+    await this.#build();
   }
 
   /** Keys published then or before are out of the window. */

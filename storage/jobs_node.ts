@@ -11,10 +11,21 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { crc32 } from "./base/checksum_node.ts";
 import { openNodeDisk } from "./base/disk_node.ts";
+import type { RunRange } from "./dedupe_run.ts";
+import { RunDamage } from "./dedupe_run_file.ts";
 import { type Job, type Jobs, laneOf, runJob } from "./jobs.ts";
 
 interface Outcome {
   readonly error?: string;
+  /** The error was that this dedupe run is damaged. */
+  readonly damaged?: RunRange;
+}
+
+function outcomeOf(error: unknown): Outcome {
+  return {
+    error: String(error),
+    ...(error instanceof RunDamage && { damaged: error.range }),
+  };
 }
 
 interface Waiting {
@@ -44,10 +55,11 @@ function workerLane(root: string): Jobs {
       for (const job of waiting.splice(0)) job.reject(error);
     };
     started.unref();
-    started.on("message", ({ error }: Outcome) => {
+    started.on("message", ({ error, damaged }: Outcome) => {
       const job = waiting.shift();
       if (waiting.length === 0) started.unref();
       if (error === undefined) job?.resolve();
+      else if (damaged) job?.reject(new RunDamage(damaged));
       else job?.reject(new Error(error));
     });
     started.on("error", end);
@@ -81,7 +93,7 @@ if (!isMainThread && parentPort && root !== undefined) {
       .then(() => runJob(job, ports))
       .then(
         () => port.postMessage({}),
-        (error: unknown) => port.postMessage({ error: String(error) }),
+        (error: unknown) => port.postMessage(outcomeOf(error)),
       );
   });
 }

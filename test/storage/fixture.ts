@@ -12,6 +12,7 @@ import { ManualClock } from "../../storage/base/clock_manual.ts";
 import type { Disk } from "../../storage/base/disk.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import type { MessageAttributes, MessageEnvelope } from "../../storage/base/message.ts";
+import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
 import {
   type Fold,
@@ -38,6 +39,7 @@ export interface Draft {
   readonly id?: string;
   readonly key?: string;
   readonly body?: Uint8Array;
+  readonly dedupe?: MessageEnvelope["dedupe"];
 }
 
 /** No zeros, so that none of it is there when it was never written. */
@@ -54,6 +56,7 @@ export function draft(parts: Draft): NewMessage {
       keyHash: key === undefined ? 0 : stableHash(key),
       tagHash: 0,
       bornAt: 1_700_000_000_000,
+      dedupe: parts.dedupe,
     },
     attributes: { id, key },
     body,
@@ -116,6 +119,7 @@ export interface StoreOptions {
   readonly clock?: ManualClock;
   readonly segmentBytes?: number;
   readonly jobs?: Jobs;
+  readonly dedupe?: DedupeOptions;
 }
 
 /** A store, what it told, and a producer's view of it. */
@@ -153,7 +157,8 @@ export class OpenStore {
       fatal: (error: Error) => void fatal.push(error),
       report: (error: Error) => void reports.push(error),
     };
-    const store = await MessageStore.open(ports, { segmentBytes, fold });
+    const { dedupe } = options;
+    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe });
     return new OpenStore(store, { fold, clock, fatal, reports });
   }
 

@@ -10,8 +10,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { viewOf } from "../../storage/base/bytes.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { sealBlocks } from "../../storage/blocks.ts";
 import { decodeCheckpoints, encodeCheckpoint } from "../../storage/checkpoint.ts";
+import { encodeDedupeEntry, runPath } from "../../storage/dedupe_run.ts";
+import { RunFile } from "../../storage/dedupe_run_file.ts";
+import { RunWriter } from "../../storage/dedupe_run_writer.ts";
 import { readFrame, sealFrame } from "../../storage/frame.ts";
 import { IdTable } from "../../storage/ids.ts";
 import { decodeQueueMark, encodeQueueMark } from "../../storage/queue_marks.ts";
@@ -192,6 +196,43 @@ describe("the files", () => {
   it("sealed blocks keep their bytes", () => {
     const sealed = sealBlocks(new Uint8Array(4093).fill(7), crc32);
     assert.equal(hex(sealed.subarray(4090)), "0707ec1fab8a074c667a2e");
+  });
+
+  it("a dedupe run keeps its bytes", async () => {
+    const disk = new MemoryDisk();
+    const range = { from: 2 ** 33, to: 2 ** 33 + 500 };
+    const file = await disk.open(runPath(range), { create: true });
+    const writer = new RunWriter(file, { range, entriesMax: 2, crc32 });
+    const first = {
+      keyHash: new Uint8Array(16).fill(0x11),
+      fingerprint: new Uint8Array(8).fill(0x22),
+      id: "order-17",
+      queueId: 3,
+      queueOffset: 2 ** 33 + 1,
+      publishedAt: 1_700_000_000_000,
+    };
+    const keyHash = new Uint8Array(16).fill(0xee);
+    const deferred = { ...first, keyHash, queueOffset: -1, deliverAt: 1_700_000_060_000 };
+    for (const entry of [first, deferred]) writer.add(encodeDedupeEntry(entry), 0);
+    writer.finish();
+    const bytes = disk.bytes(runPath(range));
+    assert.equal(runPath(range), "dedupe/00000000008589934592-00000000008589935092.run");
+    assert.equal(bytes.length, 2 * 4096 + 64 + 4);
+    assert.equal(
+      hex(bytes.subarray(0, 48)),
+      "5449444544555031000000020000000000000002000001f40000018bcfe5680000000000000000020000000100000040",
+    );
+    assert.equal(
+      hex(bytes.subarray(4092, 4096 + 120)),
+      "1ec192d300021111111111111111111111111111111122222222222222220000018bcfe56800000000020000000100000000000000000003086f726465722d3137eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee22222222222222220000018bcfe56800ffffffffffffffff0000018bcfe652600003086f726465722d3137",
+    );
+    assert.equal(
+      hex(bytes.subarray(8188)),
+      "c9cfba36000000000400000010000000000000000000000000000000001000000040000000000200000008000000000000000000000000000000000800000020000000006adeb072",
+    );
+    const run = await RunFile.open(disk, range, crc32);
+    assert.deepEqual(await run.find(first.keyHash), first);
+    assert.deepEqual(await run.find(keyHash), deferred);
   });
 
   it("a snapshot keeps its bytes", () => {

@@ -11,7 +11,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import { runPath } from "../../storage/dedupe_run.ts";
+import { RunDamage } from "../../storage/dedupe_run_file.ts";
 import { workerJobs } from "../../storage/jobs_node.ts";
 import { draft, KiB, OpenStore } from "./fixture.ts";
 
@@ -50,6 +53,49 @@ describe("workerJobs()", () => {
       assert.deepEqual(await second.unitsOf(1, 0), rows);
       assert.deepEqual(second.fold.dump(), first.fold.dump());
       await second.store.close();
+    }),
+  );
+
+  it("builds dedupe runs and merges them", PATIENCE, () =>
+    withDir(async (dir) => {
+      const first = await open(dir);
+      const keyHash = (i: number) => new Uint8Array(16).fill(i);
+      const fingerprint = new Uint8Array(8);
+      const keyed = Array.from({ length: 120 }, (_, i) =>
+        draft({ queueOffset: i, dedupe: { keyHash: keyHash(i), fingerprint } }),
+      );
+      await first.putAll(keyed);
+      const { dedupe } = first.store;
+      const now = first.clock.now();
+      while (dedupe.young(keyHash(60), now) !== undefined) await setImmediate();
+      assert.equal((await dedupe.older(keyHash(60), now))?.queueOffset, 60);
+      while (filesOf(dir, "dedupe", ".run").length > 1) await setImmediate();
+      await first.store.close();
+
+      const second = await open(dir);
+      for (const i of [0, 60, 119]) {
+        const young = second.store.dedupe.young(keyHash(i), now);
+        const found = await second.store.dedupe.older(keyHash(i), now);
+        assert(young !== undefined || found?.queueOffset === i, `key ${i}`);
+      }
+      await second.store.close();
+      assert.deepEqual([...first.reports, ...second.reports], []);
+    }),
+  );
+
+  it("says which dedupe run is damaged", PATIENCE, () =>
+    withDir(async (dir) => {
+      mkdirSync(join(dir, "dedupe"));
+      const range = { from: 5, to: 9 };
+      writeFileSync(join(dir, runPath(range)), "no run");
+      const jobs = workerJobs(dir);
+      const merge = jobs.run({ kind: "merge", inputs: [range], expired: 0 });
+      await assert.rejects(merge, (error) => {
+        assert(error instanceof RunDamage);
+        assert.deepEqual(error.range, range);
+        return true;
+      });
+      await jobs.close();
     }),
   );
 
