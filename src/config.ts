@@ -60,6 +60,21 @@ function bytes({ min, max }: { min: number; max: number }) {
     .refine((value) => value >= min && value <= max, `expected ${min} to ${max} bytes`);
 }
 
+const SECOND_MS = 1000;
+const DAY_MS = 24 * 3600 * SECOND_MS;
+
+/** `90s`, `15m`, `24h` or `7d`; gives milliseconds. */
+function duration({ minMs, maxMs }: { minMs: number; maxMs: number }) {
+  const units = { s: SECOND_MS, m: 60 * SECOND_MS, h: 3600 * SECOND_MS, d: DAY_MS };
+  return z
+    .string()
+    .regex(/^\d{1,9}[smhd]$/, "expected a number with s, m, h or d")
+    .transform((value) => Number(value.slice(0, -1)) * units[value.at(-1) as keyof typeof units])
+    .refine((value) => value >= minMs && value <= maxMs, {
+      error: `expected ${minMs / SECOND_MS}s to ${maxMs / DAY_MS}d`,
+    });
+}
+
 function list(item: z.ZodType<string, string>) {
   return z
     .string()
@@ -123,6 +138,11 @@ export const SETTINGS = {
     fallback: "128MiB",
     value: "size",
     about: "Size at which a segment of the commit log is sealed",
+  }),
+  idempotencyWindow: setting(duration({ minMs: SECOND_MS, maxMs: 30 * DAY_MS }), {
+    fallback: "24h",
+    value: "duration",
+    about: "How long an `Idempotency-Key` is remembered: `90s`, `15m`, `24h`, `7d`",
   }),
   waitersMax: setting(integer({ min: 1, max: 1_000_000 }), {
     fallback: "10000",

@@ -51,6 +51,8 @@ export interface RecordPlace {
   readonly logOffset: number;
   readonly storedAt: number;
   readonly deferred: boolean;
+  /** More records of its unit follow. */
+  readonly continued?: boolean;
 }
 
 export interface StoreListener {
@@ -255,6 +257,7 @@ function replay(fold: Fold, frame: Frame): void {
     logOffset: frame.logOffset,
     storedAt: frame.storedAt,
     deferred: (frame.flags & FLAG_DEFERRED) !== 0,
+    continued: (frame.flags & FLAG_CONTINUED) !== 0,
   };
   const record = name && KINDS[name].decode(frame.payload);
   if (!name || !record) {

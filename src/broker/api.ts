@@ -92,8 +92,27 @@ export type TopicPatch = {
 // Messages
 
 export interface NewMessage extends MessageAttributes {
-  /** At most 4 MiB; the broker copies it before the call returns its promise. */
+  /**
+   * At most 4 MiB; the broker copies it before the call returns its promise, or,
+   * for a message with an idempotency key, before it resolves.
+   */
   readonly body: Uint8Array;
+  /**
+   * A message with a key that was used within the window, in this topic and with
+   * this ordering key, is not stored: the first answer is given again. Without an
+   * ordering key it goes to the queue of the idempotency key.
+   */
+  readonly idempotencyKey?: string | undefined;
+  /** The id was made for this very request, so a repeat of it has another one. */
+  readonly idGenerated?: boolean | undefined;
+  /**
+   * Its place in the producer's sequence in this topic, with this ordering key or
+   * without one; not together with an idempotency key. Without an ordering key it
+   * goes to the queue of the producer's id. The id is at most 255 bytes.
+   */
+  readonly producer?:
+    | { readonly id: string; readonly epoch: number; readonly seq: number }
+    | undefined;
 }
 
 export interface Published {
@@ -103,6 +122,8 @@ export interface Published {
   /** The position after this message in its queue. */
   readonly cursor: string;
   readonly publishedAt: number;
+  /** It was stored by an earlier request; this is its answer. */
+  readonly replayed?: true;
 }
 
 /** A message as it is read: where it lies, and the payload `decodeMessage` understands. */
@@ -163,15 +184,22 @@ export interface ReadPage {
 export interface MessagesApi {
   /**
    * Appends one message. A message with a key goes to the key's queue, in order
-   * of call; one without goes round robin.
+   * of call; one without goes round robin. One with an idempotency key takes its
+   * place when the key has been looked up, which may take reads.
    *
    * @throws `topic-not-found` (auto-create off), `message-too-large`,
-   * `message-type-mismatch`; retryable: `draining`, `overloaded`.
+   * `message-type-mismatch`, `idempotency-mismatch`, `producer-fenced`,
+   * `producer-sequence-gap`, `producer-sequence-old`, `data-damaged` (of what
+   * would answer a repeat); retryable: `draining`, `overloaded`,
+   * `idempotency-in-progress`.
    */
   publish(topic: string, message: NewMessage): Promise<Published>;
   /**
    * Appends many; one result per message, in order. With `atomic` they are one
-   * unit of the log: all or none, and a single problem rejects the call.
+   * unit of the log: all or none, and a single problem rejects the call; repeated
+   * in part it is an `idempotency-mismatch`. A batch with places in a sequence is
+   * atomic, its places follow each other, and its messages have one ordering key,
+   * or none: else `invalid-request`.
    */
   publishBatch(
     topic: string,

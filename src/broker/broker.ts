@@ -29,6 +29,8 @@ export interface BrokerOptions {
   readonly autoCreate: boolean;
   /** Long-polls and receives waiting at once. */
   readonly waitersMax: number;
+  /** How long an idempotency key is remembered. */
+  readonly idempotencyWindowMs: number;
 }
 
 export interface Broker {
@@ -47,8 +49,9 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
   const report = (error: Error) => {
     ports.log("error", "A background job failed", { error: error.message });
   };
-  const { segmentBytes } = options;
-  const store = await MessageStore.open({ ...ports, report }, { segmentBytes, fold });
+  const { segmentBytes, idempotencyWindowMs: windowMs } = options;
+  const dedupe = { windowMs };
+  const store = await MessageStore.open({ ...ports, report }, { segmentBytes, fold, dedupe });
   const shell = new Shell({ ...ports, report }, { ...options, store, fold });
   listen(shell);
   for (const name of fold.groups.names()) {

@@ -4,6 +4,7 @@
  *   key                                         value
  *   "A"                                         lastGeneration u64
  *   "D" · topic generation u64                  a topic's definition
+ *   "E" · topic generation u64 · logOffset u64  a producer's sequence (producers.ts)
  *   "G" · group generation u64                  a group's definition
  *   "L" · group gen · topic gen · queueOffset · queueId u16   a dead letter
  *   "N" · topic generation u64                  list of u64: next offset by queue

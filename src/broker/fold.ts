@@ -27,6 +27,7 @@ import {
 import { detach, GroupState, GroupTable, judgeAgain, popQueue, setTimer } from "./groups.ts";
 import { offsetsOf } from "./offsets.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
+import { ProducerTable } from "./producers.ts";
 import { type TopicState, TopicTable } from "./topics.ts";
 
 type Apply<K extends KindName> = (record: RecordOf<K>, place: RecordPlace) => void;
@@ -34,6 +35,7 @@ type Apply<K extends KindName> = (record: RecordOf<K>, place: RecordPlace) => vo
 export class BrokerFold implements Fold {
   readonly topics = new TopicTable();
   readonly groups = new GroupTable();
+  readonly producers = new ProducerTable();
   readonly #changes = new Changes();
   #lastGeneration = 0;
 
@@ -52,9 +54,10 @@ export class BrokerFold implements Fold {
   /** What this build knows to do; a record of another kind comes from a later one and halts it. */
   readonly #appliers: { readonly [K in KindName]?: Apply<K> } = {
     "epoch-start": () => {},
-    message: (record, { deferred }) => {
+    message: (record, place) => {
       const topic = this.topics.of(record.topicGen);
-      if (topic && !deferred) this.appended(topic, record);
+      if (topic && !place.deferred) this.appended(topic, record);
+      if (topic) this.producers.applied(record, place);
     },
     define: (record, { logOffset }) => {
       this.#lastGeneration = Math.max(this.#lastGeneration, record.generation);
@@ -170,6 +173,7 @@ export class BrokerFold implements Fold {
       detach(subscription);
     }
     this.topics.remove(topic);
+    this.producers.removeTopic(generation);
     this.#changes.removeTopic(topic);
   }
 
@@ -224,7 +228,7 @@ export class BrokerFold implements Fold {
   }
 
   takeChanges(): Change[] {
-    return this.#changes.take(this.#lastGeneration);
+    return [...this.#changes.take(this.#lastGeneration), ...this.producers.takeChanges()];
   }
 
   restore(key: Uint8Array, value: Uint8Array): void {
@@ -233,6 +237,7 @@ export class BrokerFold implements Fold {
     if (prefix === "A") this.#lastGeneration = read(fields.u64, value);
     else if (prefix === "D")
       this.#defineTopic({ ...read(Definition, value), generation, entity: "topic" }, 0);
+    else if (prefix === "E") this.producers.restore(generations, value);
     else if (prefix === "G") this.#restoreGroup(generation, value);
     else if (prefix === "N") this.topics.of(generation)?.next.push(...read(Offsets, value));
     const of = { groupGen: generation, topicGen, queueId };

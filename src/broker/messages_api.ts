@@ -21,6 +21,7 @@ import {
   storeMessage,
   topicForPublish,
 } from "./publish.ts";
+import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { encodePosition, LogReader } from "./reading.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
@@ -32,6 +33,7 @@ export function messagesApi(shell: Shell): MessagesApi {
 
   return {
     publish(name, message) {
+      if (isRepeatable(message)) return publishOnce(shell, { name, message });
       try {
         shell.admit();
         checkSize(message);
@@ -47,6 +49,7 @@ export function messagesApi(shell: Shell): MessagesApi {
     },
 
     publishBatch(name, messages, { atomic }) {
+      if (messages.some(isRepeatable)) return publishBatchOnce(shell, { name, messages, atomic });
       try {
         shell.admit();
         if (atomic) checkUnitSize(messages);

@@ -2,7 +2,8 @@
  * The decision to store messages: which queue, which offset.
  *
  * A message with a key goes to the queue of the key's stable hash, one without
- * goes round robin. Offsets are given at append, in order of call.
+ * goes round robin, or to the queue of what makes a repeat of it known. Offsets
+ * are given at append, in order of call.
  *
  * @module
  */
@@ -15,6 +16,7 @@ import type { NewMessage, Published } from "./api.ts";
 import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
 import { DEFAULT_TOPIC, putTopic, topicNamed } from "./define.ts";
+import type { Dedupe } from "./idempotency.ts";
 import type { TopicState } from "./topics.ts";
 
 /** The topic to publish to, created when unknown and allowed. */
@@ -67,11 +69,16 @@ export function checkType(topic: TopicState, message: NewMessage): void {
 /** Stores one message as a unit of its own. The caller has checked it. */
 export function storeMessage(
   core: Core,
-  wish: { readonly topic: TopicState; readonly message: NewMessage; readonly now: number },
+  wish: {
+    readonly topic: TopicState;
+    readonly message: NewMessage;
+    readonly now: number;
+    readonly dedupe?: Dedupe | undefined;
+  },
 ): Published {
-  const { topic, message, now } = wish;
+  const { topic, message, now, dedupe } = wish;
   const storedAt = core.sink.begin(now, messageFrameSizeMax(message, message.body.length));
-  return put(core, { topic, message, now, storedAt, continued: false });
+  return put(core, { topic, message, now, storedAt, dedupe, continued: false });
 }
 
 /** Stores all as one unit. The caller has checked them. */
@@ -81,17 +88,20 @@ export function storeAtomically(
     readonly topic: TopicState;
     readonly messages: readonly NewMessage[];
     readonly now: number;
+    /** Of each message. */
+    readonly dedupes?: readonly (Dedupe | undefined)[];
   },
 ): Published[] {
-  const { topic, messages, now } = wish;
+  const { topic, messages, now, dedupes } = wish;
   const sizeMax = messages.reduce(
     (sum, message) => sum + messageFrameSizeMax(message, message.body.length),
     0,
   );
   const storedAt = core.sink.begin(now, sizeMax);
-  return messages.map((message, i) =>
-    put(core, { topic, message, now, storedAt, continued: i < messages.length - 1 }),
-  );
+  return messages.map((message, i) => {
+    const continued = i < messages.length - 1;
+    return put(core, { topic, message, now, storedAt, dedupe: dedupes?.[i], continued });
+  });
 }
 
 function put(
@@ -101,20 +111,36 @@ function put(
     readonly message: NewMessage;
     readonly now: number;
     readonly storedAt: number;
+    readonly dedupe: Dedupe | undefined;
     readonly continued: boolean;
   },
 ): Published {
-  const { topic, message, storedAt } = wish;
+  const { topic, message, storedAt, dedupe, continued } = wish;
+  const { producer } = message;
   const { generation: topicGen } = topic;
   const keyHash = message.key === undefined ? 0 : stableHash(message.key);
   const tagHash = message.tag === undefined ? 0 : stableHash(message.tag);
-  const queueId = message.key === undefined ? nextQueue(topic) : keyHash % topic.config.queues;
+  const queueId =
+    message.key === undefined ? queueWithoutKey(topic, message) : keyHash % topic.config.queues;
   const queueOffset = topic.next[queueId] ?? 0;
-  const envelope = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt: wish.now };
-  core.sink.putMessage({ envelope, attributes: message, body: message.body }, wish);
+  const bornAt = wish.now;
+  const envelope = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt, dedupe, producer };
+  const parts = { envelope, attributes: message, body: message.body };
+  const logOffset = core.sink.putMessage(parts, wish);
   core.fold.appended(topic, envelope);
+  if (producer) {
+    const record = { topicGen, key: message.key, producer };
+    core.fold.producers.applied(record, { logOffset, storedAt, continued });
+  }
   const cursor = encodeQueueCursor({ topicGen, queueId, queueOffset: queueOffset + 1 });
   return { id: message.id, queueId, queueOffset, cursor, publishedAt: storedAt };
+}
+
+/** A repeat, should it be stored after all, goes where the first one went. */
+function queueWithoutKey(topic: TopicState, message: NewMessage): number {
+  const repeatable = message.idempotencyKey ?? message.producer?.id;
+  if (repeatable === undefined) return nextQueue(topic);
+  return stableHash(repeatable) % topic.config.queues;
 }
 
 function nextQueue(topic: TopicState): number {

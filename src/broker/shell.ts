@@ -7,6 +7,7 @@
  */
 
 import type { Clock } from "../../storage/base/clock.ts";
+import type { Digest } from "../../storage/base/digest.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageStore } from "../../storage/mod.ts";
 import type { Core } from "./core.ts";
@@ -27,6 +28,7 @@ export interface ShellPorts {
   entropy(size: number): Uint8Array;
   /** A job beside the requests failed. */
   report(error: Error): void;
+  readonly digest: Digest;
 }
 
 export class Shell {
@@ -88,6 +90,15 @@ export class Shell {
   now(): number {
     this.#latest = Math.max(this.#latest, this.#ports.clock.now());
     return this.#latest;
+  }
+
+  /** The time a record appended now would get at least: the log's time may be ahead of the clock. */
+  leaderTime(): number {
+    return Math.max(this.now(), this.store.log.tail.storedAt);
+  }
+
+  get digest(): Digest {
+    return this.#ports.digest;
   }
 
   nonce(): Uint8Array {

@@ -10,6 +10,7 @@ import { hostname } from "node:os";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { systemClock } from "../../storage/base/clock_node.ts";
+import { digest } from "../../storage/base/digest_node.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import { workerJobs } from "../../storage/jobs_node.ts";
@@ -19,7 +20,7 @@ import type { DataDir } from "./data_dir.ts";
 import { CliError } from "./exit.ts";
 
 export interface BrokerParts {
-  readonly config: Pick<Config, "segmentBytes" | "autoCreate" | "waitersMax">;
+  readonly config: Pick<Config, "segmentBytes" | "autoCreate" | "waitersMax" | "idempotencyWindow">;
   readonly log: Log;
   /** The log's disk failed: must not return. */
   readonly fatal: (error: unknown) => never;
@@ -37,6 +38,7 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     disk: openNodeDisk(dataDir.path),
     clock: systemClock,
     crc32,
+    digest,
     jobs,
     entropy: (size: number) => new Uint8Array(randomBytes(size)),
     log: parts.log,
@@ -47,8 +49,14 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     dataDir.release();
   };
   try {
-    const { segmentBytes, autoCreate, waitersMax } = parts.config;
-    const options = { nodeId: hostname(), segmentBytes, autoCreate, waitersMax };
+    const { segmentBytes, autoCreate, waitersMax, idempotencyWindow } = parts.config;
+    const options = {
+      nodeId: hostname(),
+      segmentBytes,
+      autoCreate,
+      waitersMax,
+      idempotencyWindowMs: idempotencyWindow,
+    };
     const broker = await openBroker(ports, options);
     tellRecovery(broker, parts.log);
     const close = async () => {

@@ -14,7 +14,7 @@ import type { RequestHead } from "../../routes/request_head.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 
 const ALLOW_HEADERS =
-  "Authorization, Content-Type, If-None-Match, Last-Event-ID, Message-Id, Message-Index, Message-Key, Message-Tag, Prefer, Tidegate-Namespace, Traceparent, Tracestate, X-Request-Id";
+  "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Message-Id, Message-Index, Message-Key, Message-Tag, Prefer, Producer-Epoch, Producer-Id, Producer-Seq, Tidegate-Namespace, Traceparent, Tracestate, X-Request-Id";
 const MAX_AGE_SECONDS = "7200";
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 

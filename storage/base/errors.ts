@@ -116,6 +116,27 @@ export const CODES = {
     "Headers too large",
     "The request's header fields exceed what the node reads. Move properties into a JSON batch.",
   ),
+  "idempotency-mismatch": code(
+    "Idempotency key used for another request",
+    "A request with this Idempotency-Key was stored, with another body or other attributes. Use a new key for each message; send the same request to repeat it.",
+  ),
+  "idempotency-in-progress": code(
+    "First request with this key is not yet stored",
+    "Another request with this Idempotency-Key is being stored. Try again: its answer will be given.",
+    { retryable: true },
+  ),
+  "producer-sequence-gap": code(
+    "Producer's sequence has a gap",
+    "Messages of a producer are taken in the order of Producer-Seq, from 0 in each epoch; `expectedSeq` is the next. Nothing was stored. A producer that has lost count begins a new epoch at 0; one that published nothing for seven days is forgotten.",
+  ),
+  "producer-sequence-old": code(
+    "Repeat of a message published long ago",
+    "The message with this Producer-Seq was stored, once; the answer is remembered of a producer's last publishes only. `expectedSeq` is the next.",
+  ),
+  "producer-fenced": code(
+    "A newer producer has taken over",
+    "Messages of a later Producer-Epoch have been stored, so those of this one are refused. Stop, or begin a later epoch at sequence 0.",
+  ),
   overloaded: code(
     "Node is at capacity",
     "A bound of this node is reached; nothing was stored. Try again after Retry-After.",

@@ -25,6 +25,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage, encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
 import { FakeGroups } from "./groups.ts";
+import { FakeOnce } from "./once.ts";
 import { FakeTopics, type Life } from "./topics.ts";
 import { Wakeups } from "./wakeups.ts";
 
@@ -73,10 +74,12 @@ export class FakeMessages implements MessagesApi {
   readonly wakeups: Wakeups;
   readonly #topics: FakeTopics;
   readonly #now: () => number;
+  readonly #once: FakeOnce;
 
   constructor(topics: FakeTopics, world: { now: () => number; wakeups: Wakeups }) {
     this.#topics = topics;
     this.#now = world.now;
+    this.#once = new FakeOnce(world.now);
     this.wakeups = world.wakeups;
   }
 
@@ -84,9 +87,15 @@ export class FakeMessages implements MessagesApi {
   async publish(topic: string, message: NewMessage): Promise<Published> {
     const life = this.#topics.forPublish(topic);
     checkType(life, message);
-    const published = this.#append(topic, life, message);
+    const [published] = this.#store(topic, life, [message]);
     this.wakeups.wake();
-    return published;
+    return published as Published;
+  }
+
+  /** All of them, or none; unless they were stored before. */
+  #store(topic: string, life: Life, messages: readonly NewMessage[]): Published[] {
+    const store = () => messages.map((message) => this.#append(topic, life, message));
+    return this.#once.publish(life.topic.generation, messages, store);
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
@@ -96,11 +105,19 @@ export class FakeMessages implements MessagesApi {
     options: { atomic: boolean },
   ): Promise<readonly (Published | TidegateError)[]> {
     const life = this.#topics.forPublish(topic);
-    if (options.atomic) for (const message of messages) checkType(life, message);
+    if (options.atomic) {
+      for (const message of messages) checkType(life, message);
+      const published = this.#store(topic, life, messages);
+      this.wakeups.wake();
+      return published;
+    }
+    if (messages.some(({ producer }) => producer)) {
+      throw new TidegateError("invalid-request", "Cannot publish: a sequence is atomic");
+    }
     const results = messages.map((message) => {
       try {
         checkType(life, message);
-        return this.#append(topic, life, message);
+        return this.#store(topic, life, [message])[0] as Published;
       } catch (error) {
         if (error instanceof TidegateError) return error;
         throw error;
@@ -147,7 +164,9 @@ export class FakeMessages implements MessagesApi {
     const queues = life.topic.queues;
     const { key } = attributes;
     const keyHash = key === undefined ? 0 : stableHash(key);
-    const queueId = key === undefined ? life.log.length % queues : keyHash % queues;
+    const repeatable = message.idempotencyKey ?? message.producer?.id;
+    const spread = repeatable === undefined ? life.log.length : stableHash(repeatable);
+    const queueId = (key === undefined ? spread : keyHash) % queues;
     const queueOffset = life.ends[queueId] ?? 0;
     const publishedAt = this.#now();
     const buffer = new Uint8Array(messageSizeMax(attributes, body.length));

@@ -11,6 +11,7 @@ import { createGateway, type Gateway, type GatewayOptions } from "../../src/gate
 import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { systemClock } from "../../storage/base/clock_node.ts";
+import { digest } from "../../storage/base/digest_node.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { inlineJobs } from "../../storage/mod.ts";
 
@@ -64,6 +65,7 @@ async function openMemoryBroker(): Promise<Broker> {
     disk,
     clock: systemClock,
     crc32,
+    digest,
     jobs: inlineJobs({ disk, crc32 }),
     entropy: (size: number) => new Uint8Array(randomBytes(size)),
     fatal(error: Error): never {
@@ -71,6 +73,11 @@ async function openMemoryBroker(): Promise<Broker> {
     },
     log() {},
   };
-  const options = { nodeId: "test", segmentBytes: 8 << 20, autoCreate: true, waitersMax: 1000 };
-  return await openBroker(ports, options);
+  return await openBroker(ports, {
+    nodeId: "test",
+    segmentBytes: 8 << 20,
+    autoCreate: true,
+    waitersMax: 1000,
+    idempotencyWindowMs: 24 * 60 * 60 * 1000,
+  });
 }

@@ -14,6 +14,7 @@ import { testFilters } from "./broker_api_filters.ts";
 import { testReadFilters } from "./broker_api_read_filters.ts";
 import { testGroups } from "./broker_api_groups.ts";
 import type { Open, Test } from "./broker_api_kit.ts";
+import { testIdempotency } from "./broker_api_idempotency.ts";
 import { testLeases } from "./broker_api_leases.ts";
 import { testOperation } from "./broker_api_operation.ts";
 import { testOrdered } from "./broker_api_ordered.ts";
@@ -53,6 +54,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     };
     testTopics(test);
     testPublish(test);
+    testIdempotency(test);
     testReads(test);
     testReadFilters(test);
     testGroups(test);

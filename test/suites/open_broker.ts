@@ -6,6 +6,7 @@
  */
 
 import { crc32 } from "../../storage/base/checksum_node.ts";
+import { digest } from "../../storage/base/digest_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { Prng } from "../../storage/base/prng.ts";
@@ -33,13 +34,21 @@ export async function openTestBroker(options: TestOptions = {}): Promise<TestBro
       clock,
       crc32,
       jobs: inlineJobs({ disk, crc32 }),
+      digest,
       entropy: (size) => Uint8Array.from({ length: size }, () => chance.below(256)),
       fatal(error) {
         throw error;
       },
       log() {},
     },
-    { nodeId: "test", segmentBytes: 64 * 1024, autoCreate: true, waitersMax: 100, ...options },
+    {
+      nodeId: "test",
+      segmentBytes: 64 * 1024,
+      autoCreate: true,
+      waitersMax: 100,
+      idempotencyWindowMs: 24 * 60 * 60 * 1000,
+      ...options,
+    },
   );
   const reopen = (on = disk.clone()) => openTestBroker({ ...options, disk: on, clock, chance });
   return { ...broker, disk, clock, reopen };
