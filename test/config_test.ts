@@ -85,6 +85,8 @@ describe("readConfig()", () => {
     [{ TIDEGATE_PORT: " 80" }, /expected a whole number/],
     [{ TIDEGATE_SEGMENT_BYTES: "1MiB" }, /expected 33554432 to/],
     [{ TIDEGATE_SEGMENT_BYTES: "64MB" }, /KiB, MiB or GiB/],
+    [{ TIDEGATE_IDEMPOTENCY_WINDOW: "24" }, /a number with s, m, h or d/],
+    [{ TIDEGATE_IDEMPOTENCY_WINDOW: "31d" }, /expected 1s to 30d/],
     [{ TIDEGATE_AUTO_CREATE: "maybe" }, /expected true or false/],
     [{ TIDEGATE_CORS_ORIGINS: "https://a.example/path" }, /expected origins/],
     [{ TIDEGATE_LOG_LEVEL: "loud" }, /"debug"\|"info"\|"warn"\|"error"/],

@@ -113,12 +113,23 @@ export class ProducerTable {
     return producer;
   }
 
+  /** Whether there is room for another among `max`: the next append forgets the idle ones. */
+  hasRoom(max: number, now: number): boolean {
+    if (this.#producers.size < max) return true;
+    this.#order();
+    const [oldest] = this.#producers.values();
+    return oldest === undefined || isIdle(oldest, now);
+  }
+
+  #order(): void {
+    if (this.#inOrder) return;
+    const sorted = [...this.#producers].toSorted(([, a], [, b]) => a.lastAt - b.lastAt);
+    this.#producers = new Map(sorted);
+    this.#inOrder = true;
+  }
+
   #forgetIdle(now: number): void {
-    if (!this.#inOrder) {
-      const sorted = [...this.#producers].toSorted(([, a], [, b]) => a.lastAt - b.lastAt);
-      this.#producers = new Map(sorted);
-      this.#inOrder = true;
-    }
+    this.#order();
     for (const producer of this.#producers.values()) {
       if (!isIdle(producer, now)) return;
       this.#remove(producer);

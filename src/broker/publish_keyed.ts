@@ -47,11 +47,10 @@ export async function publishKeyed(
 ): Promise<Published> {
   try {
     checkSize(message);
-    const [result] = await whenLookedUp(shell, { name, messages: [message] }, (ready) => {
+    return await whenLookedUp(shell, { name, messages: [message] }, (ready) => {
       checkType(ready.topic, message);
-      return Promise.all([storeOrAnswer(shell, ready, { message, index: 0 })]);
+      return storeOrAnswer(shell, ready, { message, index: 0 });
     });
-    return result as Published;
   } catch (error) {
     return refuse(shell, error);
   }

@@ -53,7 +53,7 @@ export function judgeSequence(
   const { producers } = core.fold;
   const { epoch, seq, scope } = place;
   const known = producers.find(scope, now);
-  if (!known && producers.size >= PRODUCERS_MAX) throw tooMany();
+  if (!known && !producers.hasRoom(PRODUCERS_MAX, now)) throw tooMany();
   if (known && epoch < known.epoch) throw fenced(known, epoch);
   const expectedSeq = known?.epoch === epoch ? known.nextSeq : 0;
   if (seq === expectedSeq) return undefined;

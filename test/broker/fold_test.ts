@@ -90,11 +90,23 @@ async function anything({ api, clock }: TestBroker, prng: Prng): Promise<void> {
   else await api.groups.delete(group);
 }
 
+/** A message or a few of some producer, in or out of its sequence; some producers fall idle. */
+async function sequence({ api, clock }: TestBroker, prng: Prng): Promise<void> {
+  if (prng.chance(3)) clock.advance(3 * 24 * 60 * 60 * 1000);
+  const [id, epoch] = [prng.pick(["p", "q", "r"]), prng.below(2)];
+  const [first, key] = [prng.below(4), prng.pick([undefined, "k"])];
+  const unit = Array.from({ length: 1 + prng.below(3) }, (_, i) =>
+    message(`s${i}`, { key, producer: { id, epoch, seq: first + i } }),
+  );
+  await api.messages.publishBatch(prng.pick(["a", "b"]), unit, { atomic: true });
+}
+
 async function walk(seed: number): Promise<void> {
   const prng = new Prng(seed);
   let broker = await openTestBroker({ segmentBytes: SEGMENT_BYTES });
   for (let step = 0; step < 400; step++) {
-    await anything(broker, prng).catch((error: unknown) => {
+    const act = prng.chance(20) ? sequence : anything;
+    await act(broker, prng).catch((error: unknown) => {
       if (!(error instanceof TidegateError)) throw error;
     });
     if (prng.chance(97)) continue;

@@ -22,6 +22,8 @@ interface Asked {
   published: Published | undefined;
   /** The answer promised it through power loss, or only through a kill. */
   readonly durable: boolean;
+  /** Of several that were asked for with one name, under one key or place in a sequence, one is stored. */
+  readonly once?: string;
 }
 
 function checkOffsets(messages: readonly StoredMessage[]): void {
@@ -59,7 +61,9 @@ export class Oracle {
   publishAnswered(published: Published): void {
     const asked = this.#asked.get(published.id);
     assert(asked, `an answer to what was asked: ${published.id}`);
-    asked.published = published;
+    const { replayed: _, ...answer } = published;
+    if (asked.published) assert.deepEqual(answer, asked.published, "a repeat is answered alike");
+    asked.published = answer;
   }
 
   /** The power went: what was promised through a kill only may be gone. */
@@ -96,6 +100,7 @@ export class Oracle {
     assert.equal(there.size, ids.length, "each is there once");
     for (const id of expected) assert(there.has(id), `${id} was acknowledged and is gone`);
     this.#checkOrder(ids);
+    this.#checkOnce(ids);
     checkOffsets(messages);
   }
 
@@ -112,6 +117,16 @@ export class Oracle {
       assert.deepEqual([q, o, c, p], [queueId, queueOffset, cursor, publishedAt], message.id);
     }
     return message.id;
+  }
+
+  #checkOnce(ids: readonly string[]): void {
+    const stored = new Map<string, string>();
+    for (const id of ids) {
+      const { once } = this.#asked.get(id) as Asked;
+      if (once === undefined) continue;
+      assert.equal(stored.get(once), undefined, `${once} is stored once, not as ${id} as well`);
+      stored.set(once, id);
+    }
   }
 
   #checkOrder(ids: readonly string[]): void {

@@ -10,13 +10,20 @@
  */
 
 import assert from "node:assert/strict";
-import type { BrokerApi, SettleRequest, Start, StoredMessage } from "../../src/broker/api.ts";
+import type {
+  BrokerApi,
+  Published,
+  SettleRequest,
+  Start,
+  StoredMessage,
+} from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { GROUP, TOPIC, turn, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
+import { OnceWishes, type Wish } from "./broker_once.ts";
 import { Oracle } from "./broker_oracle.ts";
 
 export const SIGHTS = [
@@ -30,6 +37,12 @@ export const SIGHTS = [
   "late",
   "lost",
   "given back",
+  "replayed",
+  "replayed across a stop",
+  "replayed to one nobody answered",
+  "sequence replayed",
+  "in progress",
+  "dedupe runs",
 ] as const;
 export type Sight = (typeof SIGHTS)[number];
 
@@ -58,6 +71,7 @@ class World {
   readonly #prng: Prng;
   readonly #chance: Prng;
   readonly #oracle = new Oracle();
+  readonly #once: OnceWishes;
   readonly #segmentBytes: number;
   #broker!: TestBroker;
   /** Answers to an earlier life are not heard. */
@@ -74,6 +88,8 @@ class World {
   constructor(seed: number) {
     this.#prng = new Prng(seed);
     this.#chance = new Prng(seed ^ 0x5eed);
+    const world = { oracle: this.#oracle, topics: TOPICS };
+    this.#once = new OnceWishes(new Prng(seed ^ 0x0ce), world);
     this.#segmentBytes = this.#prng.pick([1024, 8 * 1024, 64 * 1024]);
   }
 
@@ -110,8 +126,10 @@ class World {
   #call(): void {
     if (this.#underWay >= CALLS_MAX) return;
     const roll = this.#prng.below(100);
-    if (roll < 30) this.#publish();
-    else if (roll < 40) this.#publishBatch();
+    if (roll < 18) this.#publish();
+    else if (roll < 26) this.#publishBatch();
+    else if (roll < 35) this.#publishKeyed();
+    else if (roll < 40) this.#publishSequenced();
     else if (roll < 65) this.#receive();
     else if (roll < 92) this.#settle();
     else this.#define();
@@ -171,6 +189,59 @@ class World {
         this.#oracle.publishAnswered(one);
       }
     });
+  }
+
+  #publishKeyed(): void {
+    const wish = this.#once.pickKeyed();
+    this.#hear(this.#askOnce(wish), (results) => {
+      for (const one of results) {
+        if (one instanceof TidegateError) {
+          assert.equal(one.code, "idempotency-in-progress");
+          this.seen.add("in progress");
+        } else if (one.replayed) this.#noteReplay(wish);
+      }
+      wish.answered = true;
+    });
+  }
+
+  #noteReplay(wish: Wish): void {
+    this.seen.add("replayed");
+    if (wish.askedBeforeStop) this.seen.add("replayed across a stop");
+    if (!wish.answered) this.seen.add("replayed to one nobody answered");
+  }
+
+  #publishSequenced(): void {
+    const picked = this.#once.pickSequenced();
+    if (!picked) return;
+    this.#hear(this.#askOnce(picked.wish), (results) => {
+      for (const one of results) {
+        assert(!(one instanceof TidegateError));
+        if (one.replayed) this.seen.add("sequence replayed");
+      }
+      picked.answered();
+    });
+  }
+
+  /** One more attempt; the first request being under way is an answer like others. */
+  async #askOnce(wish: Wish): Promise<readonly (Published | TidegateError)[]> {
+    const { topic, atomic } = wish;
+    const messages = this.#once.messages(wish);
+    const life = this.#life;
+    const asked =
+      messages.length > 1
+        ? this.#api.messages.publishBatch(topic, messages, { atomic })
+        : Promise.all(messages.map((one) => this.#api.messages.publish(topic, one)));
+    const results = await asked.catch((error: unknown) => {
+      if (error instanceof TidegateError && error.code === "idempotency-in-progress")
+        return [error];
+      throw error;
+    });
+    if (life !== this.#life) return [];
+    this.#note("published once", results);
+    for (const one of results) {
+      if (!(one instanceof TidegateError)) this.#oracle.publishAnswered(one);
+    }
+    return results;
   }
 
   #receive(): void {
@@ -299,6 +370,7 @@ class World {
     this.#life++;
     this.#underWay = 0;
     this.#settling.clear();
+    this.#once.stopped();
     if (how === "power cut") this.#oracle.powerLost();
     let disk = how === "power cut" ? this.#broker.disk.crash() : this.#broker.disk.clone();
     if (this.#prng.chance(20)) {
@@ -311,6 +383,7 @@ class World {
       disk = starting.crash();
     }
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
+    if ((await disk.list("dedupe")).length > 0) this.seen.add("dedupe runs");
     this.#broker = await this.#open(disk);
     this.#note(how, this.#api.status());
     this.#followAll();
@@ -338,6 +411,13 @@ class World {
       await this.#yield();
     }
     await this.#checkFollowed();
+    for (const wish of this.#once.keyed) {
+      const results = await this.#askOnce(wish);
+      assert(
+        results.every((one) => !(one instanceof TidegateError)),
+        "each is stored by now",
+      );
+    }
     for (let idle = 0; idle < 3; ) {
       const request = { group: "g", max: 100, maxBytes: 1 << 24, waitMs: 0 };
       const deliveries = await this.#api.groups.receive(request);
