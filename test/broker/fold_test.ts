@@ -155,6 +155,20 @@ describe("BrokerFold", () => {
     assert.deepEqual(atAppend, await tableOf(await withoutSnapshots(broker.disk.clone())));
   });
 
+  it("keeps nothing of the producers of a topic that went", async () => {
+    const broker = await openTestBroker();
+    const producer = { id: "p", epoch: 0, seq: 0 };
+    for (const topic of ["a", "b"]) {
+      await broker.api.messages.publish(topic, message("m", { producer }));
+    }
+    await broker.api.topics.delete("a");
+    await broker.close();
+    const keys = (await foldedEntries(broker.disk)).map(([key]) =>
+      String.fromCharCode(key[0] ?? 0),
+    );
+    assert.equal(keys.filter((prefix) => prefix === "E").length, 1);
+  });
+
   it("keeps nothing of a message that is done", { timeout: 60_000 }, async () => {
     assert.equal(await tableSize(4000), await tableSize(400));
   });

@@ -264,6 +264,17 @@ describe("the dedupe store", () => {
     assert(asked.length < 25, `${asked.length} of 500`);
   });
 
+  it("knows a key in a run to the last millisecond of its window", async () => {
+    const keyed = await filled(60);
+    const { publishedAt } = keyed.model.get("k3") as Found;
+    assert.equal(keyed.open.store.dedupe.young(hashOf("k3"), keyed.now), undefined);
+    keyed.clock.advance(publishedAt + WINDOW_MS - 1 - keyed.now);
+    assert.equal((await keyed.lookup("k3"))?.publishedAt, publishedAt);
+    keyed.clock.advance(1);
+    assert.equal(await keyed.lookup("k3"), undefined);
+    assert.notEqual(await keyed.lookup("k4"), undefined);
+  });
+
   it("removes a run when all of it is out of the window", async () => {
     const keyed = await filled(60);
     assert.equal((await keyed.runs()).length, 1);
