@@ -45,6 +45,21 @@ export function idFault(id: string): string | undefined {
   return MESSAGE_ID.test(id) ? undefined : `must match ${MESSAGE_ID.source}`;
 }
 
+const IDEMPOTENCY_KEY_MAX = 256;
+const PRODUCER_ID_MAX = 128;
+
+export function idempotencyKeyFault(key: string): string | undefined {
+  return visibleFault(key, IDEMPOTENCY_KEY_MAX);
+}
+
+export function producerIdFault(id: string): string | undefined {
+  return visibleFault(id, PRODUCER_ID_MAX);
+}
+
+function visibleFault(text: string, bytesMax: number): string | undefined {
+  return textFault(text, bytesMax) ?? (/\s/.test(text) ? "must not hold white space" : undefined);
+}
+
 export function indexFault(index: readonly string[]): string | undefined {
   if (index.length > LIMITS.indexKeys) return `must be at most ${LIMITS.indexKeys} keys`;
   for (const key of index) {

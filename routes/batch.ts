@@ -3,7 +3,8 @@
  *
  * Each message succeeds or fails by itself and the answer has one result for
  * each, in order. With `?atomic=true` they are one: all are stored, or none
- * and the answer is one problem.
+ * and the answer is one problem. With an `Idempotency-Key` each message has a key
+ * of its own; a result that was an earlier request's says `replayed`.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import { type Call, type GatewayContext, traceparentOf } from "./call.ts";
 import { decodeJsonBytes, parseJson } from "./json_text.ts";
 import { topicOf } from "./names.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
+import { onceOf, REPLAYED } from "./once.ts";
 import { requireMediaType } from "./operation.ts";
 import type { Ports } from "./ports.ts";
 import { type Fault, invalid, malformed, problemOf } from "./problem.ts";
@@ -34,15 +36,21 @@ export function batchHandler(ports: Ports): (c: GatewayContext) => Promise<Respo
     refuseOtherNamespace(call.head, query);
     refuseLater(call.head, query);
     const atomic = atomicOf(query);
+    const once = onceOf(call.head);
+    if (once?.producer && !atomic) {
+      throw malformed("/query/atomic", "atomic must be true with Producer-Id");
+    }
     const type = requireMediaType(call.head.contentType, BATCH_TYPES);
 
     const bytes = await ports.bodies.read(request, { call, limit: BATCH_BODY });
     const values = type === "application/json" ? envelope(bytes) : lines(bytes);
-    const items = itemsOf(values, contextOf(ports, call));
+    const items = itemsOf(values, { ...contextOf(ports, call), once });
     const results = await publish(ports, { topic, items, atomic });
+    const replayed = results.every((one) => !(one instanceof TidegateError) && one.replayed);
+    const headers = { "content-type": "application/json", ...(replayed && { [REPLAYED]: "true" }) };
     return new Response(resultsJson(results, { call, instance: call.path }), {
-      status: atomic ? 201 : 200,
-      headers: call.headers({ "content-type": "application/json" }),
+      status: atomic && !replayed ? 201 : 200,
+      headers: call.headers(headers),
     });
   };
 }
@@ -53,7 +61,7 @@ function atomicOf(query: ReadonlyMap<string, string>): boolean {
   throw malformed("/query/atomic", "atomic must be true or false");
 }
 
-function contextOf(ports: Ports, { head }: Call): BatchContext {
+function contextOf(ports: Ports, { head }: Call): Omit<BatchContext, "once"> {
   const traceparent = traceparentOf(head);
   const tracestate = traceparent === undefined ? undefined : tracestateOf(head);
   return { now: ports.now(), traceparent, tracestate };
@@ -133,8 +141,9 @@ function resultsJson(results: readonly Result[], about: { call: Call; instance: 
   const members = results.map((result) => {
     if (result instanceof TidegateError)
       return `{"problem":${JSON.stringify(problemOf(result, about))}}`;
-    const { id, queueId, queueOffset, cursor } = result;
-    return `{"id":"${id}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)}}`;
+    const { id, queueId, queueOffset, cursor, replayed } = result;
+    const repeat = replayed ? `,"replayed":true` : "";
+    return `{"id":"${id}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)}${repeat}}`;
   });
   return `{"results":[${members.join(",")}]}`;
 }

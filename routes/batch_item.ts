@@ -24,6 +24,7 @@ import {
   tagFault,
 } from "./attributes.ts";
 import { newMessageId } from "./message_id.ts";
+import { type Once, onceAt } from "./once.ts";
 import { type Fault, invalid, notImplemented } from "./problem.ts";
 
 /** What every message of the batch has from the request. */
@@ -31,6 +32,8 @@ export interface BatchContext {
   readonly now: number;
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  /** What a repeat of the batch is known by. */
+  readonly once: Once | undefined;
 }
 
 type Members = Readonly<Record<string, unknown>>;
@@ -86,7 +89,10 @@ export function batchItem(
     const detail = `Cannot take the message: the limit is ${LIMITS.bodyBytes} bytes`;
     return new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
   }
-  return { ...message, body: body.bytes };
+  const stored = { ...message, body: body.bytes };
+  const { once } = at.context;
+  if (!once) return stored;
+  return { ...stored, ...onceAt(once, at.index), idGenerated: members["id"] === undefined };
 }
 
 type AddFault = (name: string, detail: string) => void;

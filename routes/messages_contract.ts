@@ -9,6 +9,7 @@ import { z } from "@hono/zod-openapi";
 import { LIMITS } from "../storage/base/message.ts";
 import { BATCH_MESSAGES_MAX } from "./batch.ts";
 import { failures } from "./contract.ts";
+import { ONCE_FAILURES, OnceHeaders, replayedHeader } from "./once_contract.ts";
 import type { App } from "./operation.ts";
 import { PAGE } from "./read_request.ts";
 import {
@@ -26,7 +27,7 @@ const Key = z.string().min(1).max(LIMITS.keyBytes);
 const Tag = z.string().min(1).max(LIMITS.tagBytes);
 const percentEncoded = "Percent-encoded UTF-8";
 
-const PublishHeaders = z.object({
+const PublishHeaders = OnceHeaders.extend({
   "Message-Key": Key.optional().openapi({
     description: `Ordering key: one key, one queue, kept in order. ${percentEncoded}`,
     example: "order-17",
@@ -99,7 +100,11 @@ const BatchResults = z
   .object({
     results: z.array(
       z.union([
-        Published.pick({ id: true, queueId: true, queueOffset: true, cursor: true }),
+        Published.pick({ id: true, queueId: true, queueOffset: true, cursor: true }).extend({
+          replayed: z.literal(true).optional().openapi({
+            description: "It was stored by an earlier request, whose answer this is",
+          }),
+        }),
         z.object({ problem: Problem }),
       ]),
     ),
@@ -174,14 +179,23 @@ export function registerMessagesContract(app: App): void {
       body: { required: false, content: anyBody },
     },
     responses: {
+      200: {
+        description: "A repeat: stored by an earlier request, whose answer this is",
+        headers: { Location: text("The message"), ...replayedHeader },
+        content: { "application/json": { schema: Published } },
+      },
       201: {
         description: "Stored, as the topic's `acks` promise",
         headers: { Location: text("The message") },
         content: { "application/json": { schema: Published } },
       },
       204: {
-        description: "The same, with `Prefer: return=minimal`",
-        headers: { Location: text("The message"), "Preference-Applied": text("return=minimal") },
+        description: "The same as 200 or 201, with `Prefer: return=minimal`",
+        headers: {
+          Location: text("The message"),
+          "Preference-Applied": text("return=minimal"),
+          ...replayedHeader,
+        },
       },
       ...failures(
         "topic-not-found",
@@ -189,6 +203,7 @@ export function registerMessagesContract(app: App): void {
         "message-too-large",
         "unsupported-media-type",
         "message-type-mismatch",
+        ...ONCE_FAILURES,
         "outcome-unknown",
       ),
     },
@@ -202,6 +217,7 @@ export function registerMessagesContract(app: App): void {
     summary: `Publish up to ${BATCH_MESSAGES_MAX} messages`,
     request: {
       params: TopicParams,
+      headers: OnceHeaders,
       query: z.object({
         atomic: z
           .boolean()
@@ -220,7 +236,8 @@ export function registerMessagesContract(app: App): void {
     },
     responses: {
       200: {
-        description: "A result for each message, in order",
+        description: "A result for each message, in order; with `atomic` a repeat",
+        headers: replayedHeader,
         content: { "application/json": { schema: BatchResults } },
       },
       201: {
@@ -235,6 +252,7 @@ export function registerMessagesContract(app: App): void {
         "unsupported-media-type",
         "validation-failed",
         "message-type-mismatch",
+        ...ONCE_FAILURES,
         "outcome-unknown",
       ),
     },

@@ -13,10 +13,12 @@ import type { Published } from "../src/broker/api.ts";
 import { MESSAGE_BODY } from "./body_limits.ts";
 import type { Call } from "./call.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
+import { onceOf, REPLAYED } from "./once.ts";
 import type { Ports } from "./ports.ts";
 import { preferences } from "./prefer.ts";
 import { attributesOf } from "./publish_attributes.ts";
 import { readQuery } from "./query.ts";
+import type { RequestHead } from "./request_head.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
 export type Publish = (topic: string, request: Request, call: Call) => Promise<Response>;
@@ -28,20 +30,36 @@ export function publishing(ports: Ports): Publish {
     const query = readQuery(call.url);
     refuseOtherNamespace(head, query);
     const attributes = attributesOf(head, { query, now: ports.now() });
+    const once = onceOf(head);
 
     const body = await bodies.read(request, { call, limit: MESSAGE_BODY });
-    const published = await broker.messages.publish(topic, { ...attributes, body });
+    const message = { ...attributes, body };
+    const published = await broker.messages.publish(
+      topic,
+      once ? { ...message, ...once, idGenerated: !hasId(head, query) } : message,
+    );
 
     const location = `/v1/topics/${topic}/messages/${published.id}`;
     if (head.prefer !== undefined && preferences(head.prefer).returnMinimal) {
       const applied = { location, "preference-applied": "return=minimal" };
-      return new Response(null, { status: 204, headers: call.headers(applied) });
+      const headers = call.headers(told(published, applied));
+      return new Response(null, { status: 204, headers });
     }
     return new Response(publishedJson(topic, published), {
-      status: 201,
-      headers: call.headers({ "content-type": "application/json", location }),
+      status: published.replayed ? 200 : 201,
+      headers: call.headers(told(published, { "content-type": "application/json", location })),
     });
   };
+}
+
+function hasId({ messageId }: RequestHead, query: ReadonlyMap<string, string>): boolean {
+  return messageId !== undefined || query.has("id");
+}
+
+/** The answer to a repeat says that it is one. */
+function told(published: Published, headers: Record<string, string>): Record<string, string> {
+  if (published.replayed) headers[REPLAYED] = "true";
+  return headers;
 }
 
 /** Topic and id are of characters that need no escaping. */

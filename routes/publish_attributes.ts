@@ -77,7 +77,7 @@ function attribute(
   query: ReadonlyMap<string, string>,
   rule: { name: string; parameter: string; fault: (value: string) => string | undefined },
 ): string | undefined {
-  const value = header === undefined ? query.get(rule.parameter) : decode(header, rule.name);
+  const value = header === undefined ? query.get(rule.parameter) : decodeHeader(header, rule.name);
   if (value === undefined) return undefined;
   const fault = rule.fault(value);
   if (fault === undefined) return value;
@@ -93,7 +93,7 @@ function indexOf(
   const text = header ?? query.get("index");
   if (text === undefined) return undefined;
   const keys = text.split(",").map((key) => key.trim());
-  const index = header === undefined ? keys : keys.map((key) => decode(key, "Message-Index"));
+  const index = header === undefined ? keys : keys.map((key) => decodeHeader(key, "Message-Index"));
   const fault = indexFault(index);
   if (fault === undefined) return index;
   const [pointer, name] =
@@ -107,7 +107,7 @@ function propertiesOf(
   if (headers === undefined) return undefined;
   const properties = headers.map(([name, value]): [string, string] => [
     name,
-    decode(value, `Message-Property-${name}`),
+    decodeHeader(value, `Message-Property-${name}`),
   ]);
   const fault = propertiesFault(properties);
   if (fault !== undefined) throw malformed("/header/Message-Property", `properties ${fault}`);
@@ -136,7 +136,8 @@ export function tracestateOf({ tracestate }: RequestHead): string | undefined {
 
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
-function decode(value: string, name: string): string {
+/** The text of a percent-encoded header. @throws `invalid-request` */
+export function decodeHeader(value: string, name: string): string {
   if (!PRINTABLE.test(value)) {
     throw malformed(`/header/${name}`, `${name} must be percent-encoded: it holds raw bytes`);
   }

@@ -32,6 +32,11 @@ export class RequestHead {
   /** Name without its prefix, in lower case, and value. */
   messageProperties: [name: string, value: string][] | undefined = undefined;
 
+  idempotencyKey: string | undefined = undefined;
+  producerId: string | undefined = undefined;
+  producerEpoch: string | undefined = undefined;
+  producerSeq: string | undefined = undefined;
+
   /** A CloudEvents attribute came as a header. */
   cloudEvent = false;
   /** A header whose feature comes with a later build. */
@@ -99,11 +104,19 @@ function assign(head: RequestHead, name: string, value: string): void {
       return;
     case "deliver-at":
     case "delay":
-    case "idempotency-key":
-    case "producer-id":
-    case "producer-epoch":
-    case "producer-seq":
       head.later = name;
+      return;
+    case "idempotency-key":
+      head.idempotencyKey = value;
+      return;
+    case "producer-id":
+      head.producerId = value;
+      return;
+    case "producer-epoch":
+      head.producerEpoch = value;
+      return;
+    case "producer-seq":
+      head.producerSeq = value;
       return;
     default:
       if (name.startsWith("message-")) assignMessage(head, name, value);

@@ -302,20 +302,6 @@ describe("POST /v1/topics/{topic}/messages/batch", () => {
       "not-implemented",
     ],
     ["delayMs", PATH, batch({ data: 1 }, { data: 1, delayMs: 5 }), 501, "not-implemented"],
-    [
-      "Idempotency-Key",
-      PATH,
-      { ...batch({ data: 1 }), headers: { "Idempotency-Key": "a" } },
-      501,
-      "not-implemented",
-    ],
-    [
-      "Producer-Epoch",
-      PATH,
-      { ...batch({ data: 1 }), headers: { "Producer-Epoch": "1" } },
-      501,
-      "not-implemented",
-    ],
   ];
   for (const [name, path, ask, status, code] of refused) {
     it(`refuses ${name} and stores nothing`, async () => {

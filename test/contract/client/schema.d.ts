@@ -400,7 +400,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "headers-too-large" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -465,6 +465,11 @@ export interface components {
                  * @example AAAAAAAAAAEAAwAAAAAAAATS
                  */
                 cursor: string;
+                /**
+                 * @description It was stored by an earlier request, whose answer this is
+                 * @enum {boolean}
+                 */
+                replayed?: true;
             } | {
                 problem: components["schemas"]["Problem"];
             })[];
@@ -1214,6 +1219,15 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Not allowed; A newer producer has taken over */
+        "forbidden-or-producer-fenced": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Consumer group has open leases */
         "group-busy": {
             headers: {
@@ -1252,6 +1266,33 @@ export interface components {
         };
         /** @description Headers too large */
         "headers-too-large": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description First request with this key is not yet stored; Producer's sequence has a gap; Repeat of a message published long ago */
+        "idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Message does not fit the topic's type; Idempotency key used for another request */
+        "idempotency-mismatch-or-message-type-mismatch": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request understood but not valid; Message does not fit the topic's type; Idempotency key used for another request */
+        "idempotency-mismatch-or-message-type-mismatch-or-validation-failed": {
             headers: {
                 [name: string]: unknown;
             };
@@ -1306,15 +1347,6 @@ export interface components {
         };
         /** @description Message too large */
         "message-too-large": {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description Message does not fit the topic's type */
-        "message-type-mismatch": {
             headers: {
                 [name: string]: unknown;
             };
@@ -1518,6 +1550,14 @@ export interface operations {
                 id?: string;
             };
             header?: {
+                /** @description The first answer is given again, with Idempotency-Replayed, for as long as the node remembers (a day by default); it counts in its topic and with its Message-Key. On a batch it stands for `key#index` on each message. Percent-encoded UTF-8 */
+                "Idempotency-Key"?: string;
+                /** @description Stores a producer's messages once and in sequence, with the two others and instead of a key; a sequence belongs to the topic and the Message-Key. Percent-encoded UTF-8 */
+                "Producer-Id"?: string;
+                /** @description A newer epoch fences the older ones and begins at 0 */
+                "Producer-Epoch"?: number;
+                /** @description From 0, one more for each message; of a batch, that of its first */
+                "Producer-Seq"?: number;
                 /** @description Ordering key: one key, one queue, kept in order. Percent-encoded UTF-8 */
                 "Message-Key"?: string;
                 /** @description One tag for cheap filtering. Percent-encoded UTF-8 */
@@ -1544,6 +1584,19 @@ export interface operations {
             };
         };
         responses: {
+            /** @description A repeat: stored by an earlier request, whose answer this is */
+            200: {
+                headers: {
+                    /** @description The message */
+                    Location?: string;
+                    /** @description true: all of it is a repeat */
+                    "Idempotency-Replayed"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Published"];
+                };
+            };
             /** @description Stored, as the topic's `acks` promise */
             201: {
                 headers: {
@@ -1555,27 +1608,30 @@ export interface operations {
                     "application/json": components["schemas"]["Published"];
                 };
             };
-            /** @description The same, with `Prefer: return=minimal` */
+            /** @description The same as 200 or 201, with `Prefer: return=minimal` */
             204: {
                 headers: {
                     /** @description The message */
                     Location?: string;
                     /** @description return=minimal */
                     "Preference-Applied"?: string;
+                    /** @description true: all of it is a repeat */
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
             400: components["responses"]["invalid-request"];
             401: components["responses"]["unauthorized"];
-            403: components["responses"]["forbidden"];
+            403: components["responses"]["forbidden-or-producer-fenced"];
             404: components["responses"]["topic-not-found"];
             408: components["responses"]["request-timeout"];
+            409: components["responses"]["idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old"];
             413: components["responses"]["message-too-large"];
             415: components["responses"]["unsupported-media-type"];
-            422: components["responses"]["message-type-mismatch"];
+            422: components["responses"]["idempotency-mismatch-or-message-type-mismatch"];
             431: components["responses"]["headers-too-large"];
-            500: components["responses"]["internal"];
+            500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded"];
             504: components["responses"]["outcome-unknown"];
@@ -1623,7 +1679,16 @@ export interface operations {
                 /** @description All or nothing: 201, or one problem */
                 atomic?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description The first answer is given again, with Idempotency-Replayed, for as long as the node remembers (a day by default); it counts in its topic and with its Message-Key. On a batch it stands for `key#index` on each message. Percent-encoded UTF-8 */
+                "Idempotency-Key"?: string;
+                /** @description Stores a producer's messages once and in sequence, with the two others and instead of a key; a sequence belongs to the topic and the Message-Key. Percent-encoded UTF-8 */
+                "Producer-Id"?: string;
+                /** @description A newer epoch fences the older ones and begins at 0 */
+                "Producer-Epoch"?: number;
+                /** @description From 0, one more for each message; of a batch, that of its first */
+                "Producer-Seq"?: number;
+            };
             path: {
                 /** @description The topic's name */
                 topic: string;
@@ -1637,9 +1702,11 @@ export interface operations {
             };
         };
         responses: {
-            /** @description A result for each message, in order */
+            /** @description A result for each message, in order; with `atomic` a repeat */
             200: {
                 headers: {
+                    /** @description true: all of it is a repeat */
+                    "Idempotency-Replayed"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1657,14 +1724,15 @@ export interface operations {
             };
             400: components["responses"]["invalid-request"];
             401: components["responses"]["unauthorized"];
-            403: components["responses"]["forbidden"];
+            403: components["responses"]["forbidden-or-producer-fenced"];
             404: components["responses"]["topic-not-found"];
             408: components["responses"]["request-timeout"];
+            409: components["responses"]["idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old"];
             413: components["responses"]["body-too-large-or-message-too-large"];
             415: components["responses"]["unsupported-media-type"];
-            422: components["responses"]["message-type-mismatch-or-validation-failed"];
+            422: components["responses"]["idempotency-mismatch-or-message-type-mismatch-or-validation-failed"];
             431: components["responses"]["headers-too-large"];
-            500: components["responses"]["internal"];
+            500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded"];
             504: components["responses"]["outcome-unknown"];
