@@ -19,6 +19,7 @@ import { check, type Violation } from "./checker.ts";
 import { Consumer } from "./consumers.ts";
 import type { FinalState } from "./history.ts";
 import { Producer } from "./producers.ts";
+import { type RepeatBy, Repeater } from "./repeaters.ts";
 import { followByPolling, followByStream } from "./readers.ts";
 import { Recorder, storedFrom } from "./recorder.ts";
 import { pause, Target } from "./target.ts";
@@ -39,6 +40,8 @@ export interface CampaignResult {
   readonly published: number;
   readonly acked: number;
   readonly unknown: number;
+  /** Repeats of what was answered before. */
+  readonly repeats: number;
   readonly stored: number;
   readonly deliveries: number;
   readonly slowestStartMs: number;
@@ -47,8 +50,14 @@ export interface CampaignResult {
 const TOPIC = "orders";
 const GROUP = "workers";
 const QUEUES = 4;
-const SINGLE_PRODUCERS = 52;
-const BATCH_PRODUCERS = 12;
+const SINGLE_PRODUCERS = 40;
+const BATCH_PRODUCERS = 8;
+/** Those who publish until they are answered. */
+const REPEATERS: readonly RepeatBy[] = [
+  ...Array<RepeatBy>(8).fill("key"),
+  ...Array<RepeatBy>(4).fill("batch key"),
+  ...Array<RepeatBy>(4).fill("sequence"),
+];
 const CONSUMERS = 8;
 const CATCH_UP_MS = 30_000;
 const LOAD_MS = { least: 200, most: 2000 };
@@ -135,6 +144,13 @@ function startClients(target: Target, context: { recorder: Recorder; prng: Prng 
       recorder,
     }).run(target, publishing.signal),
   );
+  const repeaters = REPEATERS.map((by, index) =>
+    new Repeater({ name: `r${index}`, topic: TOPIC, by, prng: own(), recorder }).run(
+      target,
+      publishing.signal,
+    ),
+  );
+  const publishers = [...producers, ...repeaters];
   const others = [
     ...Array.from({ length: CONSUMERS }, () =>
       new Consumer({ group: GROUP, prng: own(), recorder }).run(target, consuming.signal),
@@ -143,14 +159,14 @@ function startClients(target: Target, context: { recorder: Recorder; prng: Prng 
     followByStream(target, consuming.signal, { topic: TOPIC, recorder }),
   ];
   const failed = new Promise<never>((_, reject) => {
-    for (const one of [...producers, ...others]) one.catch(reject);
+    for (const one of [...publishers, ...others]) one.catch(reject);
   });
   failed.catch(() => {}); // Heard at the next race.
   return {
     failed,
     async finish(server) {
       publishing.abort();
-      await Promise.race([Promise.all(producers), failed]);
+      await Promise.race([Promise.all(publishers), failed]);
       const sender = client(server.port);
       const settled = async () => (await lagOf(sender, GROUP)) === 0;
       const stored = (await readAll(sender, TOPIC)).length;
@@ -193,6 +209,7 @@ function summarize(
     published: publishes.length,
     acked: recorder.acked,
     unknown: publishes.filter((one) => one.outcome === "unknown").length,
+    repeats: recorder.repeats,
     stored: final.queues.flat().length,
     deliveries: deliveries.length,
     slowestStartMs: Math.round(Math.max(...startsMs)),

@@ -14,6 +14,7 @@ export class Recorder {
   #step = 0;
   #acked = 0;
   #settled = 0;
+  #repeated = 0;
 
   /** Numbers the events of the campaign, across all clients. */
   step(): number {
@@ -26,6 +27,15 @@ export class Recorder {
 
   get settled(): number {
     return this.#settled;
+  }
+
+  /** Answered messages that were sent again, and answered the same. */
+  get repeats(): number {
+    return this.#repeated;
+  }
+
+  repeated(): void {
+    this.#repeated++;
   }
 
   attempt(message: Omit<Publish, "outcome">): Publish {

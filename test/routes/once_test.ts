@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ErrorCode } from "../../storage/base/errors.ts";
-import { type Ask, problem, TestGateway } from "../fakes/gateway.ts";
+import { type Ask, type JsonObject, problem, TestGateway } from "../fakes/gateway.ts";
 
 const PATH = "/v1/topics/orders/messages";
 const BATCH = `${PATH}/batch`;
@@ -121,9 +121,9 @@ describe("POST …/messages/batch with an Idempotency-Key", () => {
 
     const more = await gateway.ask(BATCH, batch(key("k"), { data: 1 }, { data: 3 }, { data: 4 }));
     assert.deepEqual([more.status, replayed(more)], [200, null]);
-    const { results } = (await more.json()) as { results: Record<string, unknown>[] };
+    const { results } = (await more.json()) as { results: JsonObject[] };
     assert.deepEqual(results[0], expected[0]);
-    assert.equal((results[1]?.["problem"] as { code: string }).code, "idempotency-mismatch");
+    assert.equal(results[1]?.["problem"].code, "idempotency-mismatch");
     assert.equal(results[2]?.["replayed"], undefined);
     assert.equal(await gateway.stored("orders"), 3);
   });
