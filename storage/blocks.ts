@@ -17,7 +17,7 @@ import { type DiskFile, readRange } from "./base/disk.ts";
 
 const BLOCK_SIZE = 4096;
 const CRC_SIZE = 4;
-/** Of a whole block: files that keep things from crossing blocks lay them out by it. */
+/** What a block holds: who begins at a multiple of it writes whole blocks. */
 export const CONTENT_SIZE = BLOCK_SIZE - CRC_SIZE;
 
 export function sealBlocks(content: Uint8Array, crc32: Crc32): Uint8Array {
@@ -31,6 +31,56 @@ export function sealBlocks(content: Uint8Array, crc32: Crc32): Uint8Array {
     to += part.length + CRC_SIZE;
   }
   return file;
+}
+
+/** Seals content that comes piece by piece, holding little of it. */
+export class BlockWriter {
+  readonly #file: DiskFile;
+  readonly #crc32: Crc32;
+  readonly #buffer = new Uint8Array(16 * BLOCK_SIZE);
+  readonly #view = viewOf(this.#buffer);
+  /** Of the buffer, in the file. */
+  #at = 0;
+  /** Bytes in the buffer; those of the last block are not sealed yet. */
+  #filled = 0;
+  /** Bytes of content so far. */
+  position = 0;
+
+  constructor(file: DiskFile, crc32: Crc32) {
+    this.#file = file;
+    this.#crc32 = crc32;
+  }
+
+  write(content: Uint8Array): void {
+    this.position += content.length;
+    for (let from = 0; from < content.length; ) {
+      const room = CONTENT_SIZE - (this.#filled % BLOCK_SIZE);
+      const part = content.subarray(from, from + room);
+      this.#buffer.set(part, this.#filled);
+      this.#filled += part.length;
+      from += part.length;
+      if (part.length === room) this.#seal();
+    }
+  }
+
+  #seal(): void {
+    const from = this.#filled - (this.#filled % BLOCK_SIZE);
+    this.#view.setUint32(this.#filled, this.#crc32(this.#buffer.subarray(from, this.#filled)));
+    this.#filled += CRC_SIZE;
+    if (this.#filled === this.#buffer.length) this.#flush();
+  }
+
+  #flush(): void {
+    this.#file.write(this.#buffer.subarray(0, this.#filled), this.#at);
+    this.#at += this.#filled;
+    this.#filled = 0;
+  }
+
+  /** Nothing follows. */
+  end(): void {
+    if (this.#filled % BLOCK_SIZE > 0) this.#seal();
+    if (this.#filled > 0) this.#flush();
+  }
 }
 
 /** How long the file of so much content is. */

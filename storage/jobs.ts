@@ -1,6 +1,6 @@
 /**
- * The heavy work that must not hold the event loop: building a sidecar or a
- * dedupe run, merging a snapshot or runs. A job is plain data and touches only files, so the same code runs
+ * The heavy work that must not hold the event loop: building a sidecar, a dedupe run
+ * or a timer file, merging a snapshot, runs or timer files. A job is plain data and touches only files, so the same code runs
  * in a worker thread (`jobs_node.ts`) and, in tests and simulation, inline.
  *
  * @module
@@ -27,6 +27,10 @@ import {
   snapshotPath,
 } from "./snapshot.ts";
 import { walkSegment } from "./walk_segment.ts";
+import type { TimerKey } from "./timer_entry.ts";
+import { mergeTimerFiles, timersUntilOf, writeSegmentTimers } from "./timer_jobs.ts";
+import type { LogRange } from "./timer_layout.ts";
+import { indexTimers, YoungTimers } from "./young_timers.ts";
 
 export type Job =
   | {
@@ -36,6 +40,21 @@ export type Job =
       readonly end: number;
       /** Its queues as they stood where it begins; undefined: not known, walk the log for them. */
       readonly marks: readonly QueueMark[] | undefined;
+      /** Its timer file as well; otherwise there is one that holds its timers. */
+      readonly timers: boolean;
+    }
+  | {
+      /** Builds the timer file of a sealed segment. */
+      readonly kind: "timers";
+      readonly base: number;
+      readonly end: number;
+    }
+  | {
+      /** Makes one timer file of those of `ranges`, which follow each other. */
+      readonly kind: "merge-timers";
+      readonly ranges: readonly LogRange[];
+      /** Timers up to here are left out. */
+      readonly after: TimerKey;
     }
   | {
       /** Writes a snapshot: the newest whole one, merged with `changes`; drops the third oldest. */
@@ -88,6 +107,10 @@ export async function runJob(job: Job, ports: JobPorts): Promise<void> {
       return buildRun(job, ports);
     case "merge":
       return mergeRuns(job, ports);
+    case "timers":
+      return buildTimers(job, ports);
+    case "merge-timers":
+      return mergeTimerFiles(job.ranges, { ...ports, ...job });
   }
 }
 
@@ -126,18 +149,31 @@ async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promi
   if (!job.marks) await walkBefore(base, queues, ports);
   const ids = new IdTable();
   let keyedCount = 0;
+  const young = new YoungTimers();
   const visit = (frame: Frame) => {
     indexFrame(frame, { queues, ids, base });
+    indexTimers(frame, young);
     if (isKeyed(frame)) keyedCount++;
   };
   await walkSegment(job, visit, ports);
+  // Before the sidecar, which promises it.
+  const timersUntil = job.timers
+    ? await writeSegmentTimers(young, job, ports)
+    : await timersUntilOf(young, ports);
   const runs = queues.runsOf(base).map(({ queue, run }) => ({
     topicGen: queue.topicGen,
     queueId: queue.queueId,
     ...run,
   }));
-  const sidecar = encodeSidecar({ base, end, runs, ids: ids.encode(), keyedCount }, crc32);
+  const content = { base, end, runs, ids: ids.encode(), keyedCount, timersUntil };
+  const sidecar = encodeSidecar(content, crc32);
   await replaceFile(disk, sidecarPath(base), [sidecar]);
+}
+
+async function buildTimers(job: Job & { kind: "timers" }, ports: JobPorts): Promise<void> {
+  const young = new YoungTimers();
+  await walkSegment(job, (frame) => indexTimers(frame, young), ports);
+  await writeSegmentTimers(young, job, ports);
 }
 
 /** Brings `queues` to where they stood at `base`. */

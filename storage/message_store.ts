@@ -4,7 +4,8 @@
  *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, ids ──sealed──▶ sidecars
  *    │                     │
  *    │                     └──▶ listener: what became visible, how far is safe
- *    └──▶ idempotency keys, at append ──sealed──▶ dedupe runs
+ *    ├──▶ idempotency keys, at append ──sealed──▶ dedupe runs
+ *    └──▶ timers, at append ──sealed──▶ timer files
  *
  * The state of whoever appends (the broker's fold) is folded at append and
  * snapshotted together with the queues: entries changed since the last snapshot
@@ -30,6 +31,13 @@ import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
 import { TidegateError } from "./base/errors.ts";
+import { stableHash } from "./base/hash.ts";
+import { FIRST_KEY } from "./timer_entry.ts";
+import type { TimerFile } from "./timer_file.ts";
+import { coversBase, openTimerFiles } from "./timer_files.ts";
+import { decodeTimerMark } from "./timer_mark.ts";
+import { LastReveals, timerMarkIn, uncovered } from "./timer_start.ts";
+import { Timers } from "./timers.ts";
 
 export interface StorePorts extends LogPorts {
   readonly jobs: Jobs;
@@ -70,6 +78,8 @@ export class MessageStore {
   readonly reader: QueueReader;
   readonly ids: IdIndex;
   readonly dedupe: DedupeStore;
+  /** Delayed messages that wait to be revealed. */
+  readonly timers: Timers;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
   #dispatched: number;
@@ -89,21 +99,29 @@ export class MessageStore {
     await disk.makeDir(SNAPSHOT_DIR);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
     const sidecars = await openSidecars(disk, crc32);
+    const timerFiles = await openTimerFiles(disk, crc32);
     const snapshot = await newestSnapshot(disk, crc32);
     const from = snapshot?.logOffset ?? 0;
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
     const known = snapshot?.walkFrom ?? 0;
+    const passed = timerMarkIn(snapshot) ?? FIRST_KEY;
+    const walkTimers = uncovered(sidecars.files, { timerFiles, passed });
     const intact =
-      sidecars.bases.includes(known) && sidecars.missing.every(({ end }) => end > known);
+      sidecars.bases.includes(known) &&
+      sidecars.missing.every(({ end }) => end > known) &&
+      [...walkTimers].every((base) => base >= known);
     const walkFrom = intact ? known : 0;
     const queues = new ConsumeQueues();
     for (const entry of snapshot?.entries ?? []) {
       const mark = decodeQueueMark(entry);
+      if (decodeTimerMark(entry)) continue;
       if (!mark) fold.restore(entry[0], entry[1]);
       else if (walkFrom > 0) queues.restore(mark);
     }
     const ids = new IdIndex();
     const dedupe = new DedupeStore(ports, options.dedupe ?? DEDUPE_DEFAULTS);
+    const timers = new Timers();
+    const reveals = new LastReveals();
     let walked: number | undefined;
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
@@ -119,12 +137,17 @@ export class MessageStore {
         }
         walked = base;
         indexFrame(frame, { queues, ids: ids.table(base), base });
+        const sealed = sidecars.files.has(base) || coversBase(timerFiles, base);
+        if (!sealed || walkTimers.has(base)) timers.index(frame, base);
         recallKey(frame, dedupe, base);
-        if (frame.logOffset >= from) replay(fold, frame);
+        if (frame.logOffset < from) return;
+        reveals.take(frame);
+        replay(fold, frame);
       },
     });
-    const store = new MessageStore(ports, { log, queues, ids, dedupe, fold });
-    await store.#sealer.start(sidecars.files);
+    await reveals.resume(timers, { log, passed });
+    const store = new MessageStore(ports, { log, queues, ids, dedupe, fold, timers, timerFiles });
+    await store.#sealer.start(sidecars.files, passed);
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     return store;
   }
@@ -137,16 +160,19 @@ export class MessageStore {
       readonly ids: IdIndex;
       readonly dedupe: DedupeStore;
       readonly fold: Fold;
+      readonly timers: Timers;
+      readonly timerFiles: readonly TimerFile[];
     },
   ) {
-    const { log, queues, ids, fold } = parts;
+    const { log, queues, ids, timers } = parts;
     queues.takeTouched();
     this.log = log;
     this.queues = queues;
     this.ids = ids;
     this.dedupe = parts.dedupe;
+    this.timers = timers;
     this.#dispatched = log.end;
-    this.#sealer = new Sealer(ports, { log, queues, ids, fold });
+    this.#sealer = new Sealer(ports, parts);
     this.reader = new QueueReader(queues, this.#sealer);
     ids.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
@@ -190,7 +216,20 @@ export class MessageStore {
       const { keyHash } = envelope.dedupe;
       this.dedupe.remember(tail.segmentBase, { keyHash, logOffset, storedAt: tail.storedAt });
     }
+    if (flags.deferred) this.#schedule(message, { logOffset, size: tail.end - logOffset });
     return logOffset;
+  }
+
+  #schedule(
+    { envelope, attributes }: Pick<Parameters<typeof encodeMessage>[2], "envelope" | "attributes">,
+    { logOffset, size }: { readonly logOffset: number; readonly size: number },
+  ): void {
+    const { deliverAt, txnId, topicGen, queueId, keyHash, tagHash } = envelope;
+    if (deliverAt === undefined || txnId !== undefined) return; // it waits for a decision
+    const place = { dueAt: deliverAt, bodyLogOffset: logOffset, size };
+    const idHash = stableHash(attributes.id);
+    const timer = { ...place, topicGen, queueId, keyHash, tagHash, idHash };
+    this.timers.schedule(this.log.tail.segmentBase, timer);
   }
 
   /** Appends any other record as a unit of its own. */
@@ -208,6 +247,10 @@ export class MessageStore {
     chunk.bytes.set(payload, payloadAt);
     const payloadEnd = payloadAt + payload.length;
     const logOffset = tail.seal(chunk, { kind: id, flags: 0, payloadEnd });
+    if (kind === "recall") {
+      const { bodyLogOffset } = record as RecordOf<"recall">;
+      this.timers.recall(tail.segmentBase, bodyLogOffset);
+    }
     return { logOffset, storedAt, deferred: false };
   }
 

@@ -2,7 +2,8 @@
  * What happens where one segment ends and the next begins.
  *
  *   roll, at append      the fold's changes are taken: the state at the boundary
- *   sealed, on disk      a job builds the sidecar; memory answers until it is in use
+ *   sealed, on disk      a job builds the sidecar and the timer file; memory answers
+ *                        until they are in use
  *   boundary confirmed   a job writes the snapshot
  *
  * A job that fails is reported and costs nothing but time: the sidecar is built
@@ -20,10 +21,17 @@ import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
 import type { Change } from "./snapshot.ts";
+import type { TimerKey } from "./timer_entry.ts";
+import type { TimerFile } from "./timer_file.ts";
+import { TimerFiles } from "./timer_files.ts";
+import { encodeTimerMark } from "./timer_mark.ts";
+import type { Timers } from "./timers.ts";
 
 interface Captured {
   readonly boundary: number;
   readonly changes: Change[];
+  /** Where the timers were. */
+  readonly passed: TimerKey;
 }
 
 interface Sealed {
@@ -37,6 +45,8 @@ export class Sealer implements Sidecars {
   readonly #queues: ConsumeQueues;
   readonly #ids: IdIndex;
   readonly #fold: Fold;
+  readonly #timers: Timers;
+  readonly #timerFiles: TimerFiles;
   readonly #sidecars = new Map<number, SidecarFile>();
   readonly #mending = new Map<number, Promise<SidecarFile | undefined>>();
   /** Damaged and replaced. */
@@ -54,6 +64,8 @@ export class Sealer implements Sidecars {
       readonly queues: ConsumeQueues;
       readonly ids: IdIndex;
       readonly fold: Fold;
+      readonly timers: Timers;
+      readonly timerFiles: readonly TimerFile[];
     },
   ) {
     this.#ports = ports;
@@ -61,6 +73,13 @@ export class Sealer implements Sidecars {
     this.#queues = parts.queues;
     this.#ids = parts.ids;
     this.#fold = parts.fold;
+    this.#timers = parts.timers;
+    this.#timerFiles = new TimerFiles(ports, {
+      timers: parts.timers,
+      files: parts.timerFiles,
+      log: parts.log,
+      enqueue: (work) => this.#enqueue(work),
+    });
   }
 
   at(base: number): SidecarFile | undefined {
@@ -85,19 +104,28 @@ export class Sealer implements Sidecars {
     return this.#sidecars.get(base);
   }
 
-  /** Puts the sidecars that are there in use and builds those that are not. */
-  async start(sidecars: ReadonlyMap<number, SidecarFile>): Promise<void> {
+  /**
+   * Puts the files that are there in use and builds those that are not.
+   *
+   * @param passed where the timers were according to the snapshot.
+   */
+  async start(sidecars: ReadonlyMap<number, SidecarFile>, passed: TimerKey): Promise<void> {
+    await this.#timerFiles.start(passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
       if (end === undefined) await sidecar?.close();
-      else if (sidecar) this.#use(base, sidecar);
-      else this.seal({ base, end });
+      else if (sidecar) {
+        this.#use(base, sidecar);
+        if (this.#timers.youngBases.includes(base)) this.#timerFiles.build({ base, end });
+      } else this.seal({ base, end });
     }
     await this.#pending;
+    this.#timerFiles.tidy();
   }
 
   capture(boundary: number): void {
-    this.#captured.push({ boundary, changes: this.#fold.takeChanges() });
+    const changes = this.#fold.takeChanges();
+    this.#captured.push({ boundary, changes, passed: this.#timers.passed });
   }
 
   seal({ base, end }: Sealed): void {
@@ -107,9 +135,12 @@ export class Sealer implements Sidecars {
   async #build(
     segment: Sealed & { readonly marks: readonly QueueMark[] | undefined },
   ): Promise<void> {
-    await this.#ports.jobs.run({ kind: "seal", ...segment });
+    const timers = !this.#timerFiles.covers(segment.base);
+    await this.#ports.jobs.run({ kind: "seal", ...segment, timers });
     const sidecar = await SidecarFile.open(this.#ports.disk, segment, this.#ports.crc32);
-    if (sidecar) this.#use(segment.base, sidecar);
+    if (!sidecar) return;
+    this.#use(segment.base, sidecar);
+    await this.#timerFiles.onSealed(segment, sidecar.timersUntil);
   }
 
   #use(base: number, sidecar: SidecarFile): void {
@@ -127,14 +158,17 @@ export class Sealer implements Sidecars {
   }
 
   /** @param walkFrom where the segment begins that a start will walk from its beginning. */
-  #snapshot({ boundary: logOffset, changes: foldChanges }: Captured, walkFrom: number): void {
+  #snapshot(captured: Captured, walkFrom: number): void {
+    const { boundary: logOffset, changes: foldChanges, passed } = captured;
     const dropped = this.#queues.takeDropped().map((queue): Change => [queueKey(queue), undefined]);
     const marks = this.#queues.takeMarks(walkFrom).map(encodeQueueMark);
     void this.#enqueue(async () => {
-      const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks]);
+      const mark = encodeTimerMark(passed);
+      const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks, mark]);
       this.#leftOver = changes;
       await this.#ports.jobs.run({ kind: "snapshot", logOffset, walkFrom, changes } satisfies Job);
       this.#leftOver = [];
+      await this.#timerFiles.onSnapshot(passed);
     });
   }
 
@@ -150,13 +184,14 @@ export class Sealer implements Sidecars {
     const boundary = this.#log.end;
     if (this.#log.confirmOffset === boundary) {
       const base = this.#log.segmentAt(boundary)?.base ?? boundary;
-      const passed = this.#captured.splice(0).flatMap(({ changes }) => changes);
-      const changes = [...passed, ...this.#fold.takeChanges()];
-      this.#snapshot({ boundary, changes }, base);
+      const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
+      const changes = [...before, ...this.#fold.takeChanges()];
+      this.#snapshot({ boundary, changes, passed: this.#timers.passed }, base);
     }
     await this.#pending;
     await this.#ports.jobs.close();
     for (const sidecar of [...this.#sidecars.values(), ...this.#retired]) await sidecar.close();
+    await this.#timerFiles.close();
   }
 }
 

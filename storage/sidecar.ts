@@ -13,7 +13,10 @@
  *   32     4  queueCount
  *   36     4  idCount
  *   40     4  keyedCount  messages published with an idempotency key
- *   44    20  zero
+ *   44     4  zero
+ *   48     8  timersUntil greatest dueAt of a timer or recall in the segment, 0 without:
+ *                         until then there has to be a timer file (timer_layout.ts)
+ *   56     8  zero
  *   64     …  units, queue by queue (units.ts)
  *    …     …  ids: (hash u32, place u32)*, sorted (ids.ts)
  *    …     …  directory: one entry of 88 bytes per queue, by (topicGen, queueId):
@@ -60,6 +63,7 @@ export function encodeSidecar(
     readonly runs: readonly SidecarRun[];
     readonly ids: Uint8Array;
     readonly keyedCount?: number;
+    readonly timersUntil: number;
   },
   crc32: Crc32,
 ): Uint8Array {
@@ -87,6 +91,7 @@ export function encodeSidecar(
   header.setUint32(32, content.runs.length);
   header.setUint32(36, content.ids.length / ID_PAIR_SIZE);
   header.setUint32(40, content.keyedCount ?? 0);
+  setU64(header, 48, content.timersUntil);
   return sealBlocks(bytes, crc32);
 }
 
@@ -97,6 +102,7 @@ export interface SidecarHeader {
   readonly queueCount: number;
   readonly idCount: number;
   readonly keyedCount: number;
+  readonly timersUntil: number;
 }
 
 /** Undefined when the bytes are no header. */
@@ -111,6 +117,7 @@ export function decodeSidecarHeader(bytes: Uint8Array): SidecarHeader | undefine
     queueCount: view.getUint32(32),
     idCount: view.getUint32(36),
     keyedCount: view.getUint32(40),
+    timersUntil: getU64(view, 48),
   };
 }
 

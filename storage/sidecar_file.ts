@@ -84,6 +84,11 @@ export class SidecarFile {
     return this.#header.keyedCount;
   }
 
+  /** The greatest dueAt of a timer or recall in the segment; 0 when there is neither. */
+  get timersUntil(): number {
+    return this.#header.timersUntil;
+  }
+
   #directoryRange(): { from: number; size: number } {
     const { directoryAt, queueCount } = this.#header;
     return { from: directoryAt, size: queueCount * DIRECTORY_ENTRY_SIZE };

@@ -7,26 +7,33 @@
 import type { Clock } from "./clock.ts";
 
 interface Entry {
+  /** On the axis of `elapsed`. */
   readonly at: number;
   readonly order: number;
   readonly run: () => void;
 }
 
 export class ManualClock implements Clock {
-  #now: number;
+  #elapsed = 0;
+  /** What the wall shows when nothing has elapsed. */
+  #wall: number;
   #order = 0;
   readonly #timers = new Set<Entry>();
 
   constructor(now = 1_700_000_000_000) {
-    this.#now = now;
+    this.#wall = now;
   }
 
   now(): number {
-    return this.#now;
+    return this.#wall + this.#elapsed;
+  }
+
+  elapsed(): number {
+    return this.#elapsed;
   }
 
   after(delayMs: number, run: () => void): () => void {
-    const entry = { at: this.#now + delayMs, order: this.#order++, run };
+    const entry = { at: this.#elapsed + delayMs, order: this.#order++, run };
     this.#timers.add(entry);
     return () => void this.#timers.delete(entry);
   }
@@ -37,15 +44,20 @@ export class ManualClock implements Clock {
 
   /** Moves time forward, running what falls due in order. */
   advance(ms: number): void {
-    const until = this.#now + ms;
+    const until = this.#elapsed + ms;
     for (;;) {
       const next = this.#earliest();
       if (!next || next.at > until) break;
       this.#timers.delete(next);
-      this.#now = Math.max(this.#now, next.at);
+      this.#elapsed = Math.max(this.#elapsed, next.at);
       next.run();
     }
-    this.#now = until;
+    this.#elapsed = until;
+  }
+
+  /** Somebody sets the wall clock, forward or back; no time passes. */
+  step(ms: number): void {
+    this.#wall += ms;
   }
 
   #earliest(): Entry | undefined {

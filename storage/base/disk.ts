@@ -65,7 +65,7 @@ export function replaceFile(disk: Disk, path: string, parts: readonly Uint8Array
   });
 }
 
-/** As `replaceFile`, of what `write` puts into it. */
+/** As {@linkcode replaceFile}, of a file that `write` fills, empty at first. */
 export async function replaceFileBy(
   disk: Disk,
   path: string,

@@ -177,6 +177,12 @@ export const MessageFields = {
   tagHash: (view: DataView, at: number) => view.getUint32(at + 22),
 } as const;
 
+/** Until when a deferred message waits; undefined when it is for a decision, not a time. */
+export function deferredUntil(view: DataView, at: number): number | undefined {
+  const waitsFor = view.getUint16(at + 34) & (PRESENT.deliverAt | PRESENT.txnId);
+  return waitsFor === PRESENT.deliverAt ? getU64(view, at + FIXED_SIZE) : undefined;
+}
+
 /** `stableHash` of the id of the payload in `[at, end)`; undefined when it is not a message. */
 export function messageIdHash(
   { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },

@@ -16,6 +16,7 @@ import { Prng } from "../../storage/base/prng.ts";
 import { newestSnapshot } from "../../storage/jobs.ts";
 import { inlineJobs, MessageStore } from "../../storage/mod.ts";
 import { decodeQueueMark } from "../../storage/queue_marks.ts";
+import { decodeTimerMark } from "../../storage/timer_mark.ts";
 import { type Entry, mergeEntries, SNAPSHOT_DIR } from "../../storage/snapshot.ts";
 import { GROUP, message, receipts, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
@@ -24,7 +25,8 @@ const SEGMENT_BYTES = 2048;
 
 async function foldedEntries(disk: MemoryDisk): Promise<Entry[]> {
   const snapshot = await newestSnapshot(disk, crc32);
-  return (snapshot?.entries ?? []).filter((entry) => !decodeQueueMark(entry));
+  const entries = snapshot?.entries ?? [];
+  return entries.filter((entry) => !decodeQueueMark(entry) && !decodeTimerMark(entry));
 }
 
 /** The table a start comes to: what its snapshot held, with what the log behind it changed. */

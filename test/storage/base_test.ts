@@ -21,6 +21,7 @@ import {
 } from "../../storage/base/bytes.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { sleepCounting } from "../../storage/base/clock_node.ts";
 import { stableHash, stableHashBytes } from "../../storage/base/hash.ts";
 import { Heap } from "../../storage/base/heap.ts";
 
@@ -167,5 +168,54 @@ describe("ManualClock", () => {
       ["c", 1020],
     ]);
     assert.equal(clock.now(), 1050);
+  });
+
+  it("steps its wall, not its timers", () => {
+    const clock = new ManualClock(1_000_000);
+    let ran = 0;
+    clock.after(10, () => void ran++);
+    clock.step(3_600_000);
+    clock.advance(9);
+    assert.deepEqual([ran, clock.now(), clock.elapsed()], [0, 4_600_009, 9]);
+    clock.step(-7_200_000);
+    clock.advance(1);
+    assert.deepEqual([ran, clock.now(), clock.elapsed()], [1, -2_599_990, 10]);
+  });
+});
+
+describe("sleepCounting()", () => {
+  /** A machine awake and asleep by turns, whose uptime comes in whole seconds. */
+  function machine() {
+    let [awake, slept] = [123.4, 0];
+    const uptime = () => Math.floor((500_777 + awake + slept) / 1000);
+    const elapsed = sleepCounting({ awake: () => awake, uptime });
+    return {
+      elapsed,
+      run: (ms: number) => void (awake += ms),
+      sleep: (ms: number) => void (slept += ms),
+    };
+  }
+
+  it("is what ran while nobody sleeps, whatever the rounding", () => {
+    const { elapsed, run } = machine();
+    const start = elapsed();
+    for (let ms = 0; ms < 60_000; ms += 377) {
+      assert.equal(elapsed(), start + ms);
+      run(377);
+    }
+  });
+
+  it("counts sleep, never more than there was, and soon after", () => {
+    const { elapsed, run, sleep } = machine();
+    const start = elapsed();
+    run(5000);
+    sleep(3_600_000);
+    run(1000);
+    const since = elapsed() - start;
+    assert(since <= 3_606_000 && since > 3_606_000 - 2500, String(since));
+    sleep(500); // too short to be told from rounding
+    run(1000);
+    assert(elapsed() - start <= 3_607_500);
+    assert(elapsed() >= start + since + 1000);
   });
 });

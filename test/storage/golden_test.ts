@@ -25,6 +25,11 @@ import { decodeSegmentHeader, encodeSegmentHeader } from "../../storage/segment.
 import { encodeSidecar } from "../../storage/sidecar.ts";
 import { decodeSnapshot, encodeSnapshot } from "../../storage/snapshot.ts";
 import { UnitBuffer, Units } from "../../storage/units.ts";
+import { FIRST_KEY, recallOf, TIMER_SIZE, writeTimer } from "../../storage/timer_entry.ts";
+import { timerPath } from "../../storage/timer_layout.ts";
+import { decodeTimerMark, encodeTimerMark } from "../../storage/timer_mark.ts";
+import { writeTimerFile } from "../../storage/timer_writer.ts";
+import { YoungTimers } from "../../storage/young_timers.ts";
 import { samples } from "./samples.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -186,7 +191,13 @@ describe("the files", () => {
     ids.push(0xcccc_cccc, 64);
     ids.push(0x1111_1111, 128);
     const run = { topicGen: 9, queueId: 3, first: 2, links, units };
-    const content = { base: 2 ** 33, end: 2 ** 33 + 500, runs: [run], ids: ids.encode() };
+    const content = {
+      base: 2 ** 33,
+      end: 2 ** 33 + 500,
+      runs: [run],
+      ids: ids.encode(),
+      timersUntil: 0,
+    };
     assert.equal(
       hex(encodeSidecar(content, crc32)),
       "5449444549445831000000020000000000000002000001f40000000000000074000000010000000200000000000000000000000000000000000000000000000000000002000000000000012caaaaaaaabbbbbbbb00000002000000050000018bcfe568001111111100000080cccccccc00000040000000000000000900000003000000010000000000000002000000000000004000000011000000000000000000000064000000000000000100000000000000320000000000000000ffffffffffffffff000000000000000049c9ee3f",
@@ -244,9 +255,63 @@ describe("the files", () => {
     const bytes = encodeSnapshot(snapshot, crc32);
     assert.equal(
       hex(bytes),
-      "54494445534e5031000000020000000000000001ffffffff00000002f9ceede3236ee91e000000000000000000000000000000000000000000000000000000000001000000020102030002000000000100",
+      "54494445534e5032000000020000000000000001ffffffff00000002f9ceede316835f4d000000000000000000000000000000000000000000000000000000000001000000020102030002000000000100",
     );
     assert.deepEqual(decodeSnapshot(bytes, crc32), snapshot);
+  });
+
+  it("a timer file keeps its bytes", async () => {
+    const disk = new MemoryDisk();
+    const timers = new YoungTimers();
+    const about = {
+      topicGen: 9,
+      queueId: 3,
+      size: 300,
+      keyHash: 0xbbbb_bbbb,
+      tagHash: 0xaaaa_aaaa,
+    };
+    timers.add({
+      ...about,
+      dueAt: 1_700_000_000_123,
+      bodyLogOffset: 2 ** 33,
+      idHash: 0xcccc_cccc,
+    });
+    timers.add({ ...about, dueAt: 1_700_000_000_000, bodyLogOffset: 2 ** 33 + 300, idHash: 5 });
+    const range = { from: 2 ** 33, to: 2 ** 33 + 600 };
+    const content = { ...range, until: 1_700_000_000_123, after: FIRST_KEY, sources: [timers] };
+    await writeTimerFile({ disk, crc32 }, content);
+    const path = "timers/00000000008589934592-00000000008589935192.tmr";
+    assert.equal(timerPath(range), path);
+    const bytes = disk.bytes(path);
+    const header = bytes.subarray(0, 4096);
+    assert.equal(
+      hex(header.subarray(0, 40)),
+      "54494445544d5231000000020000000000000002000002580000018bcfe5687b0000000200000002",
+    );
+    assert(header.subarray(40, 4092).every((byte) => byte === 0));
+    assert.equal(
+      hex(bytes.subarray(4092)),
+      "cd316dc70000018bcfe56800000000020000012c0000012cbbbbbbbbaaaaaaaa000000050000000000000009000300000000018bcfe5687b00000002000000000000012cbbbbbbbbaaaaaaaacccccccc0000000000000009000300000000000500000000cccccccc000000016b52210000018bcfe56800000000020000012c20f22337",
+    );
+  });
+
+  it("a recall in a timer file keeps its bytes", () => {
+    const bytes = new Uint8Array(TIMER_SIZE);
+    const timer = recallOf({ dueAt: 1_700_000_000_000, bodyLogOffset: 2 ** 33 });
+    writeTimer(viewOf(bytes), 0, { timer, recall: true });
+    assert.equal(
+      hex(bytes),
+      "0000018bcfe56800000000020000000000000000000000000000000000000000000000000000000000000001",
+    );
+  });
+
+  it("the place of the timers in a snapshot keeps its bytes", () => {
+    const mark = { dueAt: 1_700_000_000_000, bodyLogOffset: 2 ** 33 };
+    const [key, value] = encodeTimerMark(mark);
+    assert(value);
+    assert.equal(hex(key), "57");
+    assert.equal(hex(value), "0000018bcfe568000000000200000000");
+    assert.deepEqual(decodeTimerMark([key, value]), mark);
   });
 
   it("a queue in a snapshot keeps its bytes", () => {

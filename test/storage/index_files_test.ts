@@ -144,7 +144,7 @@ describe("ids", () => {
       fc.asyncProperty(anyPairs, fc.constantFrom(1, 0x0800_0001), async (pairs, spread) => {
         const ids = new IdTable();
         for (const [hash, place] of pairs) ids.push(hash * spread, place);
-        const content = { base: 0, end: 10, runs: [], ids: ids.encode() };
+        const content = { base: 0, end: 10, runs: [], ids: ids.encode(), timersUntil: 0 };
         const disk = await fileOf(sidecarPath(0), encodeSidecar(content, crc32));
         const sidecar = await SidecarFile.open(disk, { base: 0, end: 10 }, crc32);
         assert(sidecar);
@@ -188,10 +188,12 @@ describe("a sidecar", () => {
   it("gives every queue its units and its links, and others none", async () => {
     await fc.assert(
       fc.asyncProperty(anyRuns, fc.nat(), async (runs, at) => {
-        const content = { base: 7, end: 99, runs: runs.map(toRun), ids: new Uint8Array(0) };
+        const about = { base: 7, end: 99, timersUntil: at };
+        const content = { ...about, runs: runs.map(toRun), ids: new Uint8Array(0) };
         const disk = await fileOf(sidecarPath(7), encodeSidecar(content, crc32));
         const sidecar = await SidecarFile.open(disk, { base: 7, end: 99 }, crc32);
         assert(sidecar && (await sidecar.isWhole()));
+        assert.equal(sidecar.timersUntil, at);
         for (const { topicGen, queueId, first, links, list } of runs) {
           const entry = await sidecar.entry({ topicGen, queueId });
           assert(entry);
@@ -233,7 +235,10 @@ describe("a sidecar", () => {
   const ids = new IdTable();
   for (let i = 0; i < 400; i++) ids.push(i, i);
   const run = { topicGen: 1, queueId: 0, first: 0, links, units };
-  const whole = encodeSidecar({ base: 0, end: 500, runs: [run], ids: ids.encode() }, crc32);
+  const whole = encodeSidecar(
+    { base: 0, end: 500, runs: [run], ids: ids.encode(), timersUntil: 0 },
+    crc32,
+  );
 
   it("is refused for another segment, and when it is cut or longer", async () => {
     const open = async (bytes: Uint8Array, segment = { base: 0, end: 500 }) =>

@@ -92,7 +92,7 @@ class History implements Sidecars {
 
   async seal(base: number): Promise<void> {
     const runs = this.queues.runsOf(base).map(({ queue, run }) => ({ ...queue, ...run }));
-    const content = { base, end: base + 1, runs, ids: new Uint8Array(0) };
+    const content = { base, end: base + 1, runs, ids: new Uint8Array(0), timersUntil: 0 };
     const path = sidecarPath(base);
     (await this.#disk.open(path, { create: true })).write(encodeSidecar(content, crc32), 0);
     const sidecar = await SidecarFile.open(this.#disk, content, crc32);

@@ -1,0 +1,169 @@
+/**
+ * The timers of a young segment, in memory: in a heap as long as they are
+ * pending, findable by the id of their message for as long as the segment is
+ * young; and the timers, of whatever segment, that were recalled in it.
+ *
+ *   slot      0   1   2   3 …        in order of append
+ *   dueAt     ·   ·   ·   ·          for the heap, side by side
+ *   entry     ·   ·   ·   ·          all of it (timer_entry.ts), in chunks
+ *   heap      slots, the first one due on top
+ *
+ * About 60 bytes each. As slots rise with bodyLogOffset, equal dueAt go by slot.
+ *
+ * @module
+ */
+
+import { assert } from "./base/assert.ts";
+import { getU64, viewOf } from "./base/bytes.ts";
+import { FLAG_DEFERRED, type Frame } from "./frame.ts";
+import { KINDS } from "./records/mod.ts";
+import { SlotIndex } from "./slot_index.ts";
+import { readTimer, type Timer, TIMER_SIZE, timerOf, writeTimer } from "./timer_entry.ts";
+import type { TimerSource } from "./timer_source.ts";
+
+const CHUNK_SLOTS = 1024;
+const ID_HASH_AT = 28;
+
+export class YoungTimers implements TimerSource {
+  readonly loaded = true;
+  readonly recall = false;
+  readonly #chunks: DataView[] = [];
+  #dueAts = new Float64Array(64);
+  #heap = new Uint32Array(64);
+  #count = 0;
+  #pending = 0;
+  readonly #ids = new SlotIndex((slot) => this.#chunk(slot).getUint32(at(slot) + ID_HASH_AT));
+  readonly #recalled = new Set<number>();
+  /** The greatest dueAt there was; 0 when there was none. */
+  until = 0;
+  #last = -1;
+
+  #chunk(slot: number): DataView {
+    return this.#chunks[Math.floor(slot / CHUNK_SLOTS)] as DataView;
+  }
+
+  get dueAt(): number {
+    return this.#pending > 0 ? (this.#dueAts[this.#heap[0] as number] as number) : Infinity;
+  }
+
+  get bodyLogOffset(): number {
+    const slot = this.#heap[0] as number;
+    return this.#pending > 0 ? getU64(this.#chunk(slot), at(slot) + 8) : Infinity;
+  }
+
+  /** The first one; there must be one. */
+  timer(): Timer {
+    return this.#at(this.#heap[0] as number);
+  }
+
+  #at(slot: number): Timer {
+    return readTimer(this.#chunk(slot), at(slot));
+  }
+
+  load(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** @param timer behind those added before in the log. */
+  add(timer: Timer): void {
+    assert(timer.bodyLogOffset > this.#last, "timers come in log order");
+    this.#last = timer.bodyLogOffset;
+    const slot = this.#count++;
+    if (slot % CHUNK_SLOTS === 0)
+      this.#chunks.push(viewOf(new Uint8Array(CHUNK_SLOTS * TIMER_SIZE)));
+    writeTimer(this.#chunk(slot), at(slot), { timer, recall: false });
+    if (slot === this.#dueAts.length) this.#grow();
+    this.#dueAts[slot] = timer.dueAt;
+    this.until = Math.max(this.until, timer.dueAt);
+    this.#ids.add(slot);
+    this.#rise(this.#pending++, slot);
+  }
+
+  #grow(): void {
+    const dueAts = new Float64Array(2 * this.#count);
+    const heap = new Uint32Array(2 * this.#count);
+    dueAts.set(this.#dueAts);
+    heap.set(this.#heap.subarray(0, this.#pending));
+    this.#dueAts = dueAts;
+    this.#heap = heap;
+  }
+
+  #before(a: number, b: number): boolean {
+    const order = (this.#dueAts[a] as number) - (this.#dueAts[b] as number);
+    return order < 0 || (order === 0 && a < b);
+  }
+
+  #rise(from: number, slot: number): void {
+    let place = from;
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      const other = this.#heap[parent] as number;
+      if (!this.#before(slot, other)) break;
+      this.#heap[place] = other;
+      place = parent;
+    }
+    this.#heap[place] = slot;
+  }
+
+  /** Takes the first one off. */
+  advance(): void {
+    const slot = this.#heap[--this.#pending] as number;
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      if (child >= this.#pending) break;
+      const right = child + 1;
+      if (
+        right < this.#pending &&
+        this.#before(this.#heap[right] as number, this.#heap[child] as number)
+      )
+        child = right;
+      if (!this.#before(this.#heap[child] as number, slot)) break;
+      this.#heap[place] = this.#heap[child] as number;
+      place = child;
+    }
+    if (this.#pending > 0) this.#heap[place] = slot;
+  }
+
+  /** A timer, of this segment or an older one, was recalled here. */
+  addRecall(bodyLogOffset: number): void {
+    this.#recalled.add(bodyLogOffset);
+  }
+
+  isRecalled(bodyLogOffset: number): boolean {
+    return this.#recalled.has(bodyLogOffset);
+  }
+
+  get recalled(): ReadonlySet<number> {
+    return this.#recalled;
+  }
+
+  /** Timers, due or not, of messages whose id has this hash. */
+  findIds(hash: number): Timer[] {
+    return this.#ids.find(hash).map((slot) => this.#at(slot));
+  }
+
+  mayHoldId(hash: number): boolean {
+    return this.#ids.find(hash).length > 0;
+  }
+}
+
+/** Whether the record starts a timer or takes one back; a few starts none after all. */
+export function concernsTimers({ kind, flags }: Frame): boolean {
+  return kind === KINDS.recall.id || (kind === KINDS.message.id && (flags & FLAG_DEFERRED) !== 0);
+}
+
+/** Takes one frame of a segment into its timers. */
+export function indexTimers(frame: Frame, young: YoungTimers): void {
+  if (frame.kind === KINDS.recall.id) {
+    const recall = KINDS.recall.decode(frame.payload);
+    if (recall) young.addRecall(recall.bodyLogOffset);
+    return;
+  }
+  const timer = timerOf(frame);
+  if (timer) young.add(timer);
+}
+
+function at(slot: number): number {
+  return (slot % CHUNK_SLOTS) * TIMER_SIZE;
+}
