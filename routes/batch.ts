@@ -14,6 +14,7 @@ import { TidegateError } from "../storage/base/errors.ts";
 import { type BatchContext, batchItem } from "./batch_item.ts";
 import { BATCH_BODY } from "./body_limits.ts";
 import { type Call, type GatewayContext, traceparentOf } from "./call.ts";
+import { delayOf } from "./delay.ts";
 import { decodeJsonBytes, parseJson } from "./json_text.ts";
 import { topicOf } from "./names.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
@@ -21,8 +22,9 @@ import { onceOf, REPLAYED } from "./once.ts";
 import { requireMediaType } from "./operation.ts";
 import type { Ports } from "./ports.ts";
 import { type Fault, invalid, malformed, problemOf } from "./problem.ts";
-import { refuseLater, tracestateOf } from "./publish_attributes.ts";
+import { tracestateOf } from "./publish_attributes.ts";
 import { readQuery } from "./query.ts";
+import { formatTimestamp } from "./timestamp.ts";
 
 export const BATCH_MESSAGES_MAX = 1000;
 export const BATCH_TYPES = ["application/json", "application/x-ndjson"] as const;
@@ -34,7 +36,7 @@ export function batchHandler(ports: Ports): (c: GatewayContext) => Promise<Respo
     const topic = topicOf(c);
     const query = readQuery(call.url);
     refuseOtherNamespace(call.head, query);
-    refuseLater(call.head, query);
+    refuseDelay(call.head, query);
     const atomic = atomicOf(query);
     const once = onceOf(call.head);
     if (once?.producer && !atomic) {
@@ -53,6 +55,13 @@ export function batchHandler(ports: Ports): (c: GatewayContext) => Promise<Respo
       headers: call.headers(headers),
     });
   };
+}
+
+/** Each message of a batch has its own: one for all would be ignored. */
+function refuseDelay(head: Call["head"], query: ReadonlyMap<string, string>): void {
+  const { deliverAt, delayMs } = delayOf(head, query);
+  if (deliverAt === undefined && delayMs === undefined) return;
+  throw malformed("", "the messages of a batch have their delay as deliverAt or delayMs");
 }
 
 function atomicOf(query: ReadonlyMap<string, string>): boolean {
@@ -141,8 +150,13 @@ function resultsJson(results: readonly Result[], about: { call: Call; instance: 
   const members = results.map((result) => {
     if (result instanceof TidegateError)
       return `{"problem":${JSON.stringify(problemOf(result, about))}}`;
-    const { id, queueId, queueOffset, cursor, replayed } = result;
+    const { id, queueId, replayed } = result;
     const repeat = replayed ? `,"replayed":true` : "";
+    if (result.state) {
+      const deliverAt = formatTimestamp(result.deliverAt);
+      return `{"id":"${id}","queueId":${queueId},"deliverAt":"${deliverAt}","state":"scheduled"${repeat}}`;
+    }
+    const { queueOffset, cursor } = result;
     return `{"id":"${id}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)}${repeat}}`;
   });
   return `{"results":[${members.join(",")}]}`;

@@ -2,7 +2,7 @@
  * One message of a batch: from a JSON object of a stranger to a message.
  *
  *   {"data": any | "text": string | "dataBase64": string,
- *    "contentType"?, "key"?, "tag"?, "index"?, "properties"?, "id"?}
+ *    "contentType"?, "key"?, "tag"?, "index"?, "properties"?, "deliverAt"? | "delayMs"?, "id"?}
  *
  * Checked by hand: a batch holds a thousand of them, and a fault in one must
  * not fail the others, so faults are values here. Members are looked up one by
@@ -23,9 +23,10 @@ import {
   propertiesFault,
   tagFault,
 } from "./attributes.ts";
+import { DELAY_MS_RULE, type Delay, DELIVER_AT_RULE, ONE_OF_BOTH, readDeliverAt } from "./delay.ts";
 import { newMessageId } from "./message_id.ts";
 import { type Once, onceAt } from "./once.ts";
-import { type Fault, invalid, notImplemented } from "./problem.ts";
+import { type Fault, invalid } from "./problem.ts";
 
 /** What every message of the batch has from the request. */
 export interface BatchContext {
@@ -38,17 +39,13 @@ export interface BatchContext {
 
 type Members = Readonly<Record<string, unknown>>;
 
-const KNOWN = new Set("data text dataBase64 contentType key tag index properties id".split(" "));
-const LATER = new Set(["deliverAt", "delayMs"]);
+const KNOWN = new Set(
+  "data text dataBase64 contentType key tag index properties deliverAt delayMs id".split(" "),
+);
 
 const utf8 = new TextEncoder();
 
-/**
- * The message `value` describes, or what is wrong with it.
- *
- * @throws `not-implemented` for a member of a later build: that is about the
- * request, not about this message.
- */
+/** The message `value` describes, or what is wrong with it. */
 export function batchItem(
   value: unknown,
   at: { index: number; context: BatchContext },
@@ -66,12 +63,12 @@ export function batchItem(
     });
   };
   for (const name of Object.keys(members)) {
-    if (LATER.has(name)) throw notImplemented(`the member ${name} of a batch`);
     if (!KNOWN.has(name)) fault(name, "there is no such field");
   }
   const body = bodyOf(members, fault);
+  const id = text(members, "id", { fault, rule: idFault });
   const message = {
-    id: text(members, "id", { fault, rule: idFault }) ?? newMessageId(at.context.now),
+    id: id ?? newMessageId(at.context.now),
     key: text(members, "key", { fault, rule: keyFault }),
     tag: text(members, "tag", { fault, rule: tagFault }),
     index: indexOf(members, fault),
@@ -79,6 +76,8 @@ export function batchItem(
     contentType: text(members, "contentType", { fault, rule: contentTypeFault }) ?? body?.type,
     traceparent: at.context.traceparent,
     tracestate: at.context.tracestate,
+    ...delayOf(members, fault),
+    idGenerated: id === undefined,
   };
   if (faults.length > 0 || body === undefined) return invalid(faults);
   if (isCloudEvents(message.contentType)) {
@@ -91,8 +90,7 @@ export function batchItem(
   }
   const stored = { ...message, body: body.bytes };
   const { once } = at.context;
-  if (!once) return stored;
-  return { ...stored, ...onceAt(once, at.index), idGenerated: members["id"] === undefined };
+  return once ? { ...stored, ...onceAt(once, at.index) } : stored;
 }
 
 type AddFault = (name: string, detail: string) => void;
@@ -172,6 +170,19 @@ function propertiesOf(
   const detail = propertiesFault(entries);
   if (detail !== undefined) fault("properties", detail);
   return entries;
+}
+
+function delayOf({ deliverAt, delayMs }: Members, fault: AddFault): Delay {
+  if (deliverAt !== undefined && delayMs !== undefined) fault("delayMs", ONE_OF_BOTH);
+  if (deliverAt !== undefined) {
+    const ms = typeof deliverAt === "string" ? readDeliverAt(deliverAt) : undefined;
+    if (ms === undefined) fault("deliverAt", DELIVER_AT_RULE);
+    return { deliverAt: ms };
+  }
+  if (delayMs === undefined) return {};
+  const good = typeof delayMs === "number" && delayMs >= 0; // JSON knows no other odd ones
+  if (!good) fault("delayMs", DELAY_MS_RULE);
+  return { delayMs: good ? Math.ceil(delayMs) : undefined };
 }
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;

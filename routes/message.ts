@@ -1,5 +1,6 @@
 /**
- * One message by its id: `GET /v1/topics/{topic}/messages/{id}`.
+ * One message by its id: `/v1/topics/{topic}/messages/{id}`, GET to show it and
+ * DELETE to recall it while it is scheduled.
  *
  * @module
  */
@@ -7,10 +8,10 @@
 import { z } from "@hono/zod-openapi";
 import { failures } from "./contract.ts";
 import { messageJson } from "./message_json.ts";
-import { type App, operation } from "./operation.ts";
+import { type App, noContent, operation } from "./operation.ts";
 import { PAGE_VARY } from "./page_cache.ts";
 import type { Ports } from "./ports.ts";
-import { Message, MessageId, TopicParams } from "./schemas.ts";
+import { Message, MessageId, ScheduledMessage, TopicParams } from "./schemas.ts";
 
 export const MessageParams = TopicParams.extend({
   id: MessageId.openapi({
@@ -29,8 +30,8 @@ export function messageRoutes(app: App, ports: Ports): void {
       summary: "Show one message: the newest with this id",
       responses: {
         200: {
-          description: "The message",
-          content: { "application/json": { schema: Message } },
+          description: "The message; a delayed one that is not due yet has no place in its queue",
+          content: { "application/json": { schema: z.union([Message, ScheduledMessage]) } },
         },
         ...failures("topic-not-found", "message-not-found", "data-damaged"),
       },
@@ -45,6 +46,25 @@ export function messageRoutes(app: App, ports: Ports): void {
         vary: PAGE_VARY,
       };
       return new Response(messageJson(stored), { headers: call.headers(headers) });
+    },
+  });
+
+  operation(app, ports, {
+    contract: {
+      operationId: "recallMessage",
+      method: "delete",
+      path: "/v1/topics/{topic}/messages/{id}",
+      tags: ["publishing"],
+      summary: "Recall a delayed message that is not delivered yet: the newest with this id",
+      responses: {
+        204: { description: "Nobody will see it" },
+        ...failures("topic-not-found", "message-not-found", "already-delivered"),
+      },
+    },
+    input: { params: z.object(MessageParams.shape) },
+    async handle({ params, call }) {
+      await ports.broker.messages.recall(params.topic, params.id);
+      return noContent(call);
     },
   });
 }

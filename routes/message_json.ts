@@ -20,7 +20,7 @@
  * @module
  */
 
-import type { StoredMessage } from "../src/broker/api.ts";
+import type { ScheduledMessage, StoredMessage } from "../src/broker/api.ts";
 import { TidegateError } from "../storage/base/errors.ts";
 import { decodeMessage, type Message } from "../storage/base/message.ts";
 import { bodyKind } from "./body_kind.ts";
@@ -40,29 +40,45 @@ export interface LeaseMembers {
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The message's JSON on one line, in bytes of its own. */
-export function messageJson(stored: StoredMessage, lease?: LeaseMembers): Uint8Array<ArrayBuffer> {
+export function messageJson(
+  stored: StoredMessage | ScheduledMessage,
+  lease?: LeaseMembers,
+): Uint8Array<ArrayBuffer> {
   const out = new ByteWriter(512 + stored.payload.length * 2);
   writeMessage(out, stored, lease);
   return out.written();
 }
 
 /** @throws `data-damaged` when the payload is not a message */
-export function writeMessage(out: ByteWriter, stored: StoredMessage, lease?: LeaseMembers): void {
+export function writeMessage(
+  out: ByteWriter,
+  stored: StoredMessage | ScheduledMessage,
+  lease?: LeaseMembers,
+): void {
   const message = decodeMessage(stored.payload);
-  if (message === undefined) {
-    const detail = `Cannot read message ${stored.queueOffset} of queue ${stored.queueId}: its payload is damaged`;
-    throw new TidegateError("data-damaged", detail, { next: stored.cursor });
-  }
+  if (message === undefined) throw damaged(stored);
   out.text(membersBefore(stored, message));
   writeBody(out, message);
   out.text(membersAfter(stored, message, lease));
 }
 
-function membersBefore(stored: StoredMessage, message: Message): string {
+function damaged(stored: StoredMessage | ScheduledMessage): TidegateError {
+  const which = stored.state ? "a scheduled message" : `message ${stored.queueOffset}`;
+  const detail = `Cannot read ${which} of queue ${stored.queueId}: its payload is damaged`;
+  return new TidegateError("data-damaged", detail, stored.state ? {} : { next: stored.cursor });
+}
+
+/** A scheduled message has no place in its queue yet. */
+function place(stored: StoredMessage | ScheduledMessage): string {
+  if (stored.state) return `,"state":"${stored.state}"`;
+  return `,"queueOffset":"${stored.queueOffset}","cursor":${quote(stored.cursor)}`;
+}
+
+function membersBefore(stored: StoredMessage | ScheduledMessage, message: Message): string {
   const { key, tag, index, properties, contentType, traceparent, tracestate } = message;
   let text =
     `{"id":${quote(message.id)},"topic":${quote(stored.topic)},"queueId":${stored.queueId}` +
-    `,"queueOffset":"${stored.queueOffset}","cursor":${quote(stored.cursor)}`;
+    place(stored);
   if (key !== undefined) text += `,"key":${quote(key)}`;
   if (tag !== undefined) text += `,"tag":${quote(tag)}`;
   if (index.length > 0) text += `,"index":${JSON.stringify(index)}`;
@@ -92,7 +108,11 @@ function writeBody(out: ByteWriter, { contentType, body }: Message): void {
   }
 }
 
-function membersAfter(stored: StoredMessage, message: Message, lease?: LeaseMembers): string {
+function membersAfter(
+  stored: StoredMessage | ScheduledMessage,
+  message: Message,
+  lease?: LeaseMembers,
+): string {
   let text = `,"publishedAt":"${formatTimestamp(stored.publishedAt)}"`;
   if (message.deliverAt !== undefined) {
     text += `,"deliverAt":"${formatTimestamp(message.deliverAt)}"`;

@@ -25,6 +25,7 @@ import {
 
 const Key = z.string().min(1).max(LIMITS.keyBytes);
 const Tag = z.string().min(1).max(LIMITS.tagBytes);
+const Delay = z.string().regex(/^\d{1,12}(\.\d{1,12})?$/);
 const percentEncoded = "Percent-encoded UTF-8";
 
 const PublishHeaders = OnceHeaders.extend({
@@ -44,6 +45,13 @@ const PublishHeaders = OnceHeaders.extend({
       example: "cust-9",
     }),
   "Message-Id": MessageId.optional().openapi({ description: "The producer's own id" }),
+  "Deliver-At": Timestamp.optional().openapi({
+    description: "Nobody sees the message before then; the past means now",
+  }),
+  Delay: Delay.optional().openapi({
+    description: "Seconds until it may be seen, decimals allowed; instead of Deliver-At",
+    example: "1.5",
+  }),
   Prefer: z.string().optional().openapi({
     description: "`return=minimal` asks for 204 and no body",
     example: "return=minimal",
@@ -62,6 +70,8 @@ const PublishQuery = z.object({
   tag: Tag.optional().openapi({ description: "As Message-Tag" }),
   index: z.string().optional().openapi({ description: "As Message-Index" }),
   id: MessageId.optional().openapi({ description: "As Message-Id" }),
+  deliverAt: Timestamp.optional().openapi({ description: "As Deliver-At" }),
+  delay: Delay.optional().openapi({ description: "As Delay" }),
 });
 
 const Published = z
@@ -75,6 +85,10 @@ const Published = z
   })
   .openapi("Published");
 
+const Scheduled = Published.omit({ queueOffset: true, cursor: true })
+  .extend({ deliverAt: Timestamp, state: z.literal("scheduled") })
+  .openapi("Scheduled");
+
 const NewMessage = z
   .strictObject({
     data: z.unknown().optional().openapi({ description: "A JSON value: its text is the body" }),
@@ -85,6 +99,8 @@ const NewMessage = z
     tag: Tag.optional(),
     index: z.array(z.string().min(1).max(LIMITS.indexKeyBytes)).max(LIMITS.indexKeys).optional(),
     properties: z.record(z.string(), z.string()).optional(),
+    deliverAt: Timestamp.optional(),
+    delayMs: z.number().min(0).optional().openapi({ description: "Instead of deliverAt" }),
     id: MessageId.optional(),
   })
   .openapi("NewMessage", {
@@ -96,15 +112,21 @@ const Batch = z
   .strictObject({ messages: z.array(NewMessage).min(1).max(BATCH_MESSAGES_MAX) })
   .openapi("Batch");
 
+const replayed = {
+  replayed: z
+    .literal(true)
+    .optional()
+    .openapi({ description: "It was stored by an earlier request, whose answer this is" }),
+};
+
 const BatchResults = z
   .object({
     results: z.array(
       z.union([
-        Published.pick({ id: true, queueId: true, queueOffset: true, cursor: true }).extend({
-          replayed: z.literal(true).optional().openapi({
-            description: "It was stored by an earlier request, whose answer this is",
-          }),
-        }),
+        Published.pick({ id: true, queueId: true, queueOffset: true, cursor: true }).extend(
+          replayed,
+        ),
+        Scheduled.pick({ id: true, queueId: true, deliverAt: true, state: true }).extend(replayed),
         z.object({ problem: Problem }),
       ]),
     ),
@@ -187,7 +209,7 @@ export function registerMessagesContract(app: App): void {
       201: {
         description: "Stored, as the topic's `acks` promise",
         headers: { Location: text("The message") },
-        content: { "application/json": { schema: Published } },
+        content: { "application/json": { schema: z.union([Published, Scheduled]) } },
       },
       204: {
         description: "The same as 200 or 201, with `Prefer: return=minimal`",
@@ -200,10 +222,12 @@ export function registerMessagesContract(app: App): void {
       ...failures(
         "topic-not-found",
         "request-timeout",
+        "id-in-use",
         "message-too-large",
         "unsupported-media-type",
         "message-type-mismatch",
         ...ONCE_FAILURES,
+        "delay-too-long",
         "outcome-unknown",
       ),
     },
@@ -247,12 +271,14 @@ export function registerMessagesContract(app: App): void {
       ...failures(
         "topic-not-found",
         "request-timeout",
+        "id-in-use",
         "body-too-large",
         "message-too-large",
         "unsupported-media-type",
         "validation-failed",
         "message-type-mismatch",
         ...ONCE_FAILURES,
+        "delay-too-long",
         "outcome-unknown",
       ),
     },

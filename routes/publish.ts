@@ -18,7 +18,6 @@ import type { Ports } from "./ports.ts";
 import { preferences } from "./prefer.ts";
 import { attributesOf } from "./publish_attributes.ts";
 import { readQuery } from "./query.ts";
-import type { RequestHead } from "./request_head.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
 export type Publish = (topic: string, request: Request, call: Call) => Promise<Response>;
@@ -33,11 +32,7 @@ export function publishing(ports: Ports): Publish {
     const once = onceOf(head);
 
     const body = await bodies.read(request, { call, limit: MESSAGE_BODY });
-    const message = { ...attributes, body };
-    const published = await broker.messages.publish(
-      topic,
-      once ? { ...message, ...once, idGenerated: !hasId(head, query) } : message,
-    );
+    const published = await broker.messages.publish(topic, { ...attributes, ...once, body });
 
     const location = `/v1/topics/${topic}/messages/${published.id}`;
     if (head.prefer !== undefined && preferences(head.prefer).returnMinimal) {
@@ -52,10 +47,6 @@ export function publishing(ports: Ports): Publish {
   };
 }
 
-function hasId({ messageId }: RequestHead, query: ReadonlyMap<string, string>): boolean {
-  return messageId !== undefined || query.has("id");
-}
-
 /** The answer to a repeat says that it is one. */
 function told(published: Published, headers: Record<string, string>): Record<string, string> {
   if (published.replayed) headers[REPLAYED] = "true";
@@ -64,6 +55,12 @@ function told(published: Published, headers: Record<string, string>): Record<str
 
 /** Topic and id are of characters that need no escaping. */
 function publishedJson(topic: string, published: Published): string {
-  const { id, queueId, queueOffset, cursor, publishedAt } = published;
-  return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)},"publishedAt":"${formatTimestamp(publishedAt)}"}`;
+  const { id, queueId } = published;
+  const publishedAt = formatTimestamp(published.publishedAt);
+  if (published.state) {
+    const deliverAt = formatTimestamp(published.deliverAt);
+    return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"deliverAt":"${deliverAt}","publishedAt":"${publishedAt}","state":"scheduled"}`;
+  }
+  const { queueOffset, cursor } = published;
+  return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)},"publishedAt":"${publishedAt}"}`;
 }

@@ -1,5 +1,5 @@
 /**
- * A message's attributes from the headers of a publish, or from query
+ * A message's attributes, and its delay, from the headers of a publish, or from query
  * parameters for callers that cannot set headers; a header wins.
  *
  * Header values are percent-decoded UTF-8 and must be printable ASCII before:
@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { MessageAttributes } from "../storage/base/message.ts";
+import type { NewMessage } from "../src/broker/api.ts";
 import { TidegateError } from "../storage/base/errors.ts";
 import {
   contentTypeFault,
@@ -21,8 +21,9 @@ import {
   tagFault,
 } from "./attributes.ts";
 import { traceparentOf } from "./call.ts";
+import { delayOf } from "./delay.ts";
 import { newMessageId } from "./message_id.ts";
-import { malformed, notImplemented } from "./problem.ts";
+import { malformed } from "./problem.ts";
 import type { RequestHead } from "./request_head.ts";
 
 const TRACESTATE_SIZE_MAX = 512;
@@ -31,8 +32,7 @@ const TRACESTATE_SIZE_MAX = 512;
 export function attributesOf(
   head: RequestHead,
   about: { query: ReadonlyMap<string, string>; now: number },
-): MessageAttributes {
-  refuseLater(head, about.query);
+): Omit<NewMessage, "body"> {
   const { query } = about;
   const id = attribute(head.messageId, query, {
     name: "Message-Id",
@@ -57,19 +57,9 @@ export function attributesOf(
     contentType: contentTypeOf(head),
     traceparent,
     tracestate: traceparent === undefined ? undefined : tracestateOf(head),
+    ...delayOf(head, query),
+    idGenerated: id === undefined,
   };
-}
-
-/** What the contract knows and this build lacks must not be accepted and ignored. */
-export function refuseLater(head: RequestHead, query: ReadonlyMap<string, string>): void {
-  if (head.later !== undefined) throw notImplemented(`the header ${titleCase(head.later)}`);
-  for (const name of ["deliverAt", "delay"]) {
-    if (query.has(name)) throw notImplemented(`the parameter ${name}`);
-  }
-}
-
-function titleCase(name: string): string {
-  return name.replaceAll(/(^|-)([a-z])/g, (match) => match.toUpperCase());
 }
 
 function attribute(

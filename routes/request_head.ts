@@ -25,6 +25,8 @@ export class RequestHead {
   traceparent: string | undefined = undefined;
   tracestate: string | undefined = undefined;
 
+  delay: string | undefined = undefined;
+  deliverAt: string | undefined = undefined;
   messageId: string | undefined = undefined;
   messageIndex: string | undefined = undefined;
   messageKey: string | undefined = undefined;
@@ -39,8 +41,6 @@ export class RequestHead {
 
   /** A CloudEvents attribute came as a header. */
   cloudEvent = false;
-  /** A header whose feature comes with a later build. */
-  later: string | undefined = undefined;
 }
 
 const PROPERTY = "message-property-";
@@ -103,8 +103,10 @@ function assign(head: RequestHead, name: string, value: string): void {
       head.cloudEvent = true;
       return;
     case "deliver-at":
+      head.deliverAt = value;
+      return;
     case "delay":
-      head.later = name;
+      head.delay = value;
       return;
     case "idempotency-key":
       head.idempotencyKey = value;

@@ -132,6 +132,14 @@ const limit = wholeNumber("limit", {
   description: "How many at most",
 });
 
+export const ScheduledMessage = Message.omit({ queueOffset: true, cursor: true })
+  .extend({
+    state: z.literal("scheduled"),
+    publishedAt: Timestamp.openapi({ description: "When it was stored" }),
+    deliverAt: Timestamp,
+  })
+  .openapi("ScheduledMessage");
+
 export const PageQuery = {
   limit,
   pageToken: Name.optional().openapi({

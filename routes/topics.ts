@@ -118,7 +118,7 @@ export function topicRoutes(app: App, ports: Ports): void {
 }
 
 function refuseLaterType(messageType: MessageType): void {
-  if (messageType === "delay" || messageType === "transaction") {
+  if (messageType === "transaction") {
     throw notImplemented(`topics of messageType ${messageType}`);
   }
 }

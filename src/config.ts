@@ -17,6 +17,7 @@ import * as z from "zod";
 import { nearest } from "./cli/nearest.ts";
 
 const MiB = 1024 * 1024;
+const DAY_MS = 86_400_000;
 
 interface Setting<Schema extends z.ZodType> {
   /** Reads the text of a flag or variable. */
@@ -61,7 +62,6 @@ function bytes({ min, max }: { min: number; max: number }) {
 }
 
 const SECOND_MS = 1000;
-const DAY_MS = 24 * 3600 * SECOND_MS;
 
 /** `90s`, `15m`, `24h` or `7d`; gives milliseconds. */
 function duration({ minMs, maxMs }: { minMs: number; maxMs: number }) {
@@ -133,6 +133,11 @@ export const SETTINGS = {
   autoCreate: setting(toggle, {
     fallback: "true",
     about: "Create a topic at its first publish or subscription",
+  }),
+  delayMax: setting(duration({ minMs: SECOND_MS, maxMs: 3650 * DAY_MS }), {
+    fallback: "40d",
+    value: "duration",
+    about: "The longest a message may be delayed",
   }),
   segmentBytes: setting(bytes({ min: 32 * MiB, max: 1024 * MiB }), {
     fallback: "128MiB",

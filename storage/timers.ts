@@ -68,6 +68,11 @@ export class Timers {
     return young;
   }
 
+  /** False when there surely is none. */
+  get any(): boolean {
+    return this.#sources.length > 0;
+  }
+
   /** The young segments there are timers or recalls of. */
   get youngBases(): readonly number[] {
     return [...this.#young.keys()];

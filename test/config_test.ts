@@ -31,6 +31,7 @@ describe("readConfig()", () => {
       behindProxy: false,
       corsOrigins: [],
       autoCreate: true,
+      delayMax: 40 * 86_400_000,
       segmentBytes: 134_217_728,
       idempotencyWindow: 86_400_000,
       waitersMax: 10_000,
@@ -59,6 +60,10 @@ describe("readConfig()", () => {
   });
 
   const readable: [variable: string, text: string, name: keyof Config, value: unknown][] = [
+    ["TIDEGATE_DELAY_MAX", "90s", "delayMax", 90_000],
+    ["TIDEGATE_DELAY_MAX", "15m", "delayMax", 900_000],
+    ["TIDEGATE_DELAY_MAX", "12h", "delayMax", 43_200_000],
+    ["TIDEGATE_DELAY_MAX", "365d", "delayMax", 31_536_000_000],
     ["TIDEGATE_SEGMENT_BYTES", "67108864", "segmentBytes", 67_108_864],
     ["TIDEGATE_SEGMENT_BYTES", "64MiB", "segmentBytes", 67_108_864],
     ["TIDEGATE_SEGMENT_BYTES", "1GiB", "segmentBytes", 1_073_741_824],

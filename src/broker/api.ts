@@ -103,7 +103,7 @@ export interface NewMessage extends MessageAttributes {
    * ordering key it goes to the queue of the idempotency key.
    */
   readonly idempotencyKey?: string | undefined;
-  /** The id was made for this very request, so a repeat of it has another one. */
+  /** The id was made for this very request: no other message has it, nor has a repeat of this one. */
   readonly idGenerated?: boolean | undefined;
   /**
    * Its place in the producer's sequence in this topic, with this ordering key or
@@ -113,9 +113,15 @@ export interface NewMessage extends MessageAttributes {
   readonly producer?:
     | { readonly id: string; readonly epoch: number; readonly seq: number }
     | undefined;
+  /** Nobody sees it before then. In the past: now. At most one of this and `delayMs`. */
+  readonly deliverAt?: number | undefined;
+  /** Nobody sees it before so much time has elapsed, whatever the clocks say. */
+  readonly delayMs?: number | undefined;
 }
 
-export interface Published {
+/** A message that is visible, or will be once it is durable. */
+export interface PublishedNow {
+  readonly state?: undefined;
   readonly id: string;
   readonly queueId: number;
   readonly queueOffset: number;
@@ -126,8 +132,21 @@ export interface Published {
   readonly replayed?: true;
 }
 
+/** A delayed message: its place in the queue is given when it becomes visible. */
+export interface Scheduled {
+  readonly state: "scheduled";
+  readonly id: string;
+  readonly queueId: number;
+  readonly deliverAt: number;
+  readonly publishedAt: number;
+  readonly replayed?: true;
+}
+
+export type Published = PublishedNow | Scheduled;
+
 /** A message as it is read: where it lies, and the payload `decodeMessage` understands. */
 export interface StoredMessage {
+  readonly state?: undefined;
   readonly topic: string;
   readonly queueId: number;
   readonly queueOffset: number;
@@ -136,6 +155,18 @@ export interface StoredMessage {
   /** When it became visible, by the leader's clock. */
   readonly publishedAt: number;
   /** Owned by the caller to read, never to write: it may be shared. */
+  readonly payload: Uint8Array;
+}
+
+/** A delayed message that is not visible yet. */
+export interface ScheduledMessage {
+  readonly state: "scheduled";
+  readonly topic: string;
+  readonly queueId: number;
+  readonly deliverAt: number;
+  /** When it was stored. */
+  readonly publishedAt: number;
+  /** As of a {@linkcode StoredMessage}. */
   readonly payload: Uint8Array;
 }
 
@@ -185,13 +216,15 @@ export interface MessagesApi {
   /**
    * Appends one message. A message with a key goes to the key's queue, in order
    * of call; one without goes round robin. One with an idempotency key takes its
-   * place when the key has been looked up, which may take reads.
+   * place when the key has been looked up, which may take reads. A delayed one
+   * becomes visible when it is due; those of one key that are due become so in
+   * order of due time.
    *
    * @throws `topic-not-found` (auto-create off), `message-too-large`,
-   * `message-type-mismatch`, `idempotency-mismatch`, `producer-fenced`,
-   * `producer-sequence-gap`, `producer-sequence-old`, `data-damaged` (of what
-   * would answer a repeat); retryable: `draining`, `overloaded`,
-   * `idempotency-in-progress`.
+   * `message-type-mismatch`, `delay-too-long`, `id-in-use` (of a scheduled
+   * message), `idempotency-mismatch`, `producer-fenced`, `producer-sequence-gap`,
+   * `producer-sequence-old`, `data-damaged` (of what would answer a repeat);
+   * retryable: `draining`, `overloaded`, `idempotency-in-progress`.
    */
   publish(topic: string, message: NewMessage): Promise<Published>;
   /**
@@ -214,7 +247,13 @@ export interface MessagesApi {
    */
   read(request: ReadRequest, options?: CallOptions): Promise<ReadPage>;
   /** The newest message with this id. @throws `topic-not-found`, `message-not-found`, `data-damaged` */
-  get(topic: string, id: string): Promise<StoredMessage>;
+  get(topic: string, id: string): Promise<StoredMessage | ScheduledMessage>;
+  /**
+   * Takes back the newest message with this id, which is scheduled: nobody ever sees it.
+   *
+   * @throws `topic-not-found`, `message-not-found` (none, or recalled before), `already-delivered`.
+   */
+  recall(topic: string, id: string): Promise<void>;
 }
 
 // The node

@@ -27,6 +27,8 @@ export interface BrokerOptions {
   readonly segmentBytes: number;
   /** Publishing to an unknown topic creates it. */
   readonly autoCreate: boolean;
+  /** The longest a message may be delayed. */
+  readonly delayMaxMs: number;
   /** Long-polls and receives waiting at once. */
   readonly waitersMax: number;
   /** How long an idempotency key is remembered. */
@@ -59,6 +61,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     if (group) markAllReady(shell, group);
   }
   await startEpoch(shell, { nodeId: options.nodeId, bootId: ports.entropy(16) });
+  shell.timers.arm();
 
   const api: BrokerApi = {
     topics: topicsApi(shell),
@@ -83,7 +86,10 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       shell.receivers.releaseAll();
       shell.scout.settleSkips();
     },
-    close: () => store.close(),
+    close() {
+      shell.timers.stop();
+      return store.close();
+    },
   };
 }
 
@@ -106,6 +112,7 @@ function listen(shell: Shell): void {
         shell.readers.wake(topicGen);
       }
       for (const group of groups) shell.receivers.pump(group);
+      shell.timers.arm(); // the next reveal waits for the last one
     },
   });
 }

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { MessageStore, KindName, RecordOf, RecordPlace } from "../../storage/mod.ts";
+import type { KindName, MessageStore, RecordOf, RecordPlace, Timers } from "../../storage/mod.ts";
 import type { BrokerFold } from "./fold.ts";
 
 /** Where decisions are written. */
@@ -16,8 +16,12 @@ export type Sink = Pick<MessageStore, "begin" | "putMessage" | "append">;
 export interface Core {
   readonly fold: BrokerFold;
   readonly sink: Sink;
+  /** Delayed messages not yet visible; what is put into the sink is among them at once. */
+  readonly timers: Timers;
   /** Publishing to an unknown topic creates it. */
   readonly autoCreate: boolean;
+  /** The longest a message may be delayed. */
+  readonly delayMaxMs: number;
   /** The confirmed end of a queue: what may be granted. */
   visibleEnd(queue: { readonly topicGen: number; readonly queueId: number }): number;
 }

@@ -50,7 +50,7 @@ export function putTopic(
 ): { created: boolean; topic: TopicState } {
   const { name, now } = wish;
   const config = canonicalTopic(wish.config);
-  if (config.messageType === "delay" || config.messageType === "transaction") {
+  if (config.messageType === "transaction") {
     const detail = `Cannot create topic "${name}": message type "${config.messageType}" is not available in this build`;
     throw new TidegateError("not-implemented", detail, {
       feature: `messageType ${config.messageType}`,

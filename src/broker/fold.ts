@@ -59,6 +59,13 @@ export class BrokerFold implements Fold {
       if (topic && !place.deferred) this.appended(topic, record);
       if (topic) this.producers.applied(record, place);
     },
+    reveal: ({ items }) => {
+      for (const item of items) {
+        const topic = this.topics.of(item.topicGen);
+        if (topic) this.appended(topic, item);
+      }
+    },
+    recall: () => {}, // the timers know
     define: (record, { logOffset }) => {
       this.#lastGeneration = Math.max(this.#lastGeneration, record.generation);
       if (record.entity === "topic") this.#defineTopic(record, logOffset);
@@ -114,7 +121,7 @@ export class BrokerFold implements Fold {
     this.#changes.removeLetter(letter);
   }
 
-  /** A message was appended to a queue: `apply("message")` without the record. */
+  /** A message got its place in a queue: `apply("message")` without the record. */
   appended(
     topic: TopicState,
     message: { readonly queueId: number; readonly queueOffset: number },

@@ -23,7 +23,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageEnvelope } from "../../storage/base/message.ts";
 import { type DedupeEntry, fields, Writer } from "../../storage/mod.ts";
 import type { NewMessage, Published } from "./api.ts";
-import { encodeQueueCursor } from "./cursor.ts";
+import { publishedAs } from "./publish.ts";
 
 export type Dedupe = NonNullable<MessageEnvelope["dedupe"]>;
 
@@ -38,6 +38,8 @@ const Given = struct({
   index: list(text16),
   properties: list(struct({ name: text16, value: text16 })),
   contentType: optional(text16),
+  deliverAt: optional(u64),
+  delayMicroseconds: optional(u64),
 });
 
 /** What the record of a message with an idempotency key says about it; undefined for one without. */
@@ -56,6 +58,7 @@ export function dedupeOf(
 
 function givenOf(message: NewMessage): fields.Value<typeof Given> {
   const { id, key, tag, index = [], properties = [], contentType, idGenerated } = message;
+  const { deliverAt, delayMs } = message;
   return {
     id: idGenerated ? undefined : id,
     key,
@@ -65,6 +68,8 @@ function givenOf(message: NewMessage): fields.Value<typeof Given> {
       .map(([name, value]) => ({ name, value }))
       .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
     contentType,
+    deliverAt,
+    delayMicroseconds: delayMs === undefined ? undefined : Math.round(delayMs * 1000),
   };
 }
 
@@ -80,10 +85,7 @@ export function firstAnswer(
   repeat: { readonly topicGen: number; readonly fingerprint: Uint8Array },
 ): Published {
   if (!equalBytes(entry.fingerprint, repeat.fingerprint)) throw mismatch({ id: entry.id });
-  const { id, queueId, queueOffset, publishedAt } = entry;
-  const { topicGen } = repeat;
-  const cursor = encodeQueueCursor({ topicGen, queueId, queueOffset: queueOffset + 1 });
-  return { id, queueId, queueOffset, cursor, publishedAt, replayed: true };
+  return { ...publishedAs({ ...entry, topicGen: repeat.topicGen }), replayed: true };
 }
 
 function mismatch(details: { readonly id: string }): TidegateError {

@@ -5,95 +5,148 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import { stableHash } from "../../storage/base/hash.ts";
-import { decodeMessage } from "../../storage/base/message.ts";
-import { type Frame, KINDS } from "../../storage/mod.ts";
 import { FilterCache } from "../filter/mod.ts";
-import type { CallOptions, MessagesApi, ReadPage, ReadRequest, StoredMessage } from "./api.ts";
-import { encodeQueueCursor } from "./cursor.ts";
+import type {
+  CallOptions,
+  MessagesApi,
+  NewMessage,
+  Published,
+  ReadPage,
+  ReadRequest,
+} from "./api.ts";
+import { getById, recallById, topicToRead } from "./by_id.ts";
+import type { Core } from "./core.ts";
 import { topicNamed } from "./define.ts";
 import {
-  checkSize,
+  checkIds,
+  checkMessage,
   checkType,
-  checkUnitSize,
-  sizeFault,
+  checkUnit,
+  messageFault,
   storeAtomically,
   storeMessage,
   topicForPublish,
 } from "./publish.ts";
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { encodePosition, LogReader } from "./reading.ts";
+import { idInUse } from "./scheduled_ids.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 
 export function messagesApi(shell: Shell): MessagesApi {
-  const { core, store } = shell;
-  const reader = new LogReader(store, () => shell.pause());
+  const reader = new LogReader(shell.store, () => shell.pause());
   const filters = new FilterCache();
 
   return {
     publish(name, message) {
-      if (isRepeatable(message)) return publishOnce(shell, { name, message });
-      try {
-        shell.admit();
-        checkSize(message);
-        const now = shell.now();
-        const topic = topicForPublish(core, { name, now });
-        checkType(topic, message);
-        const published = storeMessage(core, { topic, message, now });
-        store.log.flush();
-        return shell.replies.acknowledged(topic.config.acks, published);
-      } catch (error) {
-        return shell.refuse(error);
-      }
+      const { scheduledIds } = shell;
+      if (scheduledIds.isFree(name, message)) return publish(shell, { name, message, taken: NONE });
+      return scheduledIds.inTurn(name, [message], ([copy = message], taken) =>
+        publish(shell, { name, message: copy, taken }),
+      );
     },
 
     publishBatch(name, messages, { atomic }) {
-      if (messages.some(isRepeatable)) return publishBatchOnce(shell, { name, messages, atomic });
-      try {
-        shell.admit();
-        if (atomic) checkUnitSize(messages);
-        const faults = messages.map(sizeFault);
-        const hopeless = faults.every((fault) => fault !== undefined);
-        if (hopeless && core.autoCreate) return shell.replies.confirmed(faults);
-        const now = shell.now();
-        const topic = topicForPublish(core, { name, now });
-        if (atomic) for (const message of messages) checkType(topic, message);
-        const results = atomic
-          ? storeAtomically(core, { topic, messages, now })
-          : messages.map((message) => {
-              try {
-                checkSize(message);
-                checkType(topic, message);
-                return storeMessage(core, { topic, message, now });
-              } catch (error) {
-                if (error instanceof TidegateError) return error;
-                throw error;
-              }
-            });
-        store.log.flush();
-        return shell.replies.acknowledged(topic.config.acks, results);
-      } catch (error) {
-        return shell.refuse(error);
+      const { scheduledIds } = shell;
+      if (messages.every((message) => scheduledIds.isFree(name, message))) {
+        return publishBatch(shell, { name, messages, atomic, taken: new Set() });
       }
+      return scheduledIds.inTurn(name, messages, (copies, taken) =>
+        publishBatch(shell, { name, messages: copies, atomic, taken }),
+      );
     },
 
     read: (request, options) => read(shell, { reader, filters, request, options }),
 
-    async get(name, id) {
-      const topic = await topicToRead(shell, name);
-      const hash = stableHash(id);
-      for (const segment of store.log.segments.toReversed()) {
-        for (const logOffset of await store.ids.find(hash, segment.base)) {
-          const frame = await store.log.readAt(logOffset);
-          const found = frame && matching(topic, { id, frame });
-          if (found) return found;
-        }
-      }
-      const detail = `Cannot find message "${id}" in "${name}": no message has this id`;
-      throw new TidegateError("message-not-found", detail, { id });
-    },
+    get: (name, id) => getById(shell, { name, id }),
+    recall: (name, id) => recallById(shell, { name, id }),
   };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+function publish(
+  shell: Shell,
+  wish: {
+    readonly name: string;
+    readonly message: NewMessage;
+    readonly taken: ReadonlySet<string>;
+  },
+): Promise<Published> {
+  const { core, store } = shell;
+  const { name, message, taken } = wish;
+  if (isRepeatable(message)) return publishOnce(shell, wish);
+  try {
+    shell.admit();
+    const now = shell.now();
+    checkMessage(core, { message, now });
+    if (taken.has(message.id)) throw idInUse(message.id);
+    const topic = topicForPublish(core, { name, now });
+    checkType(topic, message);
+    const published = storeMessage(core, { topic, message, now });
+    store.log.flush();
+    if (published.state) shell.timers.arm();
+    return shell.replies.acknowledged(topic.config.acks, published);
+  } catch (error) {
+    return shell.refuse(error);
+  }
+}
+
+function publishBatch(
+  shell: Shell,
+  wish: {
+    readonly name: string;
+    readonly messages: readonly NewMessage[];
+    readonly atomic: boolean;
+    readonly taken: Set<string>;
+  },
+): Promise<readonly (Published | TidegateError)[]> {
+  const { core, store } = shell;
+  const { name, messages, atomic, taken } = wish;
+  if (messages.some(isRepeatable)) return publishBatchOnce(shell, wish);
+  try {
+    shell.admit();
+    const now = shell.now();
+    if (atomic) checkUnit(core, { messages, now });
+    const faults = messages.map((message) => messageFault(core, { message, now }));
+    const hopeless = faults.every((fault) => fault !== undefined);
+    if (hopeless && core.autoCreate) return shell.replies.confirmed(faults);
+    if (atomic) checkIds(messages, { taken, now });
+    const topic = topicForPublish(core, { name, now });
+    if (atomic) for (const message of messages) checkType(topic, message);
+    const results = atomic
+      ? storeAtomically(core, { topic, messages, now })
+      : messages.map((message) => storeOne(core, { topic, message, now, taken }));
+    store.log.flush();
+    shell.timers.arm();
+    return shell.replies.acknowledged(topic.config.acks, results);
+  } catch (error) {
+    return shell.refuse(error);
+  }
+}
+
+/** One message of a batch that is not atomic: its fault is its own. */
+function storeOne(
+  core: Core,
+  wish: {
+    readonly topic: TopicState;
+    readonly message: NewMessage;
+    readonly now: number;
+    readonly taken: Set<string>;
+  },
+): Published | TidegateError {
+  const { topic, message, taken } = wish;
+  try {
+    checkMessage(core, wish);
+    if (taken.has(message.id)) throw idInUse(message.id);
+    checkType(topic, message);
+    const published = storeMessage(core, wish);
+    if (published.state) taken.add(published.id);
+    return published;
+  } catch (error) {
+    if (error instanceof TidegateError) return error;
+    throw error;
+  }
 }
 
 async function read(
@@ -127,36 +180,9 @@ async function read(
   }
 }
 
-/** What is read of a topic is confirmed; only its definition may still have to be. */
-function topicToRead(shell: Shell, name: string): TopicState | Promise<TopicState> {
-  const topic = shell.core.fold.topics.named(name);
-  const sure = topic && topic.definedAt < shell.store.log.confirmOffset;
-  return sure ? topic : shell.decide(() => topicNamed(shell.core, name));
-}
-
 /** @throws `topic-not-found`, `cursor-generation` when the topic went while its reader waited. */
 function checkStill(shell: Shell, topic: TopicState): void {
   if (topicNamed(shell.core, topic.name) === topic) return;
   const detail = `Cannot go on reading "${topic.name}": it was deleted and made again`;
   throw new TidegateError("cursor-generation", detail);
-}
-
-/** The message of a record, if it is the one asked for. */
-function matching(
-  topic: TopicState,
-  { id, frame }: { id: string; frame: Frame },
-): StoredMessage | undefined {
-  if (frame.kind !== KINDS.message.id) return undefined;
-  const message = decodeMessage(frame.payload);
-  if (message?.id !== id || message.topicGen !== topic.generation) return undefined;
-  const { queueId, queueOffset } = message;
-  const after = { topicGen: topic.generation, queueId, queueOffset: queueOffset + 1 };
-  return {
-    topic: topic.name,
-    queueId,
-    queueOffset,
-    cursor: encodeQueueCursor(after),
-    publishedAt: frame.storedAt,
-    payload: frame.payload,
-  };
 }

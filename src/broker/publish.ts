@@ -12,11 +12,13 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { LIMITS } from "../../storage/base/message.ts";
 import { FRAME_HEADER_SIZE, messageFrameSizeMax, UNIT_SIZE_MAX } from "../../storage/mod.ts";
-import type { NewMessage, Published } from "./api.ts";
+import type { MessageType, NewMessage, Published } from "./api.ts";
 import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
+import { delayFault, dueAtOf, isDelayed } from "./delay.ts";
 import { DEFAULT_TOPIC, putTopic, topicNamed } from "./define.ts";
 import type { Dedupe } from "./idempotency.ts";
+import { idInUse } from "./scheduled_ids.ts";
 import type { TopicState } from "./topics.ts";
 
 /** The topic to publish to, created when unknown and allowed. */
@@ -37,30 +39,64 @@ export function sizeFault({ body }: NewMessage): TidegateError | undefined {
   return new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
 }
 
-/** @throws `message-too-large` */
-export function checkSize(message: NewMessage): void {
-  const fault = sizeFault(message);
+/** As {@linkcode sizeFault}, of any kind. */
+export function messageFault(
+  core: Core,
+  at: { readonly message: NewMessage; readonly now: number },
+): TidegateError | undefined {
+  return sizeFault(at.message) ?? delayFault(core, at);
+}
+
+/** @throws `message-too-large`, `delay-too-long` */
+export function checkMessage(
+  core: Core,
+  at: { readonly message: NewMessage; readonly now: number },
+): void {
+  const fault = messageFault(core, at);
   if (fault) throw fault;
 }
 
-/** @throws `message-too-large`, `body-too-large`; asked before a topic is created for them. */
-export function checkUnitSize(messages: readonly NewMessage[]): void {
-  for (const message of messages) checkSize(message);
+/** @throws `message-too-large`, `delay-too-long`, `body-too-large`; asked before a topic is created for them. */
+export function checkUnit(
+  core: Core,
+  { messages, now }: { readonly messages: readonly NewMessage[]; readonly now: number },
+): void {
+  for (const message of messages) checkMessage(core, { message, now });
   const sizeMin = messages.reduce((sum, { body }) => sum + FRAME_HEADER_SIZE + body.length, 0);
   if (sizeMin <= UNIT_SIZE_MAX) return;
   const detail = `Cannot publish the batch atomically: it exceeds ${UNIT_SIZE_MAX} bytes`;
   throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
 }
 
+/** @param ids.taken of scheduled messages. @throws `id-in-use` */
+export function checkIds(
+  messages: readonly NewMessage[],
+  ids: { readonly taken: ReadonlySet<string>; readonly now: number },
+): void {
+  const taken = new Set(ids.taken);
+  for (const message of messages) {
+    if (taken.has(message.id)) throw idInUse(message.id);
+    if (dueAtOf(message, ids.now) !== undefined) taken.add(message.id);
+  }
+}
+
+/** What a topic of the type does not do; RocketMQ keeps the types as strictly apart. */
+const MISMATCHES: {
+  readonly [T in MessageType]?: (message: NewMessage) => string | false;
+} = {
+  fifo: (message) =>
+    (message.key === undefined && "takes only messages with a key") ||
+    (isDelayed(message) && "takes no delayed messages"),
+  normal: (message) =>
+    (message.key !== undefined && "takes only messages without a key") ||
+    (isDelayed(message) && "takes no delayed messages"),
+  delay: (message) => !isDelayed(message) && "takes only delayed messages",
+};
+
 /** @throws `message-type-mismatch` */
 export function checkType(topic: TopicState, message: NewMessage): void {
   const { messageType } = topic.config;
-  const mismatch =
-    messageType === "fifo"
-      ? message.key === undefined && "takes only messages with a key"
-      : messageType === "normal" &&
-        message.key !== undefined &&
-        "takes only messages without a key";
+  const mismatch = MISMATCHES[messageType]?.(message);
   if (!mismatch) return;
   const detail = `Cannot publish to "${topic.name}": a ${messageType} topic ${mismatch}`;
   throw new TidegateError("message-type-mismatch", detail, { messageType });
@@ -122,18 +158,38 @@ function put(
   const tagHash = message.tag === undefined ? 0 : stableHash(message.tag);
   const queueId =
     message.key === undefined ? queueWithoutKey(topic, message) : keyHash % topic.config.queues;
-  const queueOffset = topic.next[queueId] ?? 0;
+  const deliverAt = dueAtOf(message, wish.now);
+  const deferred = deliverAt !== undefined;
+  const queueOffset = deferred ? -1 : (topic.next[queueId] ?? 0);
   const bornAt = wish.now;
-  const envelope = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt, dedupe, producer };
+  const place = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt };
+  const envelope = { ...place, deliverAt, dedupe, producer };
   const parts = { envelope, attributes: message, body: message.body };
-  const logOffset = core.sink.putMessage(parts, wish);
-  core.fold.appended(topic, envelope);
+  const logOffset = core.sink.putMessage(parts, { continued, deferred });
+  if (!deferred) core.fold.appended(topic, envelope);
   if (producer) {
     const record = { topicGen, key: message.key, producer };
     core.fold.producers.applied(record, { logOffset, storedAt, continued });
   }
+  return publishedAs({ ...envelope, id: message.id, publishedAt: storedAt });
+}
+
+/** The answer to a publish, from what the record of the message holds. */
+export function publishedAs(stored: {
+  readonly topicGen: number;
+  readonly id: string;
+  readonly queueId: number;
+  /** −1: deferred. */
+  readonly queueOffset: number;
+  readonly deliverAt?: number | undefined;
+  readonly publishedAt: number;
+}): Published {
+  const { topicGen, id, queueId, queueOffset, deliverAt, publishedAt } = stored;
+  if (queueOffset < 0 && deliverAt !== undefined) {
+    return { state: "scheduled", id, queueId, deliverAt, publishedAt };
+  }
   const cursor = encodeQueueCursor({ topicGen, queueId, queueOffset: queueOffset + 1 });
-  return { id: message.id, queueId, queueOffset, cursor, publishedAt: storedAt };
+  return { id, queueId, queueOffset, cursor, publishedAt };
 }
 
 /** A repeat, should it be stored after all, goes where the first one went. */

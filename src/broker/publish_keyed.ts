@@ -19,14 +19,16 @@ import type { DedupeEntry } from "../../storage/mod.ts";
 import type { Acks, NewMessage, Published } from "./api.ts";
 import { type Dedupe, dedupeOf, firstAnswer, inProgress, partialRepeat } from "./idempotency.ts";
 import {
-  checkSize,
+  checkIds,
+  checkMessage,
   checkType,
-  checkUnitSize,
-  sizeFault,
+  checkUnit,
+  messageFault,
   storeAtomically,
   storeMessage,
   topicForPublish,
 } from "./publish.ts";
+import { idInUse } from "./scheduled_ids.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 
@@ -41,15 +43,28 @@ interface Ready {
   readonly looked: Looked;
 }
 
+interface Call {
+  readonly name: string;
+  readonly messages: readonly NewMessage[];
+  /** Ids of scheduled messages; those that this call schedules are added. */
+  readonly taken: Set<string>;
+}
+
 export async function publishKeyed(
   shell: Shell,
-  { name, message }: { readonly name: string; readonly message: NewMessage },
+  call: {
+    readonly name: string;
+    readonly message: NewMessage;
+    readonly taken: ReadonlySet<string>;
+  },
 ): Promise<Published> {
+  const { name, message } = call;
+  const taken = new Set(call.taken);
   try {
-    checkSize(message);
+    checkMessage(shell.core, { message, now: shell.leaderTime() });
     return await whenLookedUp(shell, { name, messages: [message] }, (ready) => {
       checkType(ready.topic, message);
-      return storeOrAnswer(shell, ready, { message, index: 0 });
+      return storeOrAnswer(shell, ready, { message, index: 0, taken });
     });
   } catch (error) {
     return refuse(shell, error);
@@ -59,11 +74,7 @@ export async function publishKeyed(
 /** A result for each, in order; of an atomic batch all are stored, or all answered again. */
 export async function publishBatchKeyed(
   shell: Shell,
-  call: {
-    readonly name: string;
-    readonly messages: readonly NewMessage[];
-    readonly atomic: boolean;
-  },
+  call: Call & { readonly atomic: boolean },
 ): Promise<readonly (Published | TidegateError)[]> {
   try {
     return await (call.atomic ? publishUnit(shell, call) : publishEach(shell, call));
@@ -74,18 +85,20 @@ export async function publishBatchKeyed(
 
 async function publishEach(
   shell: Shell,
-  call: { readonly name: string; readonly messages: readonly NewMessage[] },
+  call: Call,
 ): Promise<readonly (Published | TidegateError)[]> {
-  const { messages } = call;
-  const faults = messages.map(sizeFault);
+  const { messages, taken } = call;
+  const { core } = shell;
+  const judgedAt = shell.leaderTime();
+  const faults = messages.map((message) => messageFault(core, { message, now: judgedAt }));
   if (faults.every((fault) => fault !== undefined) && shell.core.autoCreate) return faults;
   return whenLookedUp(shell, call, (ready) =>
     Promise.all(
       messages.map(async (message, index) => {
         try {
-          checkSize(message);
+          checkMessage(core, { message, now: ready.now });
           checkType(ready.topic, message);
-          return await storeOrAnswer(shell, ready, { message, index });
+          return await storeOrAnswer(shell, ready, { message, index, taken });
         } catch (error) {
           if (error instanceof TidegateError) return error;
           throw error;
@@ -95,18 +108,16 @@ async function publishEach(
   );
 }
 
-async function publishUnit(
-  shell: Shell,
-  call: { readonly name: string; readonly messages: readonly NewMessage[] },
-): Promise<readonly Published[]> {
-  const { messages } = call;
-  checkUnitSize(messages);
+async function publishUnit(shell: Shell, call: Call): Promise<readonly Published[]> {
+  const { messages, taken } = call;
+  checkUnit(shell.core, { messages, now: shell.leaderTime() });
   return whenLookedUp(shell, call, (ready) => {
     for (const message of messages) checkType(ready.topic, message);
     const firsts = messages.map((_, index) => firstOf(shell, ready, index));
     const known = firsts.filter((first) => first !== undefined).length;
     if (known === 0) {
       if (hasRepeats(ready.dedupes)) throw partialRepeat();
+      checkIds(messages, { taken, now: ready.now });
       const published = storeAtomically(shell.core, { ...ready, messages });
       return stored(shell, ready.topic, published);
     }
@@ -181,17 +192,21 @@ function firstOf(shell: Shell, ready: Ready, index: number): First | undefined {
 function storeOrAnswer(
   shell: Shell,
   ready: Ready,
-  { message, index }: { readonly message: NewMessage; readonly index: number },
+  one: { readonly message: NewMessage; readonly index: number; readonly taken: Set<string> },
 ): Promise<Published> {
+  const { message, index, taken } = one;
   const first = firstOf(shell, ready, index);
   if (first !== undefined) return answer(shell, ready, { first, index });
+  if (taken.has(message.id)) throw idInUse(message.id);
   const { topic, now, dedupes } = ready;
   const published = storeMessage(shell.core, { topic, message, now, dedupe: dedupes[index] });
+  if (published.state) taken.add(published.id);
   return stored(shell, topic, published);
 }
 
 function stored<T>(shell: Shell, topic: TopicState, value: T): Promise<T> {
   shell.store.log.flush();
+  shell.timers.arm();
   return shell.replies.acknowledged(topic.config.acks, value);
 }
 

@@ -17,11 +17,16 @@ export function isRepeatable({ idempotencyKey, producer }: NewMessage): boolean 
 
 export async function publishOnce(
   shell: Shell,
-  call: { readonly name: string; readonly message: NewMessage },
+  call: {
+    readonly name: string;
+    readonly message: NewMessage;
+    /** Ids of scheduled messages. */
+    readonly taken: ReadonlySet<string>;
+  },
 ): Promise<Published> {
-  const { name, message } = call;
+  const { name, message, taken } = call;
   if (message.producer === undefined) return publishKeyed(shell, call);
-  const [published] = await publishSequenced(shell, { name, messages: [message] });
+  const [published] = await publishSequenced(shell, { name, messages: [message], taken });
   return published as Published;
 }
 
@@ -31,6 +36,7 @@ export async function publishBatchOnce(
     readonly name: string;
     readonly messages: readonly NewMessage[];
     readonly atomic: boolean;
+    readonly taken: Set<string>;
   },
 ): Promise<readonly (Published | TidegateError)[]> {
   const sequenced = call.messages.some(({ producer }) => producer !== undefined);

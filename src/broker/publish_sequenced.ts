@@ -9,21 +9,33 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { decodeMessage, type Message } from "../../storage/base/message.ts";
 import type { Frame } from "../../storage/mod.ts";
 import type { NewMessage, Published } from "./api.ts";
-import { encodeQueueCursor } from "./cursor.ts";
-import { checkType, checkUnitSize, storeAtomically, topicForPublish } from "./publish.ts";
+import {
+  checkIds,
+  checkType,
+  checkUnit,
+  publishedAs,
+  storeAtomically,
+  topicForPublish,
+} from "./publish.ts";
 import { judgeSequence, type Repeat, type SequencePlace, tooOld } from "./sequenced.ts";
 import type { Shell } from "./shell.ts";
 
 /** Stores the messages as one unit, or gives their first answers. */
 export async function publishSequenced(
   shell: Shell,
-  { name, messages }: { readonly name: string; readonly messages: readonly NewMessage[] },
+  call: {
+    readonly name: string;
+    readonly messages: readonly NewMessage[];
+    /** Ids of scheduled messages. */
+    readonly taken: ReadonlySet<string>;
+  },
 ): Promise<readonly Published[]> {
+  const { name, messages, taken } = call;
   try {
     shell.admit();
     checkSequence(messages);
-    checkUnitSize(messages);
     const now = shell.leaderTime();
+    checkUnit(shell.core, { messages, now });
     const topic = topicForPublish(shell.core, { name, now });
     for (const message of messages) checkType(topic, message);
     const place = placeOf(topic.generation, messages);
@@ -32,8 +44,10 @@ export async function publishSequenced(
       await shell.replies.acknowledged(topic.config.acks, undefined);
       return await answersOf(shell, { topicGen: topic.generation, repeat, place });
     }
+    checkIds(messages, { taken, now });
     const published = storeAtomically(shell.core, { topic, messages, now });
     shell.store.log.flush();
+    shell.timers.arm();
     return await shell.replies.acknowledged(topic.config.acks, published);
   } catch (error) {
     return shell.refuse(error);
@@ -70,10 +84,8 @@ async function answersOf(
     if (logOffset < (shell.store.log.segments[0]?.base ?? 0))
       throw tooOld(place, repeat.expectedSeq);
     for (const { frame, message } of await unitAt(shell, { logOffset, size: skip + count }, skip)) {
-      const { id, queueId, queueOffset } = message;
-      const cursor = encodeQueueCursor({ topicGen, queueId, queueOffset: queueOffset + 1 });
-      const publishedAt = frame.storedAt;
-      answers.push({ id, queueId, queueOffset, cursor, publishedAt, replayed: true });
+      const first = publishedAs({ ...message, topicGen, publishedAt: frame.storedAt });
+      answers.push({ ...first, replayed: true });
     }
   }
   return answers;

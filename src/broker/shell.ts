@@ -15,8 +15,12 @@ import type { BrokerFold } from "./fold.ts";
 import { popQueue, type Subscription } from "./groups.ts";
 import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
+import { Delays } from "./delay.ts";
+import { LeaderTime } from "./leader_time.ts";
 import { Replies } from "./replies.ts";
 import { Scout } from "./scout.ts";
+import { ScheduledIds } from "./scheduled_ids.ts";
+import { TimerCore } from "./timer_core.ts";
 import { KeyedWaiters, WaitRoom } from "./waiters.ts";
 
 /** Appended and not yet on disk, at most: more is refused, not queued. */
@@ -40,8 +44,10 @@ export class Shell {
   readonly readers: KeyedWaiters<number>;
   readonly receivers: ReceiveWaiters;
   readonly scout: Scout;
+  readonly timers: TimerCore;
+  readonly scheduledIds: ScheduledIds;
   readonly #ports: ShellPorts;
-  #latest = 0;
+  readonly #time: LeaderTime;
 
   constructor(
     ports: ShellPorts,
@@ -49,16 +55,21 @@ export class Shell {
       readonly store: MessageStore;
       readonly fold: BrokerFold;
       readonly autoCreate: boolean;
+      readonly delayMaxMs: number;
       readonly waitersMax: number;
     },
   ) {
-    const { store, fold, autoCreate } = parts;
+    const { store, fold, autoCreate, delayMaxMs } = parts;
+    const seen = Math.max(store.log.tail.storedAt, store.timers.passed.dueAt);
+    this.#time = new LeaderTime(ports.clock, seen);
     this.#ports = ports;
     this.store = store;
     this.core = {
       fold,
       sink: store,
+      timers: store.timers,
       autoCreate,
+      delayMaxMs,
       visibleEnd: ({ topicGen, queueId }) => store.queues.find(topicGen, queueId)?.end ?? 0,
     };
     this.replies = new Replies(store.log);
@@ -84,12 +95,15 @@ export class Shell {
       wanted: (group) => this.receivers.wanted(group),
       report: (error) => ports.report(error instanceof Error ? error : new Error(String(error))),
     });
+    this.scheduledIds = new ScheduledIds(this.core, store);
+    this.timers = new TimerCore(ports.clock, () => this.now());
+    this.timers.add(new Delays(this.core, store.log));
+    store.timers.onLoaded = () => this.timers.arm();
   }
 
-  /** Leader time: the wall clock, never falling. */
+  /** Leader time. */
   now(): number {
-    this.#latest = Math.max(this.#latest, this.#ports.clock.now());
-    return this.#latest;
+    return this.#time.now();
   }
 
   /** The time a record appended now would get at least: the log's time may be ahead of the clock. */

@@ -20,7 +20,10 @@ import type { DataDir } from "./data_dir.ts";
 import { CliError } from "./exit.ts";
 
 export interface BrokerParts {
-  readonly config: Pick<Config, "segmentBytes" | "autoCreate" | "waitersMax" | "idempotencyWindow">;
+  readonly config: Pick<
+    Config,
+    "segmentBytes" | "autoCreate" | "delayMax" | "waitersMax" | "idempotencyWindow"
+  >;
   readonly log: Log;
   /** The log's disk failed: must not return. */
   readonly fatal: (error: unknown) => never;
@@ -49,11 +52,12 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     dataDir.release();
   };
   try {
-    const { segmentBytes, autoCreate, waitersMax, idempotencyWindow } = parts.config;
+    const { segmentBytes, autoCreate, delayMax, waitersMax, idempotencyWindow } = parts.config;
     const options = {
       nodeId: hostname(),
       segmentBytes,
       autoCreate,
+      delayMaxMs: delayMax,
       waitersMax,
       idempotencyWindowMs: idempotencyWindow,
     };

@@ -16,6 +16,8 @@ interface PublishOptions extends ClientOptions {
   readonly key?: string;
   readonly tag?: string;
   readonly id?: string;
+  readonly delay?: string;
+  readonly deliverAt?: string;
   readonly index?: readonly string[];
   readonly property?: readonly string[];
   readonly contentType?: string;
@@ -26,6 +28,8 @@ interface Answer {
   readonly id: string;
   readonly queueId: number;
   readonly queueOffset: string;
+  /** Of a delayed message, which has no offset yet. */
+  readonly deliverAt?: string;
 }
 
 const EXAMPLES = `
@@ -44,6 +48,8 @@ export function publishCommand(parent: Command, terminal: Terminal): void {
     .option("--index <key>", "search key; may be repeated", collect)
     .option("--property <name=value>", "user property; may be repeated", collectPair)
     .option("--id <id>", "the message's id, instead of a generated one")
+    .option("--delay <seconds>", "deliver it so much later; decimals allowed")
+    .option("--deliver-at <time>", "deliver it then: RFC 3339, 2026-11-22T08:00:00Z")
     .option(
       "--content-type <type>",
       "what the body is (else text/plain, or application/octet-stream where it is not UTF-8)",
@@ -59,14 +65,15 @@ export function publishCommand(parent: Command, terminal: Terminal): void {
         headers: headersOf(options, options.contentType ?? guessType(body)),
         body,
       });
-      const { id, queueId, queueOffset } = answer;
-      terminal.print(
-        options.json
-          ? JSON.stringify(answer)
-          : `published ${id} to ${topic}, queue ${queueId}, offset ${queueOffset}`,
-      );
+      terminal.print(options.json ? JSON.stringify(answer) : told(topic, answer));
     },
   );
+}
+
+function told(topic: string, { id, queueId, queueOffset, deliverAt }: Answer): string {
+  return deliverAt === undefined
+    ? `published ${id} to ${topic}, queue ${queueId}, offset ${queueOffset}`
+    : `scheduled ${id} to ${topic}, queue ${queueId}, for ${deliverAt}`;
 }
 
 async function bodyOf(
@@ -98,10 +105,12 @@ function guessType(body: Uint8Array): string {
 /** Header values are percent-decoded by the node, so any text can go in. */
 function headersOf(options: PublishOptions, contentType: string): Record<string, string> {
   const headers: Record<string, string> = { "Content-Type": contentType };
-  const { key, tag, id, index, property = [] } = options;
+  const { key, tag, id, delay, deliverAt, index, property = [] } = options;
   if (key !== undefined) headers["Message-Key"] = encodeURIComponent(key);
   if (tag !== undefined) headers["Message-Tag"] = encodeURIComponent(tag);
   if (id !== undefined) headers["Message-Id"] = encodeURIComponent(id);
+  if (delay !== undefined) headers["Delay"] = delay;
+  if (deliverAt !== undefined) headers["Deliver-At"] = deliverAt;
   if (index) headers["Message-Index"] = index.map(encodeURIComponent).join(",");
   for (const pair of property) {
     const at = pair.indexOf("=");

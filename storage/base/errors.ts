@@ -64,6 +64,14 @@ export const CODES = {
     "Topic exists with another configuration",
     "PUT creates or matches. GET the topic to see its configuration, PATCH it to change what may change.",
   ),
+  "already-delivered": code(
+    "Message was delivered",
+    "Only a delayed message can be recalled, and only until it is due.",
+  ),
+  "id-in-use": code(
+    "Id of a scheduled message",
+    "A delayed message of this topic that is not delivered yet has this id. Choose another one, or recall that message first. If this is a retry, the first try was stored.",
+  ),
   "group-exists": code(
     "Consumer group exists with another configuration",
     "PUT creates or matches. GET the group to see its configuration, PATCH it to change what may change.",
@@ -110,7 +118,11 @@ export const CODES = {
   ),
   "message-type-mismatch": code(
     "Message does not fit the topic's type",
-    "A `fifo` topic takes only messages with a key, a `normal` topic only messages without one.",
+    "A `fifo` topic takes only messages with a key, a `normal` topic only messages without one, neither takes delayed ones; a `delay` topic takes no others.",
+  ),
+  "delay-too-long": code(
+    "Delay too long",
+    "The message would be delivered later than this node keeps a delayed message: `limitMs` is the most. Nothing was stored.",
   ),
   "headers-too-large": code(
     "Headers too large",

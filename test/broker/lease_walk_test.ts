@@ -122,7 +122,7 @@ class Walk {
     const atomic = this.#prng.chance(50);
     const results = await this.#broker.api.messages.publishBatch("orders", batch, { atomic });
     for (const [i, one] of results.entries()) {
-      assert(!(one instanceof Error), "what fits is stored");
+      assert(!(one instanceof Error) && !one.state, "what fits is stored");
       const sent = batch[i] as NewMessage;
       const { queueId, queueOffset, cursor } = one;
       this.#cursors[this.#prng.below(8)] = { text: cursor, queueId, position: queueOffset + 1 };

@@ -15,8 +15,10 @@ import type {
   NewMessage,
   NodeStatus,
   Published,
+  PublishedNow,
   ReadPage,
   ReadRequest,
+  ScheduledMessage,
   Start,
   StoredMessage,
 } from "../../src/broker/api.ts";
@@ -24,6 +26,7 @@ import { compileFilter, type CompiledFilter } from "../../src/filter/mod.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage, encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
+import { FakeDelays, type Waiting } from "./delays.ts";
 import { FakeGroups } from "./groups.ts";
 import { FakeOnce } from "./once.ts";
 import { FakeTopics, type Life } from "./topics.ts";
@@ -75,12 +78,20 @@ export class FakeMessages implements MessagesApi {
   readonly #topics: FakeTopics;
   readonly #now: () => number;
   readonly #once: FakeOnce;
+  readonly #delays = new FakeDelays();
 
   constructor(topics: FakeTopics, world: { now: () => number; wakeups: Wakeups }) {
     this.#topics = topics;
     this.#now = world.now;
     this.#once = new FakeOnce(world.now);
     this.wakeups = world.wakeups;
+    topics.beforeUse = () => this.#reveal();
+  }
+
+  #reveal(): void {
+    for (const { topic, life, message, queueId, dueAt } of this.#delays.takeDue(this.#now())) {
+      this.#append(topic, life, message, { queueId, deliverAt: dueAt });
+    }
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
@@ -94,7 +105,7 @@ export class FakeMessages implements MessagesApi {
 
   /** All of them, or none; unless they were stored before. */
   #store(topic: string, life: Life, messages: readonly NewMessage[]): Published[] {
-    const store = () => messages.map((message) => this.#append(topic, life, message));
+    const store = () => messages.map((message) => this.#storeOne(topic, life, message));
     return this.#once.publish(life.topic.generation, messages, store);
   }
 
@@ -141,12 +152,11 @@ export class FakeMessages implements MessagesApi {
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
-  async get(topic: string, id: string): Promise<StoredMessage> {
-    const found = this.#topics
-      .life(topic)
-      .log.findLast(({ payload }) => decodeMessage(payload)?.id === id);
-    if (found !== undefined) return found;
-    throw new TidegateError("message-not-found", `Cannot find the message "${id}" in "${topic}"`);
+  async get(topic: string, id: string): Promise<StoredMessage | ScheduledMessage> {
+    const life = this.#topics.life(topic);
+    const waiting = this.#delays.find(life, id);
+    if (waiting !== undefined) return scheduled(waiting);
+    return visible(life, { topic, id });
   }
 
   /** By queue that `start` speaks of: the queueOffset a reader from there gets first. */
@@ -159,24 +169,44 @@ export class FakeMessages implements MessagesApi {
       .map(([id, end]) => [id, rest.find((one) => one.queueId === id)?.queueOffset ?? end]);
   }
 
-  #append(topic: string, life: Life, message: NewMessage): Published {
-    const { body, ...attributes } = message;
-    const queues = life.topic.queues;
-    const { key } = attributes;
-    const keyHash = key === undefined ? 0 : stableHash(key);
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async recall(topic: string, id: string): Promise<void> {
+    const life = this.#topics.life(topic);
+    const waiting = this.#delays.find(life, id);
+    if (waiting !== undefined) return this.#delays.remove(waiting);
+    visible(life, { topic, id });
+    throw new TidegateError("already-delivered", `Cannot recall "${id}": it was delivered`);
+  }
+
+  #storeOne(topic: string, life: Life, message: NewMessage): Published {
+    const publishedAt = this.#now();
+    if (this.#delays.find(life, message.id) !== undefined) {
+      throw new TidegateError("id-in-use", `Cannot publish as "${message.id}": it is scheduled`);
+    }
+    const { key, id } = message;
+    const { queues } = life.topic;
     const repeatable = message.idempotencyKey ?? message.producer?.id;
     const spread = repeatable === undefined ? life.log.length : stableHash(repeatable);
-    const queueId = (key === undefined ? spread : keyHash) % queues;
+    const queueId = (key === undefined ? spread : stableHash(key)) % queues;
+    const dueAt = this.#delays.dueAt(message, publishedAt);
+    if (dueAt === undefined) return this.#append(topic, life, message, { queueId });
+    this.#delays.add({ topic, life, message, queueId, dueAt, publishedAt });
+    return { state: "scheduled", id, queueId, deliverAt: dueAt, publishedAt };
+  }
+
+  #append(
+    topic: string,
+    life: Life,
+    message: NewMessage,
+    at: { readonly queueId: number; readonly deliverAt?: number },
+  ): PublishedNow {
+    const { queueId } = at;
     const queueOffset = life.ends[queueId] ?? 0;
     const publishedAt = this.#now();
-    const buffer = new Uint8Array(messageSizeMax(attributes, body.length));
-    const tagHash = attributes.tag === undefined ? 0 : stableHash(attributes.tag);
-    const { generation: topicGen } = life.topic;
-    const envelope = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt: publishedAt };
-    const end = encodeMessage(buffer, 0, { envelope, attributes, body });
-    const cursor = `q-${topicGen}-${queueId}-${queueOffset + 1}`;
+    const { generation } = life.topic;
+    const payload = payloadOf(message, { ...at, generation, queueOffset, bornAt: publishedAt });
+    const cursor = `q-${generation}-${queueId}-${queueOffset + 1}`;
     life.ends[queueId] = queueOffset + 1;
-    const payload = buffer.subarray(0, end);
     life.log.push({ topic, queueId, queueOffset, cursor, publishedAt, payload });
     return { id: message.id, queueId, queueOffset, cursor, publishedAt };
   }
@@ -225,10 +255,49 @@ export class FakeMessages implements MessagesApi {
   }
 }
 
-function checkType(life: Life, { key }: NewMessage): void {
+function payloadOf(
+  { body, ...attributes }: NewMessage,
+  at: {
+    readonly generation: number;
+    readonly queueId: number;
+    readonly queueOffset: number;
+    readonly bornAt: number;
+    readonly deliverAt?: number;
+  },
+): Uint8Array {
+  const { generation: topicGen, ...place } = at;
+  const hash = (text: string | undefined) => (text === undefined ? 0 : stableHash(text));
+  const hashes = { keyHash: hash(attributes.key), tagHash: hash(attributes.tag) };
+  const buffer = new Uint8Array(messageSizeMax(attributes, body.length));
+  const envelope = { topicGen, ...place, ...hashes };
+  return buffer.subarray(0, encodeMessage(buffer, 0, { envelope, attributes, body }));
+}
+
+function scheduled({ topic, life, message, queueId, dueAt, publishedAt }: Waiting) {
+  const { generation } = life.topic;
+  const place = { generation, queueId, queueOffset: -1, bornAt: publishedAt, deliverAt: dueAt };
+  const payload = payloadOf(message, place);
+  return { state: "scheduled", topic, queueId, deliverAt: dueAt, publishedAt, payload } as const;
+}
+
+/** @throws `message-not-found` */
+function visible(life: Life, { topic, id }: { topic: string; id: string }): StoredMessage {
+  const found = life.log.findLast(({ payload }) => decodeMessage(payload)?.id === id);
+  if (found !== undefined) return found;
+  throw new TidegateError("message-not-found", `Cannot find the message "${id}" in "${topic}"`);
+}
+
+function checkType(life: Life, message: NewMessage): void {
   const { messageType, name } = life.topic;
-  const fits =
-    messageType === "fifo" ? key !== undefined : messageType !== "normal" || key === undefined;
+  const { key, deliverAt, delayMs } = message;
+  const delayed = deliverAt !== undefined || delayMs !== undefined;
+  const fits = {
+    fifo: key !== undefined && !delayed,
+    normal: key === undefined && !delayed,
+    delay: delayed,
+    mixed: true,
+    transaction: true,
+  }[messageType];
   if (fits) return;
   const detail = `Cannot publish to "${name}": its messageType is ${messageType}`;
   throw new TidegateError("message-type-mismatch", detail);

@@ -39,6 +39,8 @@ export class FakeTopics implements TopicsApi {
   readonly #now: () => number;
   readonly #wakeups: Wakeups;
   #generation = 0;
+  /** Called before a topic is looked at. */
+  beforeUse: () => void = () => {};
 
   constructor(options: { autoCreate: boolean; now: () => number; wakeups: Wakeups }) {
     this.autoCreate = options.autoCreate;
@@ -51,6 +53,7 @@ export class FakeTopics implements TopicsApi {
   }
 
   life(name: string): Life {
+    this.beforeUse();
     const life = this.find(name);
     if (life !== undefined) return life;
     throw new TidegateError("topic-not-found", `Cannot find the topic "${name}"`);

@@ -294,14 +294,6 @@ describe("POST /v1/topics/{topic}/messages/batch", () => {
     ],
     ["an odd atomic", `${PATH}?atomic=yes`, batch({ data: 1 }), 400, "invalid-request"],
     ["an odd topic", "/v1/topics/_/messages/batch", batch({ data: 1 }), 400, "invalid-request"],
-    [
-      "deliverAt",
-      PATH,
-      batch({ data: 1 }, { data: 1, deliverAt: "2030-01-01T00:00:00Z" }),
-      501,
-      "not-implemented",
-    ],
-    ["delayMs", PATH, batch({ data: 1 }, { data: 1, delayMs: 5 }), 501, "not-implemented"],
   ];
   for (const [name, path, ask, status, code] of refused) {
     it(`refuses ${name} and stores nothing`, async () => {

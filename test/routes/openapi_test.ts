@@ -72,6 +72,7 @@ describe("the contract", () => {
       "putGroup",
       "putTopic",
       "readMessages",
+      "recallMessage",
       "receiveMessages",
       "redriveDeadLetters",
       "resumeGroup",

@@ -54,7 +54,6 @@ describe("a method a path does not take", () => {
 
 describe("what a later build brings", () => {
   const later: [method: string, path: string, feature: RegExp][] = [
-    ["DELETE", "/v1/topics/a/messages/m", /recall/],
     ["GET", "/v1/topics/a/messages/m/trace", /trace/],
     ["GET", "/v1/topics/a/search", /search/],
     ["POST", "/v1/topics/a/purge", /purg/],

@@ -325,16 +325,6 @@ describe("POST /v1/topics/{topic}/messages", () => {
       "unsupported-media-type",
     ],
     [
-      "Deliver-At",
-      PATH,
-      post("x", { "Deliver-At": "2030-01-01T00:00:00Z" }),
-      501,
-      "not-implemented",
-    ],
-    ["Delay", PATH, post("x", { Delay: "1.5" }), 501, "not-implemented"],
-    ["?deliverAt", `${PATH}?deliverAt=2030-01-01T00:00:00Z`, post("x"), 501, "not-implemented"],
-    ["?delay", `${PATH}?delay=1`, post("x"), 501, "not-implemented"],
-    [
       "another namespace",
       PATH,
       post("x", { "Tidegate-Namespace": "other" }),
@@ -353,13 +343,6 @@ describe("POST /v1/topics/{topic}/messages", () => {
       assert.deepEqual(gateway.reported, []);
     });
   }
-
-  it("names a feature it does not have", async () => {
-    const gateway = new TestGateway();
-    const response = await gateway.ask(PATH, post("x", { "Deliver-At": "2030-01-01T00:00:00Z" }));
-    const body = await problem(response, { status: 501, code: "not-implemented" });
-    assert.match(body["detail"], /Deliver-At/);
-  });
 
   it("takes 4 MiB and not a byte more, by the declared length alone", async () => {
     const gateway = new TestGateway();

@@ -12,6 +12,7 @@ import { describe, it } from "node:test";
 import { testDeadLetters } from "./broker_api_dead_letters.ts";
 import { testFilters } from "./broker_api_filters.ts";
 import { testReadFilters } from "./broker_api_read_filters.ts";
+import { testDelays } from "./broker_api_delay.ts";
 import { testGroups } from "./broker_api_groups.ts";
 import type { Open, Test } from "./broker_api_kit.ts";
 import { testIdempotency } from "./broker_api_idempotency.ts";
@@ -57,6 +58,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testIdempotency(test);
     testReads(test);
     testReadFilters(test);
+    testDelays(test);
     testGroups(test);
     testLeases(test);
     testReceives(test);

@@ -13,6 +13,7 @@ import type {
   Delivery,
   GroupConfig,
   NewMessage,
+  PublishedNow,
   ReadPage,
   ReadRequest,
   ReceiveRequest,
@@ -98,14 +99,25 @@ export function message(id: string, more: Partial<NewMessage> = {}): NewMessage 
   return { id, body: utf8.encode(`body of ${id}`), ...more };
 }
 
-export function decoded({ payload }: StoredMessage): Message {
+export function decoded({ payload }: Pick<StoredMessage, "payload">): Message {
   const found = decodeMessage(payload);
   assert(found, "a payload decodes");
   return found;
 }
 
-export function ids(messages: readonly StoredMessage[]): string[] {
+export function ids(messages: readonly Pick<StoredMessage, "payload">[]): string[] {
   return messages.map((one) => decoded(one).id);
+}
+
+/** Publishes a message that is not delayed. */
+export async function publishNow(
+  api: BrokerApi,
+  topic: string,
+  one: NewMessage,
+): Promise<PublishedNow> {
+  const published = await api.messages.publish(topic, one);
+  assert(!published.state, "it has a place");
+  return published;
 }
 
 /** Publishes one after the other, so that log order is the order of `names`. */

@@ -15,6 +15,7 @@ import {
   ids,
   message,
   names,
+  publishNow,
   read,
   readAll,
   type Test,
@@ -27,7 +28,7 @@ export function testPublish(test: Test): void {
     await api.topics.put("orders", { ...TOPIC, queues: 1 });
     for (const [i, id] of names("m", 3).entries()) {
       clock.advance(10);
-      const { cursor, ...published } = await api.messages.publish("orders", message(id));
+      const { cursor, ...published } = await publishNow(api, "orders", message(id));
       assert.deepEqual(published, { id, queueId: 0, queueOffset: i, publishedAt: clock.now() });
       const [stored] = (await read(api)).messages.slice(-1);
       assert.equal(stored?.cursor, cursor);
@@ -40,7 +41,7 @@ export function testPublish(test: Test): void {
     const published = await Promise.all(
       names("m", 200).map((id, i) => {
         const key = i % 3 === 0 ? { key: `key-${i % 7}` } : {};
-        return api.messages.publish("orders", message(id, key));
+        return publishNow(api, "orders", message(id, key));
       }),
     );
     const { endOffsets } = await api.topics.get("orders");
@@ -131,7 +132,7 @@ export function testPublish(test: Test): void {
 
   test("publish() returns the cursor of the queue's next message", async ({ api }) => {
     await api.topics.put("orders", { ...TOPIC, queues: 2 });
-    const first = await api.messages.publish("orders", message("a", { key: "k" }));
+    const first = await publishNow(api, "orders", message("a", { key: "k" }));
     await api.messages.publish("orders", message("b", { key: "k" }));
     await api.messages.publish("orders", message("c", { key: "k" }));
     const page = await read(api, after(first.cursor));

@@ -19,6 +19,7 @@ import {
   names,
   prepareGroup,
   publishEach,
+  publishNow,
   read,
   receipts,
   receive,
@@ -165,7 +166,7 @@ function testPlaces(test: Test): void {
 
   test("seek() fails with a cursor it cannot go to, and moves nothing", async ({ api }) => {
     await prepareGroup(api, 2);
-    const bill = await api.messages.publish("bills", message("b"));
+    const bill = await publishNow(api, "bills", message("b"));
     const held = await receiveOne(api);
     const to = (cursor: string): Start => ({ kind: "cursor", cursor });
     await fails("invalid-cursor", seek(api, to("no cursor")));

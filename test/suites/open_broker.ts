@@ -45,6 +45,7 @@ export async function openTestBroker(options: TestOptions = {}): Promise<TestBro
       nodeId: "test",
       segmentBytes: 64 * 1024,
       autoCreate: true,
+      delayMaxMs: 40 * 86_400_000,
       waitersMax: 100,
       idempotencyWindowMs: 24 * 60 * 60 * 1000,
       ...options,

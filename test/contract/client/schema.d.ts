@@ -91,7 +91,8 @@ export interface paths {
         get: operations["getMessage"];
         put?: never;
         post?: never;
-        delete?: never;
+        /** Recall a delayed message that is not delivered yet: the newest with this id */
+        delete: operations["recallMessage"];
         options?: never;
         head?: never;
         patch?: never;
@@ -400,7 +401,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -449,6 +450,28 @@ export interface components {
              */
             publishedAt: string;
         };
+        Scheduled: {
+            /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+            id: string;
+            /** @example orders */
+            topic: string;
+            /** @example 3 */
+            queueId: number;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            publishedAt: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            deliverAt: string;
+            /** @enum {string} */
+            state: "scheduled";
+        };
         BatchResults: {
             results: ({
                 /** @example 1Yt3RkQV1StGXR8_Z5jdH */
@@ -465,6 +488,24 @@ export interface components {
                  * @example AAAAAAAAAAEAAwAAAAAAAATS
                  */
                 cursor: string;
+                /**
+                 * @description It was stored by an earlier request, whose answer this is
+                 * @enum {boolean}
+                 */
+                replayed?: true;
+            } | {
+                /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+                id: string;
+                /** @example 3 */
+                queueId: number;
+                /**
+                 * Format: date-time
+                 * @description RFC 3339, UTC, milliseconds
+                 * @example 2026-11-22T08:00:00.123Z
+                 */
+                deliverAt: string;
+                /** @enum {string} */
+                state: "scheduled";
                 /**
                  * @description It was stored by an earlier request, whose answer this is
                  * @enum {boolean}
@@ -501,6 +542,14 @@ export interface components {
             properties?: {
                 [key: string]: string;
             };
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            deliverAt?: string;
+            /** @description Instead of deliverAt */
+            delayMs?: number;
             /** @example 1Yt3RkQV1StGXR8_Z5jdH */
             id?: string;
         };
@@ -695,6 +744,61 @@ export interface components {
                 bytes?: number | null;
             };
             description?: string;
+        };
+        ScheduledMessage: {
+            /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+            id: string;
+            /** @example orders */
+            topic: string;
+            /** @example 3 */
+            queueId: number;
+            /** @example order-17 */
+            key?: string;
+            /** @example created */
+            tag?: string;
+            /**
+             * @example [
+             *       "cust-9"
+             *     ]
+             */
+            index?: string[];
+            /**
+             * @example {
+             *       "region": "eu"
+             *     }
+             */
+            properties?: {
+                [key: string]: string;
+            };
+            /** @example application/json */
+            contentType?: string;
+            traceparent?: string;
+            tracestate?: string;
+            /**
+             * @description The body, when it is JSON, as it was published
+             * @example {
+             *       "total": 12
+             *     }
+             */
+            data?: unknown;
+            /** @description The body, when it is text */
+            text?: string;
+            /** @description Any other body */
+            dataBase64?: string;
+            /**
+             * Format: date-time
+             * @description When it was stored
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            publishedAt: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            deliverAt: string;
+            /** @enum {string} */
+            state: "scheduled";
         };
         GroupPage: {
             groups: components["schemas"]["Group"][];
@@ -1145,6 +1249,15 @@ export interface components {
         };
     };
     responses: {
+        /** @description Message was delivered */
+        "already-delivered": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Request body too large */
         "body-too-large": {
             headers: {
@@ -1174,6 +1287,24 @@ export interface components {
         };
         /** @description Internal error; Stored data is damaged */
         "data-damaged-or-internal": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Message does not fit the topic's type; Idempotency key used for another request; Delay too long */
+        "delay-too-long-or-idempotency-mismatch-or-message-type-mismatch": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request understood but not valid; Message does not fit the topic's type; Idempotency key used for another request; Delay too long */
+        "delay-too-long-or-idempotency-mismatch-or-message-type-mismatch-or-validation-failed": {
             headers: {
                 [name: string]: unknown;
             };
@@ -1273,26 +1404,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description First request with this key is not yet stored; Producer's sequence has a gap; Repeat of a message published long ago */
-        "idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old": {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description Message does not fit the topic's type; Idempotency key used for another request */
-        "idempotency-mismatch-or-message-type-mismatch": {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
-        /** @description Request understood but not valid; Message does not fit the topic's type; Idempotency key used for another request */
-        "idempotency-mismatch-or-message-type-mismatch-or-validation-failed": {
+        /** @description Id of a scheduled message; First request with this key is not yet stored; Producer's sequence has a gap; Repeat of a message published long ago */
+        "id-in-use-or-idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old": {
             headers: {
                 [name: string]: unknown;
             };
@@ -1548,6 +1661,10 @@ export interface operations {
                 index?: string;
                 /** @description As Message-Id */
                 id?: string;
+                /** @description As Deliver-At */
+                deliverAt?: string;
+                /** @description As Delay */
+                delay?: string;
             };
             header?: {
                 /** @description The first answer is given again, with Idempotency-Replayed, for as long as the node remembers (a day by default); it counts in its topic and with its Message-Key. On a batch it stands for `key#index` on each message. Percent-encoded UTF-8 */
@@ -1566,6 +1683,10 @@ export interface operations {
                 "Message-Index"?: string;
                 /** @description The producer's own id */
                 "Message-Id"?: string;
+                /** @description Nobody sees the message before then; the past means now */
+                "Deliver-At"?: string;
+                /** @description Seconds until it may be seen, decimals allowed; instead of Deliver-At */
+                Delay?: string;
                 /** @description `return=minimal` asks for 204 and no body */
                 Prefer?: string;
                 /** @description W3C Trace Context, kept with the message */
@@ -1605,7 +1726,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Published"];
+                    "application/json": components["schemas"]["Published"] | components["schemas"]["Scheduled"];
                 };
             };
             /** @description The same as 200 or 201, with `Prefer: return=minimal` */
@@ -1626,10 +1747,10 @@ export interface operations {
             403: components["responses"]["forbidden-or-producer-fenced"];
             404: components["responses"]["topic-not-found"];
             408: components["responses"]["request-timeout"];
-            409: components["responses"]["idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old"];
+            409: components["responses"]["id-in-use-or-idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old"];
             413: components["responses"]["message-too-large"];
             415: components["responses"]["unsupported-media-type"];
-            422: components["responses"]["idempotency-mismatch-or-message-type-mismatch"];
+            422: components["responses"]["delay-too-long-or-idempotency-mismatch-or-message-type-mismatch"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
@@ -1727,10 +1848,10 @@ export interface operations {
             403: components["responses"]["forbidden-or-producer-fenced"];
             404: components["responses"]["topic-not-found"];
             408: components["responses"]["request-timeout"];
-            409: components["responses"]["idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old"];
+            409: components["responses"]["id-in-use-or-idempotency-in-progress-or-producer-sequence-gap-or-producer-sequence-old"];
             413: components["responses"]["body-too-large-or-message-too-large"];
             415: components["responses"]["unsupported-media-type"];
-            422: components["responses"]["idempotency-mismatch-or-message-type-mismatch-or-validation-failed"];
+            422: components["responses"]["delay-too-long-or-idempotency-mismatch-or-message-type-mismatch-or-validation-failed"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
@@ -1933,13 +2054,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The message */
+            /** @description The message; a delayed one that is not due yet has no place in its queue */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["Message"] | components["schemas"]["ScheduledMessage"];
                 };
             };
             400: components["responses"]["invalid-request"];
@@ -1948,6 +2069,38 @@ export interface operations {
             404: components["responses"]["message-not-found-or-topic-not-found"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    recallMessage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+                /** @description The message's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nobody will see it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["message-not-found-or-topic-not-found"];
+            409: components["responses"]["already-delivered"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded"];
         };
