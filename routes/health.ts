@@ -21,6 +21,10 @@ const Readiness = z
     }),
     code: z.literal("draining").optional(),
     damaged: z.array(z.object({ from: Offset, to: Offset })),
+    clockSkewMs: z.int().optional().openapi({
+      description:
+        "A warning: the wall clock was set since the node started, and node time is ahead of it by so much. Delays are kept; times of day are off until a restart",
+    }),
   })
   .openapi("Readiness");
 
@@ -113,11 +117,15 @@ export function healthRoutes(app: App, ports: Ports): void {
   });
 }
 
+/** Clocks are slewed by less all the time. */
+const SKEW_MS_MAX = 1000;
+
 function readiness({ broker, draining }: Ports): z.input<typeof Readiness> {
-  const { ready, damaged } = broker.status();
+  const { ready, damaged, clockSkewMs } = broker.status();
   const ranges = damaged.map(({ from, to }) => ({ from: String(from), to: String(to) }));
-  if (!ready || draining()) return { status: "draining", code: "draining", damaged: ranges };
-  return { status: ranges.length > 0 ? "degraded" : "ready", damaged: ranges };
+  const told = { damaged: ranges, ...(Math.abs(clockSkewMs) > SKEW_MS_MAX && { clockSkewMs }) };
+  if (!ready || draining()) return { status: "draining", code: "draining", ...told };
+  return { status: ranges.length > 0 ? "degraded" : "ready", ...told };
 }
 
 /** One node is a cluster of one; nothing is placed anywhere else. */

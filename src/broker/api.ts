@@ -266,6 +266,12 @@ export interface NodeStatus {
   readonly epoch: number;
   readonly durableEnd: number;
   readonly confirmOffset: number;
+  /**
+   * How far leader time is ahead of the wall clock; negative when behind. Other
+   * than about 0 once the clock was set: until the next start delays go by what
+   * elapsed, and times of day are off by so much.
+   */
+  readonly clockSkewMs: number;
   /** Ranges of the log whose bytes are not what was written. */
   readonly damaged: readonly { readonly from: number; readonly to: number }[];
 }

@@ -74,6 +74,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       epoch: store.log.tail.epoch,
       durableEnd: store.log.confirmOffset,
       confirmOffset: store.log.confirmOffset,
+      clockSkewMs: shell.clockSkewMs,
       damaged: store.log.recovery.damaged,
     }),
   };

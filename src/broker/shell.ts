@@ -115,6 +115,11 @@ export class Shell {
     return this.#ports.digest;
   }
 
+  /** Of leader time before the wall clock. */
+  get clockSkewMs(): number {
+    return this.now() - this.#ports.clock.now();
+  }
+
   nonce(): Uint8Array {
     return this.#ports.entropy(8);
   }

@@ -43,6 +43,7 @@ export class FakeBroker implements BrokerApi {
   readonly groups: FakeGroups;
   readonly node = {
     ready: true,
+    clockSkewMs: 0,
     damaged: [] as { from: number; to: number }[],
   };
 

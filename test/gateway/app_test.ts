@@ -350,6 +350,15 @@ describe("drain()", () => {
 });
 
 describe("/readyz", () => {
+  it("warns of a clock that was set", async () => {
+    const gateway = new TestGateway();
+    gateway.broker.node.clockSkewMs = -1000;
+    assert.deepEqual(await gateway.json("/readyz"), { status: "ready", damaged: [] });
+    gateway.broker.node.clockSkewMs = -3_600_000;
+    const warned = { status: "ready", damaged: [], clockSkewMs: -3_600_000 };
+    assert.deepEqual(await gateway.json("/readyz"), warned);
+  });
+
   it("tells damaged ranges, and still takes traffic", async () => {
     const gateway = new TestGateway();
     gateway.broker.node.damaged.push({ from: 4096, to: 8192 });

@@ -11,6 +11,7 @@
 
 import assert from "node:assert/strict";
 import type { Delivery, Published, SettleResult, StoredMessage } from "../../src/broker/api.ts";
+import type { ErrorCode } from "../../storage/base/errors.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 
 interface Asked {
@@ -19,7 +20,15 @@ interface Asked {
   readonly body: string;
   /** Messages of one atomic batch have one number. */
   readonly batch: number;
+  readonly delayMs: number | undefined;
+  /** When it was asked for: time passes evenly within a life only. */
+  readonly at: Moment;
   published: Published | undefined;
+  recall: "asked" | "answered" | undefined;
+  /** Where it was seen first. */
+  place: readonly [queueId: number, queueOffset: number, publishedAt: number] | undefined;
+  /** As its record says. */
+  deliverAt?: number;
   /** The answer promised it through power loss, or only through a kill. */
   readonly durable: boolean;
   /** Of several that were asked for with one name, under one key or place in a sequence, one is stored. */
@@ -32,6 +41,11 @@ function checkOffsets(messages: readonly StoredMessage[]): void {
     assert.equal(queueOffset, ends.get(queueId) ?? 0, `queue ${queueId} has no gap`);
     ends.set(queueId, queueOffset + 1);
   }
+}
+
+interface Moment {
+  readonly life: number;
+  readonly elapsed: number;
 }
 
 interface Lease {
@@ -51,11 +65,21 @@ export class Oracle {
   readonly #byReceipt = new Map<string, string>();
   readonly done = new Set<string>();
   readonly #unsureDone = new Set<string>();
+  readonly #now: () => Moment;
+  /** Delayed messages that were seen. */
+  revealed = 0;
+
+  constructor(now: () => Moment) {
+    this.#now = now;
+  }
 
   // Publishing and reading
 
-  publishAsked(asked: Omit<Asked, "published">): void {
-    this.#asked.set(asked.id, { ...asked, published: undefined });
+  publishAsked(
+    asked: Pick<Asked, "id" | "key" | "body" | "batch" | "delayMs" | "durable" | "once">,
+  ): void {
+    const unknown = { published: undefined, recall: undefined, place: undefined };
+    this.#asked.set(asked.id, { ...asked, ...unknown, at: this.#now() });
   }
 
   publishAnswered(published: Published): void {
@@ -75,13 +99,40 @@ export class Oracle {
    * The messages of a topic that were acknowledged so far.
    *
    * @param which only those that who begins to read now must see: what was
-   * acknowledged when it was written shows when it is synced.
+   * acknowledged when it was written shows when it is synced, and what is delayed
+   * is there for sure in the end only, unless it is taken back.
    */
-  acknowledged(topic: string, which: "all" | "visible" = "all"): readonly string[] {
-    const published = [...this.#asked.values()].filter(
-      (asked) => asked.published && (which === "all" || asked.durable),
-    );
+  acknowledged(topic: string, which: "all" | "visible" | "in the end" = "all"): readonly string[] {
+    const published = [...this.#asked.values()].filter(({ published: answer, durable, recall }) => {
+      if (!answer || (which === "visible" && !durable)) return false;
+      return !answer.state || (which === "in the end" && !recall);
+    });
     return published.map(({ id }) => id).filter((id) => id.startsWith(topic));
+  }
+
+  /** Messages that may be recalled. */
+  scheduled(topic: string): readonly string[] {
+    const waiting = [...this.#asked.values()].filter(({ published }) => published?.state);
+    return waiting.map(({ id }) => id).filter((id) => id.startsWith(topic));
+  }
+
+  recallAsked(id: string): void {
+    const asked = this.#asked.get(id);
+    if (asked) asked.recall ??= "asked";
+  }
+
+  recallAnswered(id: string, answer: ErrorCode | "recalled"): void {
+    const asked = this.#asked.get(id) as Asked;
+    if (answer === "message-not-found") {
+      assert(asked.recall, `${id} was scheduled and is not found`);
+    } else if (answer === "recalled") {
+      assert(!asked.place, `${id} was seen and is recalled`);
+      asked.recall = "answered";
+    } else {
+      assert.equal(answer, "already-delivered");
+      assert.notEqual(asked.recall, "answered", `${id} was recalled and is delivered`);
+      asked.recall = undefined; // whatever was asked, it is there
+    }
   }
 
   /**
@@ -111,6 +162,8 @@ export class Oracle {
     assert(asked, `what is stored was published: ${message.id}`);
     assert.equal(message.key, asked.key);
     assert.equal(new TextDecoder().decode(message.body), asked.body);
+    this.#checkPlace(asked, stored);
+    this.#checkDelay(asked, { stored, deliverAt: message.deliverAt });
     if (asked.published && !asked.published.state) {
       const { queueId, queueOffset, cursor, publishedAt } = asked.published;
       const { queueId: q, queueOffset: o, cursor: c, publishedAt: p } = stored;
@@ -129,21 +182,58 @@ export class Oracle {
     }
   }
 
+  /** Once visible, a message stays where it is. */
+  #checkPlace(asked: Asked, { queueId, queueOffset, publishedAt }: StoredMessage): void {
+    const place = [queueId, queueOffset, publishedAt] as const;
+    if (asked.place) return assert.deepEqual(place, asked.place, `${asked.id} stays where it is`);
+    asked.place = place;
+    if (asked.delayMs !== undefined) this.revealed++;
+  }
+
+  /** Nothing is early, and nothing that was taken back is there. */
+  #checkDelay(
+    asked: Asked,
+    { stored, deliverAt }: { stored: StoredMessage; deliverAt: number | undefined },
+  ): void {
+    const { id, delayMs, published } = asked;
+    if (delayMs === undefined) return assert.equal(deliverAt, undefined);
+    assert.notEqual(asked.recall, "answered", `${id} was recalled and is there`);
+    assert(deliverAt !== undefined && stored.publishedAt >= deliverAt, `${id} is early`);
+    if (published)
+      assert(published.state && published.deliverAt === deliverAt, `${id} is due then`);
+    const { life, elapsed } = this.#now();
+    const early = life === asked.at.life && elapsed - asked.at.elapsed < delayMs;
+    assert(!early, `${id} comes ${elapsed - asked.at.elapsed} ms after it was delayed ${delayMs}`);
+    asked.deliverAt = deliverAt;
+  }
+
+  /** Of a key, in order of call; its delayed ones among themselves in order of due time, then of call. */
   #checkOrder(ids: readonly string[]): void {
     const order = new Map([...this.#asked.keys()].map((id, i) => [id, i]));
-    const last = new Map<string, number>();
-    const batches = new Set<number>();
+    const last = new Map<string, readonly [dueAt: number, called: number]>();
     for (const id of ids) {
-      const { key, batch } = this.#asked.get(id) as Asked;
-      batches.add(batch);
+      const { key, delayMs, deliverAt = 0 } = this.#asked.get(id) as Asked;
       if (key === undefined) continue;
+      const line = delayMs === undefined ? key : `${key}, delayed`;
+      const [dueAt, called] = last.get(line) ?? [0, -1];
       const at = order.get(id) as number;
-      assert(at > (last.get(key) ?? -1), `key ${key} is in order of call`);
-      last.set(key, at);
+      const follows = deliverAt > dueAt || (deliverAt === dueAt && at > called);
+      assert(follows, `key ${line}: ${id} is in order`);
+      last.set(line, [deliverAt, at]);
     }
-    const there = new Set(ids);
-    for (const { id, batch } of this.#asked.values()) {
-      assert(there.has(id) || !batches.has(batch), `${id} is missing from its atomic batch`);
+    this.#checkWhole(new Set(ids), ({ delayMs }) => delayMs === undefined);
+  }
+
+  /** When nothing is to come any more, all of an atomic batch is there, or nothing. */
+  checkBatches(): void {
+    this.#checkWhole(new Set([...this.#seen.values()].flat()), ({ recall }) => !recall);
+  }
+
+  #checkWhole(there: ReadonlySet<string>, counts: (asked: Asked) => boolean): void {
+    const batches = new Set([...there].map((id) => (this.#asked.get(id) as Asked).batch));
+    for (const asked of this.#asked.values()) {
+      if (there.has(asked.id) || !counts(asked)) continue;
+      assert(!batches.has(asked.batch), `${asked.id} is missing from its atomic batch`);
     }
   }
 

@@ -1,6 +1,6 @@
 /**
  * One history of a broker: many calls at once on a disk in memory, time that
- * jumps, and stops at any moment, by power cut, kill or clean close, also while
+ * jumps, clocks that are set, and stops at any moment, by power cut, kill or clean close, also while
  * calls are under way and while it starts. After each stop another is opened on
  * what the disk holds, and the oracle is asked about all it shows.
  *
@@ -43,6 +43,11 @@ export const SIGHTS = [
   "sequence replayed",
   "in progress",
   "dedupe runs",
+  "scheduled",
+  "revealed",
+  "recalled",
+  "recalled too late",
+  "clock set",
 ] as const;
 export type Sight = (typeof SIGHTS)[number];
 
@@ -55,6 +60,7 @@ export interface History {
 const STEPS = 250;
 const CALLS_MAX = 12;
 const LEASE_MS = 5000;
+const HOUR_MS = 3_600_000;
 const TOPICS = ["orders", "loose"] as const;
 
 export async function simulate(seed: number): Promise<History> {
@@ -70,7 +76,10 @@ class World {
   trace = 0;
   readonly #prng: Prng;
   readonly #chance: Prng;
-  readonly #oracle = new Oracle();
+  readonly #oracle = new Oracle(() => ({
+    life: this.#life,
+    elapsed: this.#broker.clock.elapsed(),
+  }));
   readonly #once: OnceWishes;
   readonly #segmentBytes: number;
   #broker!: TestBroker;
@@ -109,8 +118,9 @@ class World {
     return this.#broker.api;
   }
 
+  /** Leader time. */
   get #now(): number {
-    return this.#broker.clock.now();
+    return this.#broker.clock.now() + this.#api.status().clockSkewMs;
   }
 
   async step(): Promise<void> {
@@ -120,6 +130,7 @@ class World {
     else if (roll < 80) await this.#yield();
     else if (roll < 95) this.#broker.clock.advance(this.#prng.below(LEASE_MS / 2));
     else if (roll < 96) await this.#readAll("visible");
+    else if (roll < 97) this.#setClock();
     else await this.#stop();
   }
 
@@ -131,8 +142,17 @@ class World {
     else if (roll < 35) this.#publishKeyed();
     else if (roll < 40) this.#publishSequenced();
     else if (roll < 65) this.#receive();
-    else if (roll < 92) this.#settle();
+    else if (roll < 90) this.#settle();
+    else if (roll < 94) this.#recall();
     else this.#define();
+  }
+
+  /** Somebody, or NTP, sets the wall clock. */
+  #setClock(): void {
+    const before = this.#now;
+    this.#broker.clock.step(this.#prng.pick([HOUR_MS, -HOUR_MS, 5000, -5000]));
+    assert.equal(this.#now, before, "leader time does not follow");
+    this.seen.add("clock set");
   }
 
   /** Hears the answer of a call, unless the broker was stopped since. */
@@ -162,8 +182,11 @@ class World {
     const id = `${topic}-${this.#number++}`;
     const key = this.#prng.chance(50) ? `${topic}-key-${this.#prng.below(4)}` : undefined;
     const body = `${id} `.repeat(1 + this.#prng.below(this.#prng.chance(5) ? 500 : 10));
-    this.#oracle.publishAsked({ id, key, body, batch, durable: topic === "orders" });
-    return { id, body: utf8.encode(body), ...(key !== undefined && { key }) };
+    const delayMs = this.#prng.chance(25)
+      ? 1 + this.#prng.below(this.#prng.pick([10, 1000, 5 * LEASE_MS]))
+      : undefined;
+    this.#oracle.publishAsked({ id, key, body, batch, delayMs, durable: topic === "orders" });
+    return { id, body: utf8.encode(body), key, delayMs };
   }
 
   #publish(): void {
@@ -171,7 +194,29 @@ class World {
     const message = this.#newMessage(topic, this.#number);
     this.#hear(this.#api.messages.publish(topic, message), (published) => {
       this.#note("published", published);
+      if (published.state) this.seen.add("scheduled");
       this.#oracle.publishAnswered(published);
+    });
+  }
+
+  #recall(): void {
+    const [topic] = TOPICS;
+    const scheduled = this.#oracle.scheduled(topic);
+    if (scheduled.length === 0) return;
+    const id = this.#prng.pick(scheduled);
+    this.#oracle.recallAsked(id);
+    const outcome = this.#api.messages.recall(topic, id).then(
+      () => "recalled" as const,
+      (error: unknown) => {
+        assert(error instanceof TidegateError, String(error));
+        return error.code;
+      },
+    );
+    this.#hear(outcome, (answer) => {
+      this.#note("recall", id, answer);
+      this.#oracle.recallAnswered(id, answer);
+      if (answer === "recalled") this.seen.add("recalled");
+      if (answer === "already-delivered") this.seen.add("recalled too late");
     });
   }
 
@@ -297,7 +342,7 @@ class World {
 
   // Looking
 
-  async #readAll(which: "all" | "visible"): Promise<void> {
+  async #readAll(which: "all" | "visible" | "in the end"): Promise<void> {
     for (const topic of TOPICS) {
       const expected = this.#oracle.acknowledged(topic, which);
       const limit = this.#prng.pick([1, 7, 1000]);
@@ -311,6 +356,7 @@ class World {
       }
       this.#note("saw", messages.length);
       this.#oracle.saw(topic, messages, expected);
+      if (this.#oracle.revealed > 0) this.seen.add("revealed");
     }
   }
 
@@ -398,7 +444,7 @@ class World {
   }
 
   #open(disk: TestBroker["disk"]): Promise<TestBroker> {
-    const clock = new ManualClock(this.#now + this.#prng.below(1000));
+    const clock = new ManualClock(this.#broker.clock.now() + this.#prng.below(1000));
     const segmentBytes = this.#segmentBytes;
     return openTestBroker({ disk, clock, segmentBytes, chance: this.#chance });
   }
@@ -428,9 +474,10 @@ class World {
         this.#oracle.settleAnswered("ack", result, { now: this.#now, alone: true });
       }
       idle = deliveries.length === 0 ? idle + 1 : 0;
-      this.#broker.clock.advance(3 * LEASE_MS);
+      this.#broker.clock.advance(6 * LEASE_MS); // the longest delay as well
     }
-    await this.#readAll("all");
+    await this.#readAll("in the end");
+    this.#oracle.checkBatches();
     const { topics } = await this.#api.groups.lag("g");
     for (const { topic, total } of topics) {
       assert.equal(total, 0, `${topic} is consumed to its end`);

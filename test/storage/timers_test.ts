@@ -17,6 +17,7 @@ import { TIMER_DIR } from "../../storage/timer_layout.ts";
 import { pathsIn, type Stop, TimerWorld } from "./timer_world.ts";
 
 const HOUR = 3_600_000;
+const PATIENCE = { timeout: 60_000 };
 
 /** What a history went through, to be sure that all of it occurs. */
 const SIGHTS = ["fired", "recalled", "kill", "power", "close", "files", "merged"] as const;
@@ -69,9 +70,7 @@ function pad(offset: number): string {
 describe("Timers", () => {
   const seen = new Set<string>();
   for (let first = 1; first <= 60; first += 10) {
-    it(`fire what a plain array would, seeds ${first} to ${first + 9}`, {
-      timeout: 60_000,
-    }, async () => {
+    it(`fire what a plain array would, seeds ${first} to ${first + 9}`, PATIENCE, async () => {
       for (let seed = first; seed < first + 10; seed++) {
         for (const sight of await history(seed)) seen.add(sight);
       }
@@ -172,7 +171,7 @@ async function fireAll(world: TimerWorld): Promise<void> {
 }
 
 describe("the timer files", () => {
-  it("are merged eight at a time, recalls with their timers", async () => {
+  it("are merged eight at a time, recalls with their timers", PATIENCE, async () => {
     const world = await filled(900);
     const segments = world.open.store.log.segments.length;
     const tidied = async () => (await pathsIn(world.disk, TIMER_DIR)).length < segments / 4;
@@ -188,7 +187,7 @@ describe("the timer files", () => {
         (await disk.open(path, { create: false })).truncate(100),
     ],
   ] as const) {
-    it(`that are ${what} are built again, whichever they are`, { timeout: 60_000 }, async () => {
+    it(`that are ${what} are built again, whichever they are`, PATIENCE, async () => {
       const world = await filled();
       await world.restart("close");
       const whole = world.disk.clone(); // the other goes on merging
@@ -203,7 +202,7 @@ describe("the timer files", () => {
     });
   }
 
-  it("are built again when sidecars and snapshots are gone as well", async () => {
+  it("are built again when sidecars and snapshots are gone as well", PATIENCE, async () => {
     const world = await filled();
     await world.restart("kill");
     const gone = [...(await pathsIn(world.disk, TIMER_DIR)).slice(1)];
@@ -214,18 +213,22 @@ describe("the timer files", () => {
     await fireAll(world);
   });
 
-  it("found damaged while they are used are mended, and nothing fires out of turn", async () => {
-    const world = await filled();
-    for (const path of await pathsIn(world.disk, TIMER_DIR)) {
-      world.disk.damage(path, (bytes) => void bytes.fill(0xee, 4096 + 100, 4096 + 110));
-    }
-    await fireAll(world);
-    const { reports } = world.open;
-    assert.deepEqual([...new Set(reports.map((error) => error.constructor))], [TimerDamage]);
-    await world.restart("close");
-  });
+  it(
+    "found damaged while they are used are mended, and nothing fires out of turn",
+    PATIENCE,
+    async () => {
+      const world = await filled();
+      for (const path of await pathsIn(world.disk, TIMER_DIR)) {
+        world.disk.damage(path, (bytes) => void bytes.fill(0xee, 4096 + 100, 4096 + 110));
+      }
+      await fireAll(world);
+      const { reports } = world.open;
+      assert.deepEqual([...new Set(reports.map((error) => error.constructor))], [TimerDamage]);
+      await world.restart("close");
+    },
+  );
 
-  it("are dropped when a snapshot has passed them", async () => {
+  it("are dropped when a snapshot has passed them", PATIENCE, async () => {
     const world = await filled();
     await fireAll(world);
     world.schedule(1); // later than whatever was recalled
