@@ -3,7 +3,8 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle`, which only runs when named
+ *   --only post,batch   these scenarios; also `idle` and `delay`, which only run when named
+ *   --pending 10000000  how many messages `delay` schedules
  *   --runtime bun       this runtime only
  *   --rounds 5 --seconds 3
  *   --data-dir D        where the log lies: the disk is half of what is measured
@@ -18,6 +19,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
@@ -41,6 +43,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     runtime: { type: "string" },
     rounds: { type: "string" },
+    pending: { type: "string" },
     seconds: { type: "string" },
     "data-dir": { type: "string", default: tmpdir() },
   },
@@ -56,7 +59,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const known = ["idle", ...SCENARIOS.map(({ id }) => id)];
+const known = ["idle", "delay", ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
   process.exit(64);
@@ -74,6 +77,12 @@ if (only?.includes("idle")) {
   const seconds = values.seconds === undefined ? (settings.quick ? 10 : 60) : settings.seconds;
   const count = settings.quick ? 200 : 2000;
   console.log(await idle({ runtimes, seconds, count, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("delay")) {
+  const dueCount = settings.quick ? 5000 : 100_000;
+  const pendingCount = Number(values.pending ?? (settings.quick ? 20_000 : 1_000_000));
+  console.log(await delay({ runtimes, dueCount, pendingCount, dataRoot: values["data-dir"] }));
 }
 
 /** A scenario has processes and a data directory of its own: none pays for another's. */
