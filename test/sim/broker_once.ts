@@ -110,7 +110,8 @@ export class OnceWishes {
       const id = `${name}.${this.#attempts++}`;
       const durable = wish.topic === "orders";
       const unit = wish.atomic ? batch : -this.#attempts;
-      this.#oracle.publishAsked({ id, key, body, batch: unit, durable, once: name });
+      const delayMs = undefined;
+      this.#oracle.publishAsked({ id, key, body, batch: unit, delayMs, durable, once: name });
       return { id, idGenerated: true, key, body: utf8.encode(body), ...more };
     });
   }
