@@ -93,7 +93,7 @@ export class Member {
     progress.dead.set(entry.index, { ...why, serial, attempts: entry.attempt, deadAt });
   }
 
-  /** What a receive would be given now; `pass` is told what a filter leaves out on the way. */
+  /** What a receive would be given now, paused or not; `pass` is told what a filter leaves out on the way. */
   ready(wish: {
     readonly max: number;
     readonly maxBytes: number;
@@ -101,7 +101,6 @@ export class Member {
     pass(progress: Progress, index: number): void;
   }): Ready[] {
     if (wish.topic !== undefined) this.subscribed(wish.topic);
-    if (this.group.paused) return [];
     const now = this.#world.now();
     const live = this.all().reduce((sum, progress) => sum + progress.live(now).length, 0);
     const room = Math.min(wish.max, this.group.maxInFlight - live);
@@ -122,8 +121,9 @@ export class Member {
   grant(request: ReceiveRequest): Delivery[] {
     const now = this.#world.now();
     const { attemptId, consumerId } = request;
+    if (request.topic !== undefined) this.subscribed(request.topic);
     const again = this.#repeated(attemptId);
-    if (again.length > 0 && !this.group.paused) return again;
+    if (again.length > 0 || this.group.paused) return again;
     const pass = (progress: Progress, index: number) => void progress.entry(index);
     const until = now + (request.leaseMs ?? this.group.leaseMs);
     return this.ready({ ...request, pass }).map(({ progress, index }) => {

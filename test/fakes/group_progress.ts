@@ -111,8 +111,8 @@ export class Progress {
       const key = this.#keyOf(index);
       return !busy.has(key) && busy.add(key);
     };
-    const due = open.filter(({ until }) => until <= now).map(({ index }) => index);
-    for (const index of due.toSorted((a, b) => a - b)) if (isFree(index)) yield index;
+    const due = open.filter(({ until }) => until <= now);
+    for (const { index } of due.toSorted(inTurn)) if (isFree(index)) yield index;
     for (const [index, stored] of this.life.log.entries()) {
       if (this.entries.has(index)) continue;
       if (!rules.matches(stored)) pass(index);
@@ -153,6 +153,11 @@ export class Progress {
     const key = decodeMessage(payload)?.key;
     return key === undefined ? `${queueId}` : `${queueId}:${key}`;
   }
+}
+
+/** What is being retried keeps its key from what was redriven; then the older one first. */
+function inTurn(a: Entry, b: Entry): number {
+  return Number(b.attempt > 0) - Number(a.attempt > 0) || a.index - b.index;
 }
 
 function isOpen({ state }: Entry): boolean {

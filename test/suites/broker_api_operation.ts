@@ -18,6 +18,7 @@ import {
   names,
   prepareGroup,
   publishEach,
+  publishKeyed,
   receipts,
   receive,
   receiveOne,
@@ -125,6 +126,14 @@ function testPause(test: Test): void {
     assert.deepEqual(await receive(api), []);
   });
 
+  test("an attempt is given its leases again, paused or not", async ({ api }) => {
+    await prepareGroup(api, 2);
+    const first = await receive(api, { max: 1, attemptId: "a" });
+    await api.groups.pause("g");
+    assert.deepEqual(await receive(api, { max: 1, attemptId: "a" }), first);
+    assert.deepEqual(await receive(api, { max: 1, attemptId: "b" }), []);
+  });
+
   test("a receive that waits through a pause is answered by resume()", async ({ api }) => {
     await prepareGroup(api, 0);
     const wait = receive(api, { waitMs });
@@ -216,6 +225,17 @@ function testPeek(test: Test): void {
     clock.advance(30_000);
     assert.deepEqual(ids(await peek(api)), ["m1"]);
   });
+
+  for (const mode of ["concurrent", "ordered"] as const) {
+    test(`peek() shows what a paused ${mode} group will be given`, async ({ api }) => {
+      await prepareGroup(api, 0, { mode });
+      await api.groups.pause("g");
+      await publishKeyed(api, "orders", ["a", "b", "c"]);
+      for (let i = 0; i < 2; i++) assert.deepEqual(ids(await peek(api)), ["a", "b", "c"]);
+      await api.groups.resume("g");
+      assert.deepEqual(ids(await receive(api)), ["a", "b", "c"]);
+    });
+  }
 
   test("peek() ends at its limit and before maxBytes, but shows a message", async ({ api }) => {
     await prepareGroup(api, 0);

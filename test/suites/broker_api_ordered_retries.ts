@@ -133,6 +133,21 @@ function testRetries(test: Test): void {
     assert.deepEqual(ids(await receive(api)), ["a3"]);
   });
 
+  test("a message that is retried keeps its key from one that is redriven", async ({
+    api,
+    clock,
+  }) => {
+    await prepareOrdered(api, ["a1", "a2"]);
+    await settle(api, { reject: [{ receipt: (await receiveOne(api)).receipt }] });
+    await receiveOne(api);
+    await api.groups.redrive("g", {});
+    clock.advance(30_000);
+    const again = await receive(api);
+    assert.deepEqual([ids(again), attempts(again)], [["a2"], [2]]);
+    await settle(api, { ack: receipts(again) });
+    assert.deepEqual(ids(await receive(api)), ["a1"]);
+  });
+
   test("several redriven messages of a key come one at a time, in order", async ({ api }) => {
     await prepareOrdered(api, ["a1", "a2", "a3"]);
     for (let i = 0; i < 3; i++) {
