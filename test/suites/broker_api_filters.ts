@@ -218,6 +218,23 @@ function testPassing(test: Test): void {
     assert.deepEqual(await lagNumbers(api), { committedOffset: 5, ready: 0, leased: 0, total: 0 });
   });
 
+  test("lag() of an ordered group counts nothing that was passed over", async ({ api }) => {
+    const subscriptions = [{ topic: "orders", filter: { tag: "x" } }];
+    await prepareOrdered(api, [], { subscriptions });
+    for (const [id, tag] of [
+      ["a1", "y"],
+      ["a2", "x"],
+      ["a3", "x"],
+    ] as const) {
+      await api.messages.publish("orders", message(id, { key: "a", tag }));
+    }
+    const got = await receive(api);
+    assert.deepEqual(ids(got), ["a2"]);
+    assert.deepEqual(await lagNumbers(api), { committedOffset: 1, ready: 1, leased: 1, total: 2 });
+    await settle(api, { ack: receipts(got) });
+    assert.deepEqual(await lagNumbers(api), { committedOffset: 2, ready: 1, leased: 0, total: 1 });
+  });
+
   test("lag() counts nothing that was passed over at the end", async ({ api }) => {
     await prepare(api, { tag: "a" }, ["b1", "b2", "b3"]);
     assert.deepEqual(await receive(api), []);
