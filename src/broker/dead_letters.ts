@@ -22,6 +22,8 @@ export interface DeadLetterPlace {
   readonly cause: "attempts" | "rejected";
   readonly reason: string;
   readonly deadAt: number;
+  /** The newest grant of its queue when it died: receipts of later ones are of another life. */
+  readonly grantSeq: number;
   /** Of the record that says so: letters are listed in its order. */
   readonly logOffset: number;
 }

@@ -19,7 +19,9 @@ import {
   trimLetters,
 } from "./dead_letters.ts";
 import { groupNamed, topicNamed } from "./define.ts";
+import { endLeases } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
+import type { Core } from "./core.ts";
 import { checkType, storeMessage, topicForPublish } from "./publish.ts";
 import type { Shell } from "./shell.ts";
 
@@ -40,7 +42,7 @@ export function deadLettersApi(shell: Shell): Letters {
         );
       }
       const letters = await shell.decide((now) => {
-        const group = groupNamed(core, name);
+        const group = groupNow(core, { name, now });
         trimLetters(core, { group, now });
         return lettersAfter(group, { limit: limit + 1, after: from });
       });
@@ -51,9 +53,9 @@ export function deadLettersApi(shell: Shell): Letters {
     },
 
     async redrive(name, { ids, toTopic }) {
-      const group = await shell.decide(() => {
+      const group = await shell.decide((now) => {
         if (toTopic !== undefined && !core.autoCreate) topicNamed(core, toTopic);
-        return groupNamed(core, name);
+        return groupNow(core, { name, now });
       });
       const letters = await chosen(shell, { group, ids });
       if (toTopic !== undefined) return copyTo(shell, { name: toTopic, letters });
@@ -65,13 +67,20 @@ export function deadLettersApi(shell: Shell): Letters {
     },
 
     async purgeDeadLetters(name, { ids }) {
-      const group = await shell.decide(() => groupNamed(core, name));
+      const group = await shell.decide((now) => groupNow(core, { name, now }));
       const letters = await chosen(shell, { group, ids });
       return shell.decide((now) =>
         redrive(core, { letters: letters.filter(isThere), action: "drop", now }),
       );
     },
   };
+}
+
+/** What has used up its attempts by now is among its dead letters. */
+function groupNow(core: Core, { name, now }: { name: string; now: number }): GroupState {
+  const group = groupNamed(core, name);
+  endLeases(core, { group, now });
+  return group;
 }
 
 /** Whether it was neither sent back nor dropped since it was chosen. */

@@ -92,6 +92,7 @@ export const Letter = struct({
   cause: oneOf({ attempts: 1, rejected: 2 }),
   reason: text16,
   deadAt: u64,
+  grantSeq: u64,
   logOffset: u64,
 });
 

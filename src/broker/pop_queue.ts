@@ -231,7 +231,9 @@ export class PopQueue {
     return record.items.map(({ queueOffset, attempts, cause, reason }) => {
       this.#close(queueOffset);
       this.#pass(queueOffset);
-      const letter = { queue: this, queueOffset, attempts, cause, reason, deadAt, logOffset };
+      const { grantSeq } = this;
+      const about = { attempts, cause, reason, deadAt, grantSeq, logOffset };
+      const letter = { queue: this, queueOffset, ...about };
       this.dead.set(queueOffset, letter);
       return letter;
     });

@@ -66,9 +66,8 @@ export function hasReady(group: GroupState, topic: string | undefined): boolean 
     : (group.subscriptions.get(topic)?.ready.size ?? 0) > 0;
 }
 
-/** Whether there is something to look at. */
+/** Whether there is something to look at; also while the group is paused. */
 export function hasUnseen(group: GroupState, topic: string | undefined): boolean {
-  if (group.config.paused) return false;
   if (topic === undefined) return group.unseen.size > 0;
   for (const queue of group.unseen) if (queue.subscription.topic === topic) return true;
   return false;

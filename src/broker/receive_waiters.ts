@@ -126,7 +126,7 @@ export class ReceiveWaiters {
 
   /** What a receive of the group that waits would have looked at. */
   wanted(group: GroupState): Wanted | undefined {
-    if (group.unseen.size === 0) return undefined;
+    if (group.config.paused || group.unseen.size === 0) return undefined;
     for (const { wish } of this.#lines.get(group)?.waiters ?? []) {
       const { topic } = wish;
       if (!hasReady(group, topic) && hasUnseen(group, topic)) return { topic };

@@ -84,6 +84,7 @@ async function leaseAhead(
 ): Promise<void> {
   const { group, wanted, leased } = wish;
   const { max, topic } = wanted;
+  if (group.config.paused) return;
   let left: number = leased.length > 0 ? LOOK.more : LOOK.first;
   while (left > 0 && leased.length < max) {
     if (hasReady(group, topic)) {

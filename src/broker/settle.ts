@@ -120,7 +120,10 @@ class Batch {
       this.commit();
       message = queue.open.get(queueOffset);
     }
-    if (!message) return { kind: "answer", status: settledStatus(queue, { queueOffset, op }) };
+    if (!message) {
+      const status = settledStatus(queue, { queueOffset, grantSeq, op });
+      return { kind: "answer", status };
+    }
     if (grantSeq < message.grant.seq) return { kind: "answer", status: "lost" };
     const forged = grantSeq > message.grant.seq || !sameNonce(message.grant.nonce, receipt.nonce);
     if (forged) return { kind: "answer", status: "invalid" };
@@ -178,10 +181,11 @@ class Batch {
 
 function settledStatus(
   queue: PopQueue,
-  { queueOffset, op }: { queueOffset: number; op: Op["op"] },
+  { queueOffset, grantSeq, op }: { queueOffset: number; grantSeq: number; op: Op["op"] },
 ): SettleResult["status"] {
   if (!queue.isDecided(queueOffset)) return "invalid";
-  if (queue.dead.has(queueOffset)) return op === "reject" ? "ok" : "lost";
+  const letter = queue.dead.get(queueOffset);
+  if (letter && grantSeq <= letter.grantSeq) return op === "reject" ? "ok" : "lost";
   return op === "ack" ? "ok" : "lost";
 }
 

@@ -61,9 +61,13 @@ describe("the entries of a snapshot", () => {
       cause: "rejected",
       reason: "r",
       deadAt: 6,
+      grantSeq: 7,
       logOffset: 8,
     } as const;
-    assert.equal(hex(write(Letter, letter)), "00020200017200000000000000060000000000000008");
+    assert.equal(
+      hex(write(Letter, letter)),
+      "000202000172000000000000000600000000000000070000000000000008",
+    );
   });
 
   it("are undone by read()", () => {
@@ -91,7 +95,14 @@ describe("the entries of a snapshot", () => {
       open: fc.array(record({ queueOffset: safe, grantSeq: safe, attempt: u16, at: safe, state })),
     });
     fc.assert(fc.property(place, (one) => assert.deepEqual(read(Place, write(Place, one)), one)));
-    const letter = record({ attempts: u16, cause, reason: text, deadAt: safe, logOffset: safe });
+    const letter = record({
+      attempts: u16,
+      cause,
+      reason: text,
+      deadAt: safe,
+      grantSeq: safe,
+      logOffset: safe,
+    });
     fc.assert(
       fc.property(letter, (one) => assert.deepEqual(read(Letter, write(Letter, one)), one)),
     );

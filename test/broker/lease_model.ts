@@ -195,9 +195,8 @@ export class LeaseModel {
     const entry = this.receipts.get(receipt);
     assert(entry, "a receipt that was given out");
     if (this.#void.has(receipt)) return "lost";
-    const settled = entry.state === "done" || entry.state === "dead";
-    if (settled && entry.listed) return op === "reject" ? "ok" : "lost";
-    if (settled) return op === "ack" ? "ok" : "lost";
+    if (entry.state === "dead" && entry.listed) return op === "reject" ? "ok" : "lost";
+    if (entry.state === "dead" || entry.state === "done") return op === "ack" ? "ok" : "lost";
     if (entry.receipt !== receipt) return "lost";
     if (entry.state === "waiting") return op === "release" ? "ok" : "lost";
     const status = entry.until > now ? "ok" : "late";

@@ -214,6 +214,7 @@ class Walk {
   async #redrive(): Promise<void> {
     const { groups } = this.#broker.api;
     const page = { limit: 1000, maxBytes: 1 << 24 };
+    this.#model.notice(this.#now);
     const { deadLetters, next } = await groups.deadLetters("g", page);
     const place = (one: { queueId: number; queueOffset: number }) =>
       `${one.queueId}:${one.queueOffset}`;
