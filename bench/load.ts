@@ -22,6 +22,8 @@ export interface LoadRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
+  /** A header with another value in every request. */
+  readonly uniqueHeader?: string;
 }
 
 export interface LoadOptions {
@@ -83,6 +85,7 @@ function luaOf(request: LoadRequest, bodyPath: string): string {
   return `wrk.method = "${request.method}"
 ${request.body ? `wrk.body = io.open("${bodyPath}", "rb"):read("*a")` : ""}
 ${headers.join("\n")}
+${request.uniqueHeader === undefined ? "" : luaUnique(request.uniqueHeader)}
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
@@ -91,6 +94,20 @@ done = function(summary, latency, requests)
     summary.duration, latency:percentile(50), latency:percentile(99)))
 end
 `;
+}
+
+function luaUnique(header: string): string {
+  return `local count = 0
+request = function()
+  count = count + 1
+  wrk.headers["${header}"] = "${uniquePrefix()}" .. count
+  return wrk.format()
+end`;
+}
+
+/** Of one run of the loader: no two runs share a value. */
+function uniquePrefix(): string {
+  return `${crypto.randomUUID()}-`;
 }
 
 function run(program: string, args: readonly string[]): Promise<string> {
@@ -109,11 +126,11 @@ export async function loadWithSockets(
   request: LoadRequest,
   options: LoadOptions,
 ): Promise<LoadResult> {
-  const bytes = encodeRequest(request);
+  const nextBytes = encoderOf(request);
   const latenciesMs: number[] = [];
   const startedAt = performance.now();
   const deadline = startedAt + options.seconds * 1000;
-  const loop = () => repeat(request.port, { bytes, deadline, latenciesMs });
+  const loop = () => repeat(request.port, { nextBytes, deadline, latenciesMs });
   await Promise.all(Array.from({ length: options.connections }, loop));
   const seconds = (performance.now() - startedAt) / 1000;
   const sorted = latenciesMs.sort((a, b) => a - b);
@@ -125,10 +142,21 @@ export async function loadWithSockets(
   };
 }
 
-/** Sends the same bytes again whenever an answer is complete, until the deadline. */
+/** The bytes of each request in turn: the same ones, but for a header that is unique. */
+function encoderOf(request: LoadRequest): () => Uint8Array {
+  const { uniqueHeader, headers } = request;
+  const bytes = encodeRequest(request);
+  if (uniqueHeader === undefined) return () => bytes;
+  const prefix = uniquePrefix();
+  let count = 0;
+  return () =>
+    encodeRequest({ ...request, headers: { ...headers, [uniqueHeader]: `${prefix}${count++}` } });
+}
+
+/** Sends the next request whenever an answer is complete, until the deadline. */
 function repeat(
   port: number,
-  work: { bytes: Uint8Array; deadline: number; latenciesMs: number[] },
+  work: { nextBytes: () => Uint8Array; deadline: number; latenciesMs: number[] },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: "127.0.0.1", port });
@@ -137,7 +165,7 @@ function repeat(
     const send = () => {
       sentAt = performance.now();
       if (sentAt >= work.deadline) socket.destroy();
-      else socket.write(work.bytes);
+      else socket.write(work.nextBytes());
     };
     socket.setNoDelay(true);
     socket.on("connect", send);

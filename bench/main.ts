@@ -23,7 +23,7 @@ import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
-import { batch, post } from "./publish.ts";
+import { batch, post, postKeyed } from "./publish.ts";
 import { consume, read } from "./read.ts";
 import { type Figure, renderRows, type Row } from "./report.ts";
 import type { Measured, Scenario, Settings } from "./scenario.ts";
@@ -35,7 +35,7 @@ import {
   type Subject,
 } from "./subjects.ts";
 
-const SCENARIOS: readonly Scenario[] = [post, batch, read, consume, fanout, steady];
+const SCENARIOS: readonly Scenario[] = [post, postKeyed, batch, read, consume, fanout, steady];
 
 const { values } = parseArgs({
   options: {

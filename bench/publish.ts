@@ -32,6 +32,28 @@ export const post: Scenario = {
   },
 };
 
+/** As `post`, each with an idempotency key of its own: none is a repeat. */
+export const postKeyed: Scenario = {
+  id: "post-keyed",
+  title: `publish with Idempotency-Key, 256 B, ${CONNECTIONS} connections`,
+  unit: "msg/s",
+  async prepare({ tidegate, empty }, { seconds }) {
+    await putTopic(client(tidegate.port), "keyed");
+    const request = {
+      method: "POST",
+      headers: { "Content-Type": "application/octet-stream" },
+      body: Buffer.from(PAYLOAD),
+      uniqueHeader: "Idempotency-Key",
+    } as const;
+    const options = { connections: CONNECTIONS, seconds };
+    return {
+      tidegate: () =>
+        load({ ...request, port: tidegate.port, path: "/v1/topics/keyed/messages" }, options),
+      empty: () => load({ ...request, port: empty.port, path: "/sink" }, options),
+    };
+  },
+};
+
 export const batch: Scenario = {
   id: "batch",
   title: `publish in batches of ${BATCH}, 256 B, ${BATCH_CONNECTIONS} connections`,

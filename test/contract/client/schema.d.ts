@@ -1206,6 +1206,8 @@ export interface components {
                  */
                 to: string;
             }[];
+            /** @description A warning: the wall clock was set since the node started, and node time is ahead of it by so much. Delays are kept; times of day are off until a restart */
+            clockSkewMs?: number;
         };
         Cluster: {
             /** @enum {string} */
