@@ -42,12 +42,15 @@ import type { StorePorts } from "./message_store.ts";
 
 export const YOUNG_BYTES_MAX = 256 * 1024 * 1024;
 export const BLOOM_BYTES_MAX = 64 * 1024 * 1024;
+/** So much of the log is indexed while a publish waits, some seconds; with more to do it is refused. */
+const MEND_WAIT_BYTES_MAX = 512 * 1024 * 1024;
 
 export interface DedupeOptions {
   /** How long a key is remembered. */
   readonly windowMs: number;
   readonly youngBytesMax?: number | undefined;
   readonly bloomBytesMax?: number | undefined;
+  readonly mendWaitBytesMax?: number | undefined;
 }
 
 interface Sealed {
@@ -59,6 +62,7 @@ export class DedupeStore {
   readonly windowMs: number;
   readonly #ports: StorePorts;
   readonly #youngBytesMax: number;
+  readonly #mendWaitBytesMax: number;
   readonly #runs: DedupeRuns;
   /** By base of the segment, oldest first. */
   readonly #young = new Map<number, DedupeTable>();
@@ -70,6 +74,8 @@ export class DedupeStore {
   readonly #lost: RunRange[] = [];
   readonly #discards = new Map<RunFile, Promise<void>>();
   #building: Promise<void> = Promise.resolve();
+  /** The building that has not begun yet. */
+  #nextBuild: Promise<void> | undefined;
   #merging = false;
   #closed = false;
   #log: CommitLog | undefined;
@@ -77,6 +83,7 @@ export class DedupeStore {
 
   constructor(ports: StorePorts, options: DedupeOptions) {
     const { windowMs, youngBytesMax = YOUNG_BYTES_MAX, bloomBytesMax = BLOOM_BYTES_MAX } = options;
+    this.#mendWaitBytesMax = options.mendWaitBytesMax ?? MEND_WAIT_BYTES_MAX;
     this.#ports = ports;
     this.windowMs = windowMs;
     this.#youngBytesMax = youngBytesMax;
@@ -158,19 +165,26 @@ export class DedupeStore {
     void this.#build();
   }
 
-  /** Builds the runs of gaps and of waiting segments, oldest first, as far as the disk lets it. */
+  /** Resolves when the runs of all that is sealed now are in use, or cannot be built. */
   #build(): Promise<void> {
-    this.#building = this.#building.then(async () => {
-      try {
-        for (const segment of [...this.#gaps.values(), ...this.#waiting.values()]) {
-          if (!this.#closed) await this.#buildRun(segment);
-        }
-      } catch (error) {
-        this.#report(error);
-      }
-      await this.#settle();
+    this.#nextBuild ??= this.#building.then(() => {
+      this.#nextBuild = undefined;
+      return this.#buildRuns();
     });
+    this.#building = this.#nextBuild;
     return this.#building;
+  }
+
+  /** Of gaps and waiting segments, oldest first, as far as the disk lets it. */
+  async #buildRuns(): Promise<void> {
+    try {
+      for (const segment of [...this.#gaps.values(), ...this.#waiting.values()]) {
+        if (!this.#closed) await this.#buildRun(segment);
+      }
+    } catch (error) {
+      this.#report(error);
+    }
+    await this.#settle();
   }
 
   async #buildRun({ base, end }: Sealed): Promise<void> {
@@ -227,9 +241,9 @@ export class DedupeStore {
     await this.#build();
   }
 
-  /** Keys published then or before are out of the window. */
+  /** Keys published then or before are out of the window, by the log's time: no clock that runs wild drops any. */
   #expired(): number {
-    return this.#ports.clock.now() - this.windowMs;
+    return (this.#log?.tail.storedAt ?? 0) - this.windowMs;
   }
 
   #report(error: unknown): void {
@@ -240,7 +254,9 @@ export class DedupeStore {
   // Mending
 
   async #mend(): Promise<void> {
-    await this.#build();
+    const built = this.#build();
+    const missing = [...this.#gaps.values()].reduce((sum, { base, end }) => sum + end - base, 0);
+    if (missing <= this.#mendWaitBytesMax) await built;
     const [gap] = this.#gaps.values();
     if (!gap) return;
     const detail = `Cannot tell whether the idempotency key is new: those of the segment at ${gap.base} are not indexed`;
@@ -287,7 +303,7 @@ export class DedupeStore {
   // Opening and closing
 
   /**
-   * Puts the runs on disk in use, and builds those that are missing.
+   * Puts the runs on disk in use, and begins to build those that are missing.
    *
    * @param keyedCount messages with a key in a sealed segment, where that is known.
    */
@@ -303,7 +319,7 @@ export class DedupeStore {
       if (!covered) this.#gaps.set(segment.base, segment);
     }
     for (const { base, end } of log.segments) if (end !== undefined) this.#young.delete(base);
-    await this.#build();
+    void this.#build();
   }
 
   async #openRun(range: RunRange): Promise<void> {

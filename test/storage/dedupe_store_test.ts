@@ -351,6 +351,18 @@ describe("the dedupe store", () => {
     assert.equal(await keyed.lookup("never seen"), undefined);
   });
 
+  it("does not keep a publish waiting for much of the log to be indexed", async () => {
+    const before = await filled(60);
+    const left = before.disk.clone();
+    for (const range of runRanges(await left.list("dedupe"))) await left.remove(runPath(range));
+    const dedupe = { windowMs: WINDOW_MS, mendWaitBytesMax: 4 * KiB };
+    const keyed = await before.reopen(left, { dedupe });
+    await assert.rejects(keyed.lookup("k0"), { code: "overloaded" });
+    await keyed.quiet();
+    await keyed.check();
+    assert.deepEqual(keyed.open.reports, []);
+  });
+
   it("admits no more keys than memory may hold while runs cannot be written", async () => {
     const disk = new MemoryDisk();
     const inner = inlineJobs({ disk, crc32 });
