@@ -77,6 +77,20 @@ describe("LIKE", () => {
     }
   });
 
+  it("finds a long piece among its own beginnings, where it comes first", () => {
+    const piece = from(["a", "b"], 24).filter((one) => one.length > 8);
+    const cuts = fc.array(fc.nat({ max: 24 }), { maxLength: 8 });
+    const given = fc.property(piece, cuts, fc.boolean(), (wanted, sizes, there) => {
+      const beginnings = sizes.map((size) => wanted.slice(0, size % wanted.length)).join("");
+      const text = beginnings + (there ? wanted : "") + beginnings;
+      assert.equal(matches(text, `%${wanted}%`), text.includes(wanted));
+      const behind = text.slice(text.indexOf(wanted) + wanted.length);
+      const twice = text.includes(wanted) && behind.includes(wanted);
+      assert.equal(matches(text, `%${wanted}%${wanted}%`), twice);
+    });
+    fc.assert(given, { numRuns: 5000 });
+  });
+
   it("takes escaped characters as they are", () => {
     const given = fc.property(
       from(["a", "%", "_", "!"], 8),
