@@ -53,7 +53,7 @@ function told(published: Published, headers: Record<string, string>): Record<str
   return headers;
 }
 
-/** Topic and id are of characters that need no escaping. */
+/** Topic, id and cursor are of characters that need no escaping. */
 function publishedJson(topic: string, published: Published): string {
   const { id, queueId } = published;
   const publishedAt = formatTimestamp(published.publishedAt);
@@ -62,5 +62,5 @@ function publishedJson(topic: string, published: Published): string {
     return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"deliverAt":"${deliverAt}","publishedAt":"${publishedAt}","state":"scheduled"}`;
   }
   const { queueOffset, cursor } = published;
-  return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":${JSON.stringify(cursor)},"publishedAt":"${publishedAt}"}`;
+  return `{"id":"${id}","topic":"${topic}","queueId":${queueId},"queueOffset":"${queueOffset}","cursor":"${cursor}","publishedAt":"${publishedAt}"}`;
 }

@@ -22,6 +22,7 @@ import { LogTail } from "./log_tail.ts";
 import { openSegments } from "./open_log.ts";
 import type { DamagedRange } from "./recovery.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
+import type { SpareSegment } from "./spare_segment.ts";
 
 export interface LogPorts {
   readonly disk: Disk;
@@ -83,6 +84,7 @@ export class CommitLog {
     ports: LogPorts,
     options: {
       readonly segmentBytes: number;
+      readonly spare: SpareSegment;
       /** A confirmed unit end: the log reaches that far. */
       readonly from: number;
       /** The walk begins at the segment that holds it; at most `from`. */
@@ -98,7 +100,7 @@ export class CommitLog {
       const epoch = Math.max(opened.epoch, checkpoint.latest.epoch);
       await checkpoint.write({ durableEnd: opened.end, epoch });
     }
-    return new CommitLog(ports, { checkpoint, opened, segmentBytes: options.segmentBytes });
+    return new CommitLog(ports, { ...options, checkpoint, opened });
   }
 
   private constructor(
@@ -107,9 +109,10 @@ export class CommitLog {
       readonly checkpoint: CheckpointFile;
       readonly opened: Awaited<ReturnType<typeof openSegments>>;
       readonly segmentBytes: number;
+      readonly spare: SpareSegment;
     },
   ) {
-    const { checkpoint, opened, segmentBytes } = parts;
+    const { checkpoint, opened, segmentBytes, spare } = parts;
     const { segments, end, lastCrc, lastStoredAt } = opened;
     const active = segments.at(-1);
     this.#ports = ports;
@@ -125,7 +128,8 @@ export class CommitLog {
     if (!active) this.tail.rolls.push({ base: end, prevCrc: lastCrc, firstStoredAt: lastStoredAt });
     this.#flusher = new Flusher(this.tail, {
       ports,
-      active,
+      active: active && { ...active, prepared: false },
+      spare,
       segmentBytes,
       events: {
         onWritten: (written) => this.#onWritten(written),
@@ -236,15 +240,15 @@ export class CommitLog {
     });
   }
 
-  async #onSegment(next: ActiveSegment): Promise<void> {
+  async #onSegment({ base, file, firstStoredAt }: ActiveSegment): Promise<void> {
     const previous = this.#segments.at(-1);
     if (previous && previous.end === undefined) {
-      const sealed = { ...previous, end: next.base };
+      const sealed = { ...previous, end: base };
       this.#segments[this.#segments.length - 1] = sealed;
       await this.#writeCheckpoint();
       this.#events.onSealed(sealed);
     }
-    this.#segments.push({ ...next, end: undefined });
+    this.#segments.push({ base, file, firstStoredAt, end: undefined });
   }
 
   /** One at a time, in order of call. */

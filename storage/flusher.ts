@@ -7,6 +7,7 @@
  *                                                └─ appends go on meanwhile and
  *                                                   make up the next batch
  *
+ * The next batch is on its way to the disk before anyone is told of the last.
  * A batch is what the turns of the event loop appended since the last one, whole
  * units, up to 4 MiB: writing it and telling of it must not hold the event loop.
  * The write is positional and synchronous, the sync runs beside the event loop.
@@ -26,15 +27,27 @@ import type { Crc32 } from "./base/checksum.ts";
 import type { Clock } from "./base/clock.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import type { LogTail, Roll } from "./log_tail.ts";
+import type { SpareSegment } from "./spare_segment.ts";
 import { encodeSegmentHeader, LOG_DIR, SEGMENT_HEADER_SIZE, segmentPath } from "./segment.ts";
 
 /** Some 4 ms of writing, and as much of telling for messages of 256 bytes. */
 const BATCH_SIZE_MAX = 4 * 1024 * 1024;
+/** So much of a sparse segment is filled where a prepared one waits to follow. */
+const SPARSE_FILL = 1 / 16;
 
 export interface ActiveSegment {
   readonly base: number;
   readonly file: DiskFile;
   readonly firstStoredAt: number;
+  /** Of written zeros when it began: see spare_segment.ts. */
+  readonly prepared: boolean;
+}
+
+/** Bytes on their way to the disk. */
+interface Batch {
+  readonly from: number;
+  readonly end: number;
+  readonly synced: Promise<void>;
 }
 
 export interface FlusherEvents {
@@ -51,6 +64,7 @@ export class Flusher {
   readonly #tail: LogTail;
   readonly #ports: { readonly disk: Disk; readonly clock: Clock; readonly crc32: Crc32 };
   readonly #events: FlusherEvents;
+  readonly #spare: SpareSegment;
   readonly #segmentBytes: number;
   #active: ActiveSegment | undefined;
   #written: number;
@@ -64,6 +78,7 @@ export class Flusher {
       readonly events: FlusherEvents;
       /** Undefined for an empty log: its first segment is the first roll. */
       readonly active: ActiveSegment | undefined;
+      readonly spare: SpareSegment;
       readonly segmentBytes: number;
     },
   ) {
@@ -71,6 +86,7 @@ export class Flusher {
     this.#ports = options.ports;
     this.#events = options.events;
     this.#active = options.active;
+    this.#spare = options.spare;
     this.#segmentBytes = options.segmentBytes;
     this.#written = tail.end;
   }
@@ -101,34 +117,61 @@ export class Flusher {
 
   async #run(): Promise<void> {
     try {
-      while (!this.#failed && this.#tail.end > this.#written) await this.#flush();
+      while (!this.#failed && this.#tail.end > this.#written) {
+        let batch = await this.#begin();
+        while (batch) {
+          await batch.synced;
+          batch = this.#failed ? undefined : this.#goOn(batch);
+        }
+      }
     } catch (error) {
       this.fail(error);
     }
     this.#running = undefined;
   }
 
-  async #flush(): Promise<void> {
+  /** Writes what there is, in a new segment where one begins. */
+  async #begin(): Promise<Batch | undefined> {
     const roll = this.#tail.rolls[0];
     if (roll?.base === this.#written) {
       this.#tail.rolls.shift();
       this.#active = await this.#startSegment(roll);
       await this.#events.onSegment(this.#active);
-      if (this.#failed) return;
     }
+    return this.#failed ? undefined : this.#write();
+  }
+
+  /** Tells of a batch that is durable; the disk goes on meanwhile with the next of this segment. */
+  #goOn({ from, end }: Batch): Batch | undefined {
+    try {
+      return this.#write();
+    } finally {
+      this.#events.onDurable(end);
+      this.#tail.trim(end); // after: who is told reads these bytes from memory
+      this.#spare.synced(end - from);
+      this.#endSparseSegment();
+    }
+  }
+
+  /** A prepared segment is worth more than a full one. */
+  #endSparseSegment(): void {
+    if (!this.#spare.ready || this.#active?.prepared || this.#tail.rolls.length > 0) return;
+    this.#tail.endSegmentAt(this.#segmentBytes * SPARSE_FILL);
+  }
+
+  #write(): Batch | undefined {
+    const from = this.#written;
     const active = this.#active;
-    if (!active) throw new Error("Cannot flush: the log has no segment");
     const end = this.#batchEnd(this.#tail.rolls[0]?.base ?? this.#tail.end);
-    for (const { chunk, from, to } of this.#tail.slices(this.#written, end)) {
-      const position = SEGMENT_HEADER_SIZE + chunk.base + from - active.base;
-      active.file.write(chunk.bytes.subarray(from, to), position);
+    if (end === from) return undefined;
+    if (!active) throw new Error("Cannot flush: the log has no segment");
+    for (const { chunk, from: start, to } of this.#tail.slices(from, end)) {
+      const position = SEGMENT_HEADER_SIZE + chunk.base + start - active.base;
+      active.file.write(chunk.bytes.subarray(start, to), position);
     }
     this.#written = end;
     this.#events.onWritten(end);
-    await active.file.sync();
-    if (this.#failed) return;
-    this.#events.onDurable(end);
-    this.#tail.trim(end); // after: who is told reads these bytes from memory
+    return { from, end, synced: active.file.sync() };
   }
 
   #batchEnd(limit: number): number {
@@ -142,22 +185,20 @@ export class Flusher {
       await this.#active.file.truncate(SEGMENT_HEADER_SIZE + roll.base - this.#active.base);
       await this.#active.file.sync();
     }
-    const file = await createSegment(disk, { ...roll, segmentBytes: this.#segmentBytes }, crc32);
-    return { base: roll.base, file, firstStoredAt: roll.firstStoredAt };
+    const path = segmentPath(roll.base);
+    const header = encodeSegmentHeader(roll, crc32);
+    const spare = await this.#spare.take({ header, path });
+    const file = spare ?? (await this.#createSegment({ header, path }));
+    await disk.syncDir(LOG_DIR);
+    return { base: roll.base, firstStoredAt: roll.firstStoredAt, file, prepared: !!spare };
   }
-}
 
-/** A new, pre-sized segment whose header and name are durable. */
-async function createSegment(
-  disk: Disk,
-  segment: Roll & { readonly segmentBytes: number },
-  crc32: Crc32,
-): Promise<DiskFile> {
-  const file = await disk.open(segmentPath(segment.base), { create: true });
-  await file.truncate(0); // left by a crash before its header was durable
-  await file.truncate(SEGMENT_HEADER_SIZE + segment.segmentBytes);
-  file.write(encodeSegmentHeader(segment, crc32), 0);
-  await file.sync();
-  await disk.syncDir(LOG_DIR);
-  return file;
+  async #createSegment({ header, path }: { header: Uint8Array; path: string }): Promise<DiskFile> {
+    const file = await this.#ports.disk.open(path, { create: true });
+    await file.truncate(0); // left by a crash before its header was durable
+    await file.truncate(SEGMENT_HEADER_SIZE + this.#segmentBytes);
+    file.write(header, 0);
+    await file.sync();
+    return file;
+  }
 }

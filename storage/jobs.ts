@@ -1,6 +1,7 @@
 /**
  * The heavy work that must not hold the event loop: building a sidecar, a dedupe run
- * or a timer file, merging a snapshot, runs or timer files. A job is plain data and touches only files, so the same code runs
+ * or a timer file, merging a snapshot, runs or timer files, writing the zeros of the
+ * segment to come. A job is plain data and touches only files, so the same code runs
  * in a worker thread (`jobs_node.ts`) and, in tests and simulation, inline.
  *
  * @module
@@ -15,7 +16,7 @@ import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
 import { IdTable } from "./ids.ts";
 import { KINDS } from "./records/mod.ts";
-import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
+import { LOG_DIR, segmentBases, sidecarPath, SPARE_PATH } from "./segment.ts";
 import { encodeSidecar } from "./sidecar.ts";
 import {
   type Change,
@@ -77,6 +78,12 @@ export type Job =
       readonly kind: "merge";
       readonly inputs: readonly RunRange[];
       readonly expired: number;
+    }
+  | {
+      /** Writes zeros to bytes `[from, to)` of the spare segment, which ends at `from`. */
+      readonly kind: "prepare";
+      readonly from: number;
+      readonly to: number;
     };
 
 /** Jobs of a lane run one after the other. A merge may take minutes, and nothing waits for it. */
@@ -87,7 +94,7 @@ export function laneOf({ kind }: Job): Lane {
 }
 
 export interface Jobs {
-  /** Resolves when the file is in place. */
+  /** Resolves when it is done and durable. */
   run(job: Job): Promise<void>;
   close(): Promise<void>;
 }
@@ -111,6 +118,8 @@ export async function runJob(job: Job, ports: JobPorts): Promise<void> {
       return buildTimers(job, ports);
     case "merge-timers":
       return mergeTimerFiles(job.ranges, { ...ports, ...job });
+    case "prepare":
+      return prepareSegment(job, ports);
   }
 }
 
@@ -184,6 +193,26 @@ async function walkBefore(base: number, queues: ConsumeQueues, ports: JobPorts):
     const segment = { base: one, end: bases[i + 1] ?? base };
     await walkSegment(segment, (frame) => queues.apply(frame, one), ports);
     queues.release(one);
+  }
+}
+
+/** Dirty at once, at most: the log's own syncs must not wait long behind these. */
+const PIECE_SIZE = 1024 * 1024;
+
+async function prepareSegment(job: Job & { kind: "prepare" }, { disk }: JobPorts): Promise<void> {
+  const file = await disk.open(SPARE_PATH, { create: true });
+  try {
+    await file.truncate(job.from);
+    const zeros = new Uint8Array(Math.min(PIECE_SIZE, job.to - job.from));
+    for (let at = job.from; at < job.to; at += zeros.length) {
+      file.write(zeros.subarray(0, Math.min(zeros.length, job.to - at)), at);
+      await file.sync();
+    }
+  } catch (error) {
+    await file.truncate(0); // a full disk needs the room for better things
+    throw error;
+  } finally {
+    await file.close();
   }
 }
 

@@ -53,6 +53,8 @@ export interface TailStart {
 export class LogTail {
   readonly #crc32: Crc32;
   readonly #segmentBytes: number;
+  /** Of the present segment. */
+  #segmentBytesMax: number;
   readonly #chunks: Chunk[] = [];
   #chunksSize = 0;
   readonly rolls: Roll[] = [];
@@ -69,6 +71,7 @@ export class LogTail {
   constructor(start: TailStart, crc32: Crc32) {
     this.#crc32 = crc32;
     this.#segmentBytes = start.segmentBytes;
+    this.#segmentBytesMax = start.segmentBytes;
     this.#end = start.end;
     this.confirmOffset = start.end;
     this.#lastCrc = start.lastCrc;
@@ -113,13 +116,19 @@ export class LogTail {
   begin(now: number, sizeMax: number): number {
     this.#storedAt = Math.max(this.#storedAt, now);
     const used = this.#end - this.#segmentBase;
-    if (used > 0 && used + sizeMax > this.#segmentBytes) this.#roll();
+    if (used > 0 && used + sizeMax > this.#segmentBytesMax) this.#roll();
     return this.#storedAt;
+  }
+
+  /** The present segment holds no more than `bytes`, or what it holds already. */
+  endSegmentAt(bytes: number): void {
+    this.#segmentBytesMax = Math.min(this.#segmentBytesMax, bytes);
   }
 
   #roll(): void {
     this.onRoll(this.#end);
     this.#segmentBase = this.#end;
+    this.#segmentBytesMax = this.#segmentBytes;
     this.rolls.push({ base: this.#end, prevCrc: this.#lastCrc, firstStoredAt: this.#storedAt });
   }
 

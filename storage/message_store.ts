@@ -29,6 +29,7 @@ import { KINDS, kindName, type KindName, type RecordOf } from "./records/mod.ts"
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
+import { SpareSegment } from "./spare_segment.ts";
 import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
 import { TidegateError } from "./base/errors.ts";
 import { stableHash } from "./base/hash.ts";
@@ -80,6 +81,7 @@ export class MessageStore {
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
+  readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
   #dispatched: number;
@@ -123,8 +125,10 @@ export class MessageStore {
     const timers = new Timers();
     const reveals = new LastReveals();
     let walked: number | undefined;
+    const spare = new SpareSegment(ports, options.segmentBytes);
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
+      spare,
       from,
       walkFrom,
       visit(frame, { base }) {
@@ -146,7 +150,8 @@ export class MessageStore {
       },
     });
     await reveals.resume(timers, { log, passed });
-    const store = new MessageStore(ports, { log, queues, ids, dedupe, fold, timers, timerFiles });
+    const derived = { queues, ids, dedupe, timers, timerFiles };
+    const store = new MessageStore(ports, { log, spare, fold, ...derived });
     await store.#sealer.start(sidecars.files, passed);
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     return store;
@@ -156,6 +161,7 @@ export class MessageStore {
     ports: StorePorts,
     parts: {
       readonly log: CommitLog;
+      readonly spare: SpareSegment;
       readonly queues: ConsumeQueues;
       readonly ids: IdIndex;
       readonly dedupe: DedupeStore;
@@ -164,9 +170,10 @@ export class MessageStore {
       readonly timerFiles: readonly TimerFile[];
     },
   ) {
-    const { log, queues, ids, timers } = parts;
+    const { log, spare, queues, ids, timers } = parts;
     queues.takeTouched();
     this.log = log;
+    this.#spare = spare;
     this.queues = queues;
     this.ids = ids;
     this.dedupe = parts.dedupe;
@@ -273,6 +280,7 @@ export class MessageStore {
   async close(): Promise<void> {
     await this.log.settled();
     await this.dedupe.close();
+    await this.#spare.close();
     await this.#sealer.close();
     await this.log.close();
   }

@@ -58,6 +58,9 @@ export function segmentPath(base: number): string {
   return `${LOG_DIR}/${String(base).padStart(20, "0")}.log`;
 }
 
+/** Of the segment to come, until it has a base. It ends as all that lies aside: a start removes it. */
+export const SPARE_PATH = `${LOG_DIR}/next.tmp`;
+
 export function sidecarPath(base: number): string {
   return `${LOG_DIR}/${String(base).padStart(20, "0")}.idx`;
 }

@@ -46,11 +46,12 @@ export class BoundedBodies implements Bodies {
   #readDeclared(request: Request, limit: BodyLimit): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const deadline = this.#deadlines.begin(() => reject(tooSlow()));
-      bytesOf(request).then(
-        (bytes) => {
+      // Not `bytes()`: the requests of @hono/node-server inherit it, and it throws on them.
+      request.arrayBuffer().then(
+        (buffer) => {
           this.#deadlines.end(deadline);
-          if (bytes.length > limit.bytes) reject(tooLarge(limit));
-          else resolve(bytes);
+          if (buffer.byteLength > limit.bytes) reject(tooLarge(limit));
+          else resolve(new Uint8Array(buffer));
         },
         (cause: unknown) => {
           this.#deadlines.end(deadline);
@@ -89,11 +90,6 @@ export class BoundedBodies implements Bodies {
       this.#deadlines.end(deadline);
     }
   }
-}
-
-/** Not `bytes()`: the requests of @hono/node-server inherit it, and it throws on them. */
-async function bytesOf(request: Request): Promise<Uint8Array> {
-  return new Uint8Array(await request.arrayBuffer());
 }
 
 function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {

@@ -204,6 +204,10 @@ export class MemoryDisk implements Disk {
     change(this.#names.get(path)?.durable ?? new Uint8Array(0));
   }
 
+  has(path: string): boolean {
+    return this.#names.has(path);
+  }
+
   /** The bytes of a file, to look at. */
   bytes(path: string): Uint8Array {
     const inode = this.#names.get(path);

@@ -83,13 +83,16 @@ const PRESENT = { deliverAt: 1, txnId: 2, dedupe: 4, producer: 8, origin: 16 } a
 /** Bytes to reserve before {@linkcode encodeMessage}: at least what it writes. */
 export function messageSizeMax(attributes: MessageAttributes, bodySize: number): number {
   const { id, key, tag, contentType, traceparent, tracestate, index, properties } = attributes;
-  const texts = [id, key, tag, contentType, traceparent, tracestate];
-  if (index) texts.push(...index);
-  if (properties) texts.push(...properties.flat());
-  let size = ENVELOPE_SIZE_MAX + bodySize;
-  // A UTF-16 unit is at most 3 bytes; an attribute has 3 bytes before it, a property 2 more.
-  for (const text of texts) if (text !== undefined) size += 3 * text.length + 5;
+  let size = ENVELOPE_SIZE_MAX + bodySize + sizeMax(id) + sizeMax(key) + sizeMax(tag);
+  size += sizeMax(contentType) + sizeMax(traceparent) + sizeMax(tracestate);
+  for (const text of index ?? []) size += sizeMax(text);
+  for (const [name, value] of properties ?? []) size += sizeMax(name) + sizeMax(value);
   return size;
+}
+
+/** A UTF-16 unit is at most 3 bytes; an attribute has 3 bytes before it, a property 2 more. */
+function sizeMax(text: string | undefined): number {
+  return text === undefined ? 0 : 3 * text.length + 5;
 }
 
 /**

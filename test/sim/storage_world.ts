@@ -24,6 +24,7 @@ import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { SEGMENT_HEADER_SIZE, SPARE_PATH } from "../../storage/segment.ts";
 import { SidecarDamage } from "../../storage/sidecar_file.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
 import { type ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
@@ -45,6 +46,9 @@ export const SIGHTS = [
   "unit cut",
   "segment rolled",
   "unit larger than a segment",
+  "segment was prepared",
+  "stopped with a spare segment",
+  "spare segment taken away",
   "opened from a snapshot",
   "opened without a snapshot",
   "derived file lost",
@@ -79,6 +83,9 @@ class StorageWorld {
   /** Confirmed by this process or an earlier one. */
   #confirmed = 0;
   #failing = false;
+  /** The spare segment was ready when last looked at. */
+  #spareReady = false;
+  #spareTaken = false;
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
@@ -113,6 +120,7 @@ class StorageWorld {
     else if (roll < 98) await this.#stop("kill");
     else await this.#stop("clean close");
     this.#oracle.checkVisible(this.#open.store);
+    await this.#watchSpare();
     this.#note(`${roll} ${this.#open.store.log.end} ${this.#open.store.log.confirmOffset}`);
   }
 
@@ -254,15 +262,31 @@ class StorageWorld {
     this.seen.add(which === "failWrite" ? "disk failed at a write" : "disk failed at a sync");
   }
 
+  /** A spare segment that was whole and is gone has become a segment, or was taken away. */
+  async #watchSpare(): Promise<void> {
+    const there = this.#disk.has(SPARE_PATH);
+    if (this.#spareReady && !there) this.seen.add("segment was prepared");
+    const size = there ? this.#disk.bytes(SPARE_PATH).length : 0;
+    this.#spareReady = size === SEGMENT_HEADER_SIZE + this.#segmentBytes;
+    if (!there || !this.#prng.chance(2)) return;
+    await this.#disk.remove(SPARE_PATH);
+    this.#spareReady = false;
+    this.#spareTaken = true;
+    this.seen.add("spare segment taken away");
+  }
+
   async #stop(how: "power cut" | "kill" | "clean close"): Promise<void> {
     this.seen.add(how);
     if (how === "clean close") await this.#open.store.close();
     this.#confirmed = Math.max(this.#confirmed, this.#open.confirms.at(-1) ?? 0);
     if (how === "clean close" && !this.#failing) assert.equal(this.#confirmed, this.#oracle.end);
     const unexpected = this.#open.reports.filter((error) => !(error instanceof SidecarDamage));
-    if (!this.#failing) assert.deepEqual(unexpected, []);
+    if (this.#disk.has(SPARE_PATH)) this.seen.add("stopped with a spare segment");
+    if (!this.#failing && !this.#spareTaken) assert.deepEqual(unexpected, []);
     this.#disk = how === "power cut" ? this.#disk.crash() : this.#disk.clone();
     this.#failing = false;
+    this.#spareReady = false;
+    this.#spareTaken = false;
     this.#clock.advance(this.#prng.below(5000));
     if (this.#prng.chance(20)) await this.#spoilDerived();
     while (this.#prng.chance(15)) await this.#stopWhileOpening();
