@@ -118,7 +118,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   it("are all known to this test", () => {
     assert.deepEqual(
       blocks.map(([info]) => info),
-      ["", "", "", "", "", "background", "", "", "", ""],
+      ["", "", "", "", "", "background", "", "", "", "", ""],
     );
   });
 
@@ -194,6 +194,21 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
     const [first, second, ...others] = answers.match(/^\{.*\}/gm) ?? [];
     assert(first !== undefined && others.length === 0);
     assert.equal(second, first);
+  });
+
+  it("publish for later, find it, and recall it", async () => {
+    const answers = (await run()).replaceAll("}{", "}\n{").trim().split("\n");
+    const states = answers.map((answer) => JSON.parse(answer) as { id: string; state: string });
+    assert.deepEqual(
+      states.map(({ id, state }) => [id, state]),
+      [
+        ["reminder", "scheduled"],
+        ["reminder", "scheduled"],
+      ],
+    );
+    const again = blocks.at(-1)?.[1].split("\n")[2] ?? "";
+    const { code } = JSON.parse(await shell(again, server.port)) as { code: string };
+    assert.equal(code, "message-not-found");
   });
 });
 

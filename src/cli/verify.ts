@@ -30,6 +30,8 @@ import {
   snapshotOffsets,
   snapshotPath,
 } from "../../storage/snapshot.ts";
+import { TimerFile } from "../../storage/timer_file.ts";
+import { TIMER_DIR, timerRanges } from "../../storage/timer_layout.ts";
 
 export interface Findings {
   readonly segments: number;
@@ -54,6 +56,7 @@ export async function verifyDataDir(disk: Disk): Promise<Findings> {
     await log.verify(base, bases[index + 1]);
   }
   if (log.end < durableEnd) log.lost(durableEnd);
+  await verifyTimers(disk, notes);
   const { frames, end, damaged } = log;
   return { segments: bases.length, frames, end, durableEnd, damaged, notes };
 }
@@ -141,6 +144,16 @@ class LogVerifier {
     if (sidecar && (await sidecar.isWhole())) return sidecar.close();
     await sidecar?.close();
     this.#notes.push(`the index of the segment at ${segment.base} is not whole; it is built again`);
+  }
+}
+
+async function verifyTimers(disk: Disk, notes: string[]): Promise<void> {
+  for (const range of timerRanges(await disk.list(TIMER_DIR))) {
+    const file = await TimerFile.open(disk, range, crc32);
+    const whole = file !== undefined && (await file.isWhole());
+    await file?.retire();
+    const { from, to } = range;
+    if (!whole) notes.push(`the timers from ${from} to ${to} are not whole; they are built again`);
   }
 }
 

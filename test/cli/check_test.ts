@@ -15,7 +15,12 @@ import { describe, it } from "node:test";
 import { holdDataDir } from "../../src/cli/data_dir.ts";
 import { EXIT } from "../../src/cli/exit.ts";
 import type { Findings } from "../../src/cli/verify.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
+import { FIRST_KEY } from "../../storage/timer_entry.ts";
+import { TIMER_DIR, timerPath } from "../../storage/timer_layout.ts";
+import { writeTimerFile } from "../../storage/timer_writer.ts";
 import { withTempDir } from "../e2e/server.ts";
 import { flipBit, flipByte, writeDataDir, type Written } from "../fakes/data_dir.ts";
 import { runCommand } from "../fakes/terminal.ts";
@@ -147,6 +152,25 @@ describe("tidegate check", () => {
     assert.equal(exitCode, EXIT.ok.code);
     assert.match(findings.notes.join("\n"), /index of the segment at 0 is not whole/);
     assert.match(findings.notes.join("\n"), /snapshot at \d+ is damaged/);
+  });
+
+  it("only notes damaged timers: they are derived as well", async () => {
+    const { exitCode, findings } = await checked(async (dir) => {
+      const disk = openNodeDisk(dir);
+      const content = { until: 9, after: FIRST_KEY, sources: [] };
+      await disk.makeDir(TIMER_DIR);
+      for (const range of [
+        { from: 0, to: 500 },
+        { from: 500, to: 900 },
+      ]) {
+        await writeTimerFile({ disk, crc32 }, { ...range, ...content });
+      }
+      flipByte(join(dir, timerPath({ from: 500, to: 900 })), -1);
+    });
+    assert.equal(exitCode, EXIT.ok.code);
+    assert.deepEqual(findings.notes, [
+      "the timers from 500 to 900 are not whole; they are built again",
+    ]);
   });
 
   it("speaks to people, too", () =>

@@ -160,6 +160,17 @@ describe("tidegate publish", () => {
     assert.equal(headers["content-type"], "application/json");
   });
 
+  it("says when a delayed message will be delivered", async () => {
+    const deliverAt = "2026-11-22T08:00:00.000Z";
+    const scheduled = { id: "m1", queueId: 1, deliverAt, state: "scheduled" };
+    const answers = [{ status: 201, body: scheduled }];
+    const { asked, printed } = await against(answers, ["publish", "a", "x", "--delay", "1.5"]);
+    assert.equal(asked[0]?.headers["delay"], "1.5");
+    assert.deepEqual(printed, [`scheduled m1 to a, queue 1, for ${deliverAt}`]);
+    const timed = await against(answers, ["publish", "a", "x", "--deliver-at", deliverAt]);
+    assert.equal(timed.asked[0]?.headers["deliver-at"], deliverAt);
+  });
+
   it("sends standard input when there is no body, and a file when told", () =>
     withTempDir(async (dir) => {
       const path = join(dir, "body");
