@@ -207,7 +207,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
       ],
     );
     const again = blocks.at(-1)?.[1].split("\n")[2] ?? "";
-    const { code } = JSON.parse(await shell(again, server.port)) as { code: string };
+    const { code } = JSON.parse(await commands.shell(again)) as { code: string };
     assert.equal(code, "message-not-found");
   });
 });

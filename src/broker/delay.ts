@@ -1,6 +1,6 @@
 /**
  * Decisions about delayed messages: when one is due, and that those which are
- * become visible.
+ * become visible. They are handed messages whose `deliverAt` is set (`Shell.timed`).
  *
  * A delayed message is stored once, without a queueOffset. When it is due, a
  * reveal gives it one; the reveals of many are one record, in order of due time,
@@ -17,14 +17,13 @@ import type { TimerSource } from "./timer_core.ts";
 import type { TopicState } from "./topics.ts";
 
 /** Whether it was published with a delay, be that over or not. */
-export function isDelayed({ deliverAt, delayMs }: NewMessage): boolean {
-  return deliverAt !== undefined || delayMs !== undefined;
+export function isDelayed({ deliverAt }: NewMessage): boolean {
+  return deliverAt !== undefined;
 }
 
 /** When the message is due; undefined when it is due now. */
-export function dueAtOf({ deliverAt, delayMs }: NewMessage, now: number): number | undefined {
-  const dueAt = delayMs === undefined ? deliverAt : now + Math.ceil(delayMs);
-  return dueAt !== undefined && dueAt > now ? dueAt : undefined;
+export function dueAtOf({ deliverAt }: NewMessage, now: number): number | undefined {
+  return deliverAt !== undefined && deliverAt > now ? deliverAt : undefined;
 }
 
 /** What is wrong with the message's delay. */
@@ -33,7 +32,8 @@ export function delayFault(
   { message, now }: { readonly message: NewMessage; readonly now: number },
 ): TidegateError | undefined {
   const { delayMaxMs } = core;
-  if ((dueAtOf(message, now) ?? now) - now <= delayMaxMs) return undefined;
+  const { deliverAt = 0, delayMs = deliverAt - now } = message;
+  if (delayMs <= delayMaxMs) return undefined;
   const detail = `Cannot delay the message so long: ${delayMaxMs} ms is the most`;
   return new TidegateError("delay-too-long", detail, { limitMs: delayMaxMs });
 }

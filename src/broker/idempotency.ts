@@ -68,7 +68,7 @@ function givenOf(message: NewMessage): fields.Value<typeof Given> {
       .map(([name, value]) => ({ name, value }))
       .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
     contentType,
-    deliverAt,
+    deliverAt: delayMs === undefined ? deliverAt : undefined, // else it follows from the delay
     delayMicroseconds: delayMs === undefined ? undefined : Math.round(delayMs * 1000),
   };
 }

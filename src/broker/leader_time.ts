@@ -26,4 +26,9 @@ export class LeaderTime {
   now(): number {
     return Math.floor(this.#origin + this.#clock.elapsed());
   }
+
+  /** The first whole millisecond at which so much will have elapsed: `now` is rounded down, this is not. */
+  in(delayMs: number): number {
+    return Math.ceil(this.#origin + this.#clock.elapsed() + delayMs);
+  }
 }

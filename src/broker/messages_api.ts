@@ -74,8 +74,9 @@ function publish(
   },
 ): Promise<Published> {
   const { core, store } = shell;
-  const { name, message, taken } = wish;
-  if (isRepeatable(message)) return publishOnce(shell, wish);
+  const { name, taken } = wish;
+  const message = shell.timed(wish.message);
+  if (isRepeatable(message)) return publishOnce(shell, { name, message, taken });
   try {
     shell.admit();
     const now = shell.now();
@@ -102,8 +103,11 @@ function publishBatch(
   },
 ): Promise<readonly (Published | TidegateError)[]> {
   const { core, store } = shell;
-  const { name, messages, atomic, taken } = wish;
-  if (messages.some(isRepeatable)) return publishBatchOnce(shell, wish);
+  const { name, atomic, taken } = wish;
+  const messages = wish.messages.map((message) => shell.timed(message));
+  if (messages.some(isRepeatable)) {
+    return publishBatchOnce(shell, { name, messages, atomic, taken });
+  }
   try {
     shell.admit();
     const now = shell.now();

@@ -10,6 +10,7 @@ import type { Clock } from "../../storage/base/clock.ts";
 import type { Digest } from "../../storage/base/digest.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageStore } from "../../storage/mod.ts";
+import type { NewMessage } from "./api.ts";
 import type { Core } from "./core.ts";
 import type { BrokerFold } from "./fold.ts";
 import { popQueue, type Subscription } from "./groups.ts";
@@ -113,6 +114,13 @@ export class Shell {
 
   get digest(): Digest {
     return this.#ports.digest;
+  }
+
+  /** The message with the time it is due, where it was published with a delay. */
+  timed(message: NewMessage): NewMessage {
+    const { delayMs } = message;
+    if (delayMs === undefined) return message;
+    return { ...message, deliverAt: delayMs > 0 ? this.#time.in(delayMs) : 0 };
   }
 
   /** Of leader time before the wall clock. */

@@ -215,4 +215,24 @@ describe("LeaderTime", () => {
     elapsed = 8.26;
     assert.equal(time.now(), 101);
   });
+
+  it("tells when a delay is over by what elapsed, parts of milliseconds included", () => {
+    const anyPart = fc.double({ min: 0, max: 1e6, noNaN: true });
+    fc.assert(
+      fc.property(anyPart, anyPart, anyPart, (before, delayMs, after) => {
+        let elapsed = before;
+        const clock = {
+          now: () => 5000,
+          elapsed: () => elapsed,
+          after: () => () => {},
+          defer() {},
+        };
+        const time = new LeaderTime(clock, 0);
+        const dueAt = time.in(delayMs);
+        elapsed += after;
+        if (time.now() >= dueAt) assert(after > delayMs - 1e-6, "not early");
+        else assert(after < delayMs + 2, "not late");
+      }),
+    );
+  });
 });
