@@ -1,10 +1,13 @@
 /**
  * What an idempotency key is remembered as, and what a repeat gets.
  *
- *   key hash      16 bytes of SHA-256 over the scope (topic generation,
- *                 Message-Key or none) and the key
- *   fingerprint   8 bytes of SHA-256 over the attributes the producer gave and
- *                 the body: what makes a repeat the same request
+ *   key hash      16 bytes of SHA-256 over [topic generation, Message-Key or null, key]
+ *   fingerprint   8 bytes of SHA-256 over [id or null, Message-Key or null, tag or
+ *                 null, index keys, [name, value] of properties by name, content
+ *                 type or null] and the body: what makes a repeat the same request
+ *
+ * The lists as JSON in UTF-8; an id is null that was made for the request. An
+ * attribute of a later build goes behind the others, and only where it is given.
  *
  * A topic generation is of one namespace and one life of the topic, so the scope
  * needs neither. Both hashes are in records for good: changing what goes into
@@ -17,66 +20,46 @@
  * @module
  */
 
-import { equalBytes } from "../../storage/base/bytes.ts";
+import { encodeUtf8, equalBytes } from "../../storage/base/bytes.ts";
 import type { Digest } from "../../storage/base/digest.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageEnvelope } from "../../storage/base/message.ts";
-import { type DedupeEntry, fields, Writer } from "../../storage/mod.ts";
+import type { DedupeEntry } from "../../storage/mod.ts";
 import type { NewMessage, Published } from "./api.ts";
 import { publishedAs } from "./publish.ts";
 
 export type Dedupe = NonNullable<MessageEnvelope["dedupe"]>;
-
-const { list, optional, struct, text16, u64 } = fields;
-
-const Scope = struct({ topicGen: u64, messageKey: optional(text16), idempotencyKey: text16 });
-
-const Given = struct({
-  id: optional(text16),
-  key: optional(text16),
-  tag: optional(text16),
-  index: list(text16),
-  properties: list(struct({ name: text16, value: text16 })),
-  contentType: optional(text16),
-  deliverAt: optional(u64),
-  delayMicroseconds: optional(u64),
-});
 
 /** What the record of a message with an idempotency key says about it; undefined for one without. */
 export function dedupeOf(
   digest: Digest,
   { topicGen, message }: { readonly topicGen: number; readonly message: NewMessage },
 ): Dedupe | undefined {
-  const { idempotencyKey, key: messageKey } = message;
+  const { idempotencyKey, key = null } = message;
   if (idempotencyKey === undefined) return undefined;
-  const scope = encoded(Scope, { topicGen, messageKey, idempotencyKey });
   return {
-    keyHash: digest([scope]).subarray(0, 16),
-    fingerprint: digest([encoded(Given, givenOf(message)), message.body]).subarray(0, 8),
+    keyHash: digest([encoded([topicGen, key, idempotencyKey])]).subarray(0, 16),
+    fingerprint: digest([encoded(givenOf(message)), message.body]).subarray(0, 8),
   };
 }
 
-function givenOf(message: NewMessage): fields.Value<typeof Given> {
-  const { id, key, tag, index = [], properties = [], contentType, idGenerated } = message;
-  const { deliverAt, delayMs } = message;
-  return {
-    id: idGenerated ? undefined : id,
-    key,
-    tag,
-    index,
-    properties: properties
-      .map(([name, value]) => ({ name, value }))
-      .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
-    contentType,
-    deliverAt: delayMs === undefined ? deliverAt : undefined, // else it follows from the delay
-    delayMicroseconds: delayMs === undefined ? undefined : Math.round(delayMs * 1000),
-  };
+function givenOf(message: NewMessage): readonly unknown[] {
+  const { id, idGenerated, key, tag, index = [], properties = [], contentType } = message;
+  const byName = properties.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  const given = idGenerated ? null : id;
+  const when = whenGiven(message);
+  return [given, key ?? null, tag ?? null, index, byName, contentType ?? null, ...when];
 }
 
-function encoded<T>(field: fields.Field<T>, value: T): Uint8Array {
-  const writer = new Writer();
-  field.write(writer, value);
-  return writer.bytes;
+/** Where there is a delay: as it was asked for, not what time that makes. */
+function whenGiven({ deliverAt, delayMs }: NewMessage): readonly unknown[] {
+  if (delayMs !== undefined) return ["delayMs", delayMs];
+  return deliverAt === undefined ? [] : ["deliverAt", deliverAt];
+}
+
+/** As JSON: no two lists make the same, and none is the beginning of another. */
+function encoded(values: readonly unknown[]): Uint8Array {
+  return encodeUtf8(JSON.stringify(values));
 }
 
 /** The first answer, given again. @throws `idempotency-mismatch` when it was to another request. */
