@@ -21,6 +21,7 @@ import {
   readAll,
   type Test,
   TOPIC,
+  turn,
   utf8,
 } from "./broker_api_kit.ts";
 
@@ -80,6 +81,23 @@ function testKeys(test: Test): void {
     assert.equal((await readAll(api)).length, 132);
   });
 
+  for (const [what, wish] of [
+    ["an idempotency key", () => keyed("k", { delayMs: 5000, id: "mine", idGenerated: false })],
+    ["a place in a sequence", () => ({ ...sequenced(0), id: "mine", delayMs: 5000 })],
+  ] as const) {
+    test(`a delayed message with ${what} is scheduled once`, async ({ api, clock }) => {
+      const first = await api.messages.publish("orders", wish());
+      assert.equal(first.state, "scheduled");
+      clock.advance(1000);
+      assert.deepEqual(await api.messages.publish("orders", wish()), again(first));
+      clock.advance(4000);
+      while ((await readAll(api)).length === 0) await turn();
+      assert.deepEqual(ids(await readAll(api)), ["mine"]);
+      assert.deepEqual(await api.messages.publish("orders", wish()), again(first));
+      assert.deepEqual(ids(await readAll(api)), ["mine"]);
+    });
+  }
+
   const others: [what: string, change: Partial<NewMessage>][] = [
     ["another body", { body: utf8.encode("other") }],
     ["a tag", { tag: "t" }],
@@ -87,6 +105,8 @@ function testKeys(test: Test): void {
     ["a property", { properties: [["a", "b"]] }],
     ["a content type", { contentType: "text/plain" }],
     ["an id of its own", { id: "mine", idGenerated: false }],
+    ["a delay", { delayMs: 5000 }],
+    ["a time", { deliverAt: 1_700_000_100_000 }],
   ];
   for (const [what, change] of others) {
     test(`a key used again with ${what} is a mismatch`, async ({ api }) => {
@@ -99,7 +119,7 @@ function testKeys(test: Test): void {
       const first = await api.messages.publish("orders", keyed("l", change));
       assert.deepEqual(await api.messages.publish("orders", keyed("l", change)), again(first));
       await fails("idempotency-mismatch", api.messages.publish("orders", keyed("l")));
-      assert.equal((await readAll(api)).length, 2);
+      assert.equal((await readAll(api)).length, first.state ? 1 : 2);
     });
   }
 
