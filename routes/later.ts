@@ -19,7 +19,6 @@ const LATER: readonly (readonly [methods: string, path: string, feature: string]
   ["POST", "/v1/transactions/:id/rollback", "transactions"],
   ["PUT GET PATCH DELETE", "/v1/producers/:group", "producer groups"],
   ["POST", "/v1/producers/:group/checks", "transaction checks"],
-  ["GET", "/v1/stream", "streams over several topics"],
   ["GET", "/metrics", "metrics"],
 ];
 

@@ -28,6 +28,7 @@ import { noSuchPath } from "./problem.ts";
 import { problemPageRoutes } from "./problem_pages.ts";
 import { type Publish, publishing } from "./publish.ts";
 import { readLogHandler } from "./read_log.ts";
+import { streamRoutes } from "./stream.ts";
 import { topicRoutes } from "./topics.ts";
 
 export { toYaml } from "./openapi.ts";
@@ -78,6 +79,7 @@ function createApp(ports: Ports, publish: Publish): App {
   groupOperationRoutes(app, ports);
   deadLetterRoutes(app, ports);
   consumeRoutes(app, ports);
+  streamRoutes(app, ports);
   healthRoutes(app, ports);
   docsRoutes(app, ports);
   problemPageRoutes(app);

@@ -52,6 +52,14 @@ export interface Feeds {
    * retry would mend: the route's error handler makes it a problem.
    */
   open(wanted: StreamRequest, request: Request): Promise<Response>;
+  /**
+   * The same over several topics, each named once: one stream, whose ids are
+   * positions in all of them (`topics_position.ts`).
+   *
+   * A topic that is gone is one that ended when it is resumed, and the answer is
+   * 204 when all of them are. @throws as {@linkcode open} for the others.
+   */
+  openTopics(wanted: readonly StreamRequest[], request: Request): Promise<Response>;
 }
 
 /** Requests that wait for something to happen. */

@@ -8,6 +8,7 @@
 import type { Filter, Start } from "../src/broker/api.ts";
 import { type PageForm, pageForm } from "./accept.ts";
 import { keyFault } from "./attributes.ts";
+import type { Call } from "./call.ts";
 import { preferences } from "./prefer.ts";
 import { malformed } from "./problem.ts";
 import { numberParameter } from "./query.ts";
@@ -23,6 +24,7 @@ export const PAGE = {
 } as const;
 
 const QUEUES_MAX = 1024;
+const ONLY_STREAMS = /^\/v1\/(?:stream|groups\/[^/]+\/stream)$/;
 const CURSOR = /^[\w.~:=-]{1,4096}$/;
 
 export interface LogRead {
@@ -80,7 +82,8 @@ export function resumePosition(
 }
 
 /** Whether the answer would be an event stream, for those who look before the route does. */
-export function asksForStream(url: string, head: RequestHead): boolean {
+export function asksForStream({ path, url, head }: Call): boolean {
+  if (ONLY_STREAMS.test(path)) return true;
   return pageForm(head.accept) === "sse" || /[?&]format=sse(?:&|$)/.test(url);
 }
 
@@ -91,7 +94,8 @@ function formOf(head: RequestHead, query: ReadonlyMap<string, string>): PageForm
   throw malformed("/query/format", "format must be sse, json or ndjson");
 }
 
-function parseStart(text: string, pointer: string): Start {
+/** @throws `invalid-request` */
+export function parseStart(text: string, pointer: string): Start {
   if (text === "earliest" || text === "latest") return { kind: text };
   if (text.startsWith("time:")) {
     const time = parseTimestamp(text.slice(5));

@@ -118,7 +118,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   it("are all known to this test", () => {
     assert.deepEqual(
       blocks.map(([info]) => info),
-      ["", "", "", "", "", "background", "", "", "", "", ""],
+      ["", "", "", "", "", "background", "", "", "", "", "", ""],
     );
   });
 
@@ -178,6 +178,12 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
       rest.map(({ id }) => id),
     );
     assert(seen.length > 0);
+  });
+
+  it("follow several topics, with a position in all of them", async () => {
+    const ids = [...(await run()).matchAll(/^id: (.*)\nevent: message$/gm)].map(([, id]) => id);
+    assert(ids.length > 1);
+    for (const id of ids) assert.match(id ?? "", /^orders=\w+$/);
   });
 
   it("read what a filter wants", async () => {

@@ -31,6 +31,7 @@ import { type After, Deadlines } from "./deadlines.ts";
 import { SharedFeeds } from "./feeds.ts";
 import { WaitingRequests } from "./holds.ts";
 import { RequestIds } from "./request_ids.ts";
+import { Streams } from "./streams.ts";
 
 export interface GatewayOptions {
   readonly broker: BrokerApi;
@@ -85,7 +86,7 @@ class HttpGateway implements Gateway {
   readonly #options: GatewayOptions;
   readonly #routes: Routes;
   readonly #holds: WaitingRequests;
-  readonly #feeds: SharedFeeds;
+  readonly #streams: Streams;
   readonly #cors: CorsPolicy;
   readonly #keys: ApiKeys | undefined;
   readonly #ids = new RequestIds();
@@ -101,16 +102,13 @@ class HttpGateway implements Gateway {
     this.#keys = apiKeys.length > 0 ? new ApiKeys(apiKeys) : undefined;
     this.#cors = new CorsPolicy(corsOrigins);
     this.#holds = new WaitingRequests(limits.waitersPerKey);
-    this.#feeds = new SharedFeeds({
-      messages: broker.messages,
-      after,
-      random: Math.random,
-      report: (error) => this.#report(error, { traceId: "", method: "GET", path: "(stream)" }),
-      streamsMax: limits.streamsMax,
-    });
+    this.#streams = new Streams({ after, random: Math.random, streamsMax: limits.streamsMax });
+    const report = (error: unknown) =>
+      this.#report(error, { traceId: "", method: "GET", path: "(stream)" });
+    const { messages } = broker;
     this.#routes = createRoutes({
       broker,
-      feeds: this.#feeds,
+      feeds: new SharedFeeds({ messages, streams: this.#streams, after, report }),
       holds: this.#holds,
       bodies: new BoundedBodies(new Deadlines(limits.bodyDeadlineMs, { now, after })),
       assets: assets ?? (() => Promise.resolve(undefined)),
@@ -158,7 +156,7 @@ class HttpGateway implements Gateway {
   async drain(): Promise<void> {
     this.#draining = true;
     this.#holds.drain();
-    this.#feeds.drain();
+    this.#streams.drain();
     if (this.#inFlight === 0) return;
     await new Promise<void>((resolve) => {
       this.#idle = resolve;
@@ -181,7 +179,7 @@ class HttpGateway implements Gateway {
   #admit(request: Request, call: Call, credential?: string): Response | Promise<Response> {
     call.credential = credential;
     // A stream is refused by the feeds, in words an EventSource understands.
-    if (this.#draining && !asksForStream(call.url, call.head)) {
+    if (this.#draining && !asksForStream(call)) {
       throw new TidegateError("draining", "Cannot take the request: the node is shutting down");
     }
     return this.#route(request, call);

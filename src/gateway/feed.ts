@@ -1,10 +1,10 @@
 /**
  * A feed: one reader of the log for everybody who wants the same messages.
  *
- *   read ─▶ encode once ─▶ the same bytes to every subscriber ─▶ read …
+ *   read ─▶ encode once ─▶ the same bytes to every reader ─▶ read …
  *
  * The read waits in the broker; one page is one chunk. While more lies ahead and
- * some subscriber has half its backlog full, the feed pauses before the next
+ * some reader has half its backlog full, the feed pauses before the next
  * page, so that a burst larger than the backlog throws nobody out who is still
  * taking. The pause is bounded: a stuck reader delays the others by so much and
  * is then closed.
@@ -16,7 +16,7 @@
  *
  * Invariant: what was visible when a fence was set, the feed sends before the
  * fence is reached or never; what becomes visible after the fence is reached,
- * it sends after. So a subscriber who enters at a fence stands at the feed's
+ * it sends after. So a reader who enters at a fence stands at the feed's
  * own position, and one who reads the log itself after a fence until it is up
  * to date misses nothing (`feed_catch_up.ts`).
  *
@@ -25,8 +25,8 @@
 
 import type { FeedLog, LogPage, Reading } from "./feed_log.ts";
 import { startOf } from "./feed_log.ts";
-import type { Followed, Subscriber } from "./feed_subscriber.ts";
-import { type Bytes, encodeControl, encodeGap, encodeMessages, type EventChunk } from "./sse.ts";
+import type { FeedReader, Followed } from "./feed_reader.ts";
+import { type Bytes, encodeControl, encodeMessages, type EventChunk } from "./sse.ts";
 import { CODES, TidegateError } from "../../storage/base/errors.ts";
 
 /** The broker's longest wait is 60 s; a shorter one moves the position of a quiet feed sooner. */
@@ -71,7 +71,7 @@ interface Fence {
 export class Feed implements Followed {
   readonly #log: FeedLog;
   readonly #ports: FeedPorts;
-  readonly #live = new Set<Subscriber>();
+  readonly #live = new Set<FeedReader>();
   readonly #joiners = new Set<Joiner>();
   #fences: Fence[] = [];
   #cursor: string | undefined;
@@ -90,12 +90,17 @@ export class Feed implements Followed {
     return this.#cursor ?? "latest";
   }
 
+  /** Whoever follows a feed has been sent all there is. */
+  get upToDate(): boolean {
+    return true;
+  }
+
   /** How many reads were asked for; reads are numbered from 1. */
   get reads(): number {
     return this.#reads;
   }
 
-  /** Shared by all subscribers who have seen nothing since. */
+  /** Shared by all readers who have seen nothing since. */
   control(): Bytes {
     const { cursor } = this;
     if (this.#control?.cursor !== cursor) {
@@ -104,11 +109,11 @@ export class Feed implements Followed {
     return this.#control.bytes;
   }
 
-  /** Takes a subscriber in at the next fence; `enter` runs there, before any later chunk. */
-  enter(subscriber: Subscriber, enter: () => void): Promise<void> {
+  /** Takes a reader in at the next fence; `enter` runs there, before any later chunk. */
+  enter(reader: FeedReader, enter: () => void): Promise<void> {
     return this.#fence(() => {
       enter();
-      this.promote(subscriber);
+      this.promote(reader);
     });
   }
 
@@ -125,15 +130,15 @@ export class Feed implements Followed {
     this.#endIfIdle();
   }
 
-  /** From now on the subscriber gets every chunk as it is. */
-  promote(subscriber: Subscriber): void {
-    if (!subscriber.open) return;
-    subscriber.follow(this);
-    this.#live.add(subscriber);
+  /** From now on the reader gets every chunk as it is. */
+  promote(reader: FeedReader): void {
+    if (!reader.open) return;
+    reader.follow(this);
+    this.#live.add(reader);
   }
 
-  leave(subscriber: Subscriber): void {
-    this.#live.delete(subscriber);
+  leave(reader: FeedReader): void {
+    this.#live.delete(reader);
     this.#endIfIdle();
   }
 
@@ -194,7 +199,7 @@ export class Feed implements Followed {
     this.#cursor = page.cursor;
     if (page.messages.length === 0) return;
     const chunk = encodeMessages(page.messages, page.cursors);
-    for (const subscriber of this.#live) subscriber.send(chunk.bytes, chunk.last);
+    for (const reader of this.#live) reader.messages(chunk);
     for (const joiner of this.#joiners) joiner.offer(chunk);
   }
 
@@ -203,10 +208,9 @@ export class Feed implements Followed {
     if (requested === earliest) {
       throw new TidegateError("internal", `Cannot go on from "${earliest}": it is lost as well`);
     }
-    const gap = encodeGap({ requested, earliest });
     this.#cursor = earliest;
     this.#dismissJoiners();
-    for (const subscriber of this.#live) subscriber.send(gap, earliest);
+    for (const reader of this.#live) reader.gap({ requested, earliest });
   }
 
   /** What may pass is waited for; after anything else the streams end, and come back or not. */
@@ -221,7 +225,7 @@ export class Feed implements Followed {
     // Who waits at a fence has the error, and answers with it or reports it.
     if (!gone && fences.length === 0) this.#ports.report(error);
     this.#dismissJoiners();
-    for (const subscriber of this.#live) subscriber.end(gone ? undefined : "internal");
+    for (const reader of this.#live) reader.end(gone ? undefined : "internal");
   }
 
   /** They read the log themselves, and meet there what the feed met. */
@@ -237,7 +241,7 @@ export class Feed implements Followed {
   }
 
   #crowded(): boolean {
-    for (const subscriber of this.#live) if (subscriber.crowded) return true;
+    for (const reader of this.#live) if (reader.crowded) return true;
     return false;
   }
 

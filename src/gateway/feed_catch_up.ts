@@ -19,7 +19,7 @@
  *     later; it is recognised by its queue's highest offset seen in those pages.
  *
  * `live` filters by those offsets until the feed has settled a read that was
- * asked for later: from there on nothing can come twice and the subscriber
+ * asked for later: from there on nothing can come twice and the reader
  * becomes one of the feed's own.
  *
  * @module
@@ -29,7 +29,8 @@ import type { StoredMessage } from "../broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { Feed, Joiner } from "./feed.ts";
 import { type FeedLog, type LogPage, type Reading, startOf } from "./feed_log.ts";
-import { BACKLOG_BYTES, type Followed, type Subscriber } from "./feed_subscriber.ts";
+import type { FeedReader, Followed } from "./feed_reader.ts";
+import { BACKLOG_BYTES } from "./feed_subscriber.ts";
 import {
   type Bytes,
   type Control,
@@ -37,25 +38,29 @@ import {
   encodeGap,
   encodeMessages,
   type EventChunk,
+  eventOf,
 } from "./sse.ts";
 
 export interface CatchUpOptions {
-  readonly subscriber: Subscriber;
+  readonly reader: FeedReader;
   readonly log: FeedLog;
   /** The feed to join: another one each time the former ended. */
   readonly feed: () => Feed;
   /** Where the reader stands, as its opening event said. */
   readonly opening: Control;
+  /** Where several catch up for one stream: lets one of them have a page in hand at a time. */
+  readonly takeTurn?: ((step: () => Promise<void>) => Promise<void>) | undefined;
 }
 
 export class CatchUp implements Joiner, Followed {
-  readonly #subscriber: Subscriber;
+  readonly #reader: FeedReader;
   readonly #log: FeedLog;
   readonly #findFeed: () => Feed;
+  readonly #takeTurn: (step: () => Promise<void>) => Promise<void>;
   #phase: "reading" | "joined" | "live" | "done" = "reading";
   #feed: Feed | undefined;
   #cursor: string;
-  #upToDate = false;
+  #upToDate: boolean;
   /** The reader knows that it was up to date here. */
   #announced: boolean;
   /** Collected since the fence, not yet passed on. */
@@ -68,16 +73,22 @@ export class CatchUp implements Joiner, Followed {
   #leaveLive: (() => void) | undefined;
 
   constructor(options: CatchUpOptions) {
-    this.#subscriber = options.subscriber;
+    this.#reader = options.reader;
     this.#log = options.log;
     this.#findFeed = options.feed;
     this.#cursor = options.opening.cursor;
+    this.#takeTurn = options.takeTurn ?? ((step) => step());
+    this.#upToDate = options.opening.upToDate;
     this.#announced = options.opening.upToDate;
-    this.#subscriber.follow(this);
+    this.#reader.follow(this);
   }
 
   get cursor(): string {
     return this.#cursor;
+  }
+
+  get upToDate(): boolean {
+    return this.#upToDate;
   }
 
   control(): Bytes {
@@ -85,19 +96,18 @@ export class CatchUp implements Joiner, Followed {
   }
 
   /**
-   * Runs until the feed has the subscriber or its stream has ended.
+   * Runs until the feed has the reader or its stream has ended.
    *
-   * @param first what was read at the opening's position.
+   * @param first what was read at the opening's position, if it was.
    */
-  async run(first: Reading): Promise<void> {
-    let reading = first;
-    for (;;) {
-      if (reading.kind === "lost") await this.#lose(reading.earliest);
-      else await this.#deliver(reading.page);
+  async run(first?: Reading): Promise<void> {
+    let next = first;
+    while (this.#phase !== "done" && this.#reader.open) {
+      const given = next;
+      next = undefined;
+      await this.#takeTurn(() => this.#step(given));
       if (this.#upToDate && this.#phase === "reading") await this.#join();
       else if (this.#upToDate) await this.#live();
-      if (this.#phase === "done" || !this.#subscriber.open) return;
-      reading = await this.#log.read(startOf(this.#cursor), { waitMs: 0 });
     }
   }
 
@@ -123,17 +133,23 @@ export class CatchUp implements Joiner, Followed {
     this.#startOver();
   }
 
-  // What the subscriber calls.
+  // What the reader calls.
 
   leave(): void {
     this.#startOver();
   }
 
+  async #step(given: Reading | undefined): Promise<void> {
+    const reading = given ?? (await this.#log.read(startOf(this.#cursor), { waitMs: 0 }));
+    if (reading.kind === "lost") await this.#lose(reading.earliest);
+    else await this.#deliver(reading.page);
+  }
+
   async #deliver({ messages, cursors, cursor, upToDate }: LogPage): Promise<void> {
     if (messages.length > 0) {
       const chunk = encodeMessages(messages, cursors);
-      if (!(await this.#subscriber.room(chunk.bytes.length))) return;
-      this.#subscriber.send(chunk.bytes, chunk.last);
+      if (!(await this.#reader.room(chunk.bytes.length))) return;
+      this.#reader.messages(chunk);
       this.#announced = false;
       // Started over while there was no room: the feed is not joined and seen is not asked.
       if (this.#phase === "joined") for (const message of messages) this.#note(message);
@@ -147,22 +163,23 @@ export class CatchUp implements Joiner, Followed {
     if (requested === earliest) {
       throw new TidegateError("internal", `Cannot go on from "${earliest}": it is lost as well`);
     }
-    const gap = encodeGap({ requested, earliest });
-    if (!(await this.#subscriber.room(gap.length))) return;
+    const gap = { requested, earliest };
+    if (!(await this.#reader.room(encodeGap(gap).length))) return;
     this.#startOver();
-    this.#send(gap, earliest);
+    this.#reader.gap(gap);
+    this.#cursor = earliest;
   }
 
   async #join(): Promise<void> {
     await this.#findFeed().join(this);
-    if (!this.#subscriber.open) this.#startOver();
+    if (!this.#reader.open) this.#startOver();
   }
 
   /** Passes on what was collected, and goes live when nothing is left of it. */
   async #live(): Promise<void> {
     await this.#announce();
     for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
-      await this.#subscriber.room(chunk.bytes.length);
+      await this.#reader.room(chunk.bytes.length);
       if (this.#phase !== "joined") return;
       this.#chunks.shift();
       this.#chunkBytes -= chunk.bytes.length;
@@ -177,26 +194,20 @@ export class CatchUp implements Joiner, Followed {
 
   async #announce(): Promise<void> {
     if (this.#announced) return;
-    const control = this.control();
-    if (!(await this.#subscriber.room(control.length))) return;
-    this.#subscriber.send(control, this.#cursor);
+    if (!(await this.#reader.room(this.control().length))) return;
+    this.#reader.control({ cursor: this.#cursor, upToDate: this.#upToDate });
     this.#announced = true;
   }
 
   #pass(chunk: EventChunk): void {
     const fresh = chunk.messages.map((message) => !this.#hasSeen(message));
-    if (!fresh.includes(false)) return this.#send(chunk.bytes, chunk.last);
-    let from = 0;
-    for (const [i, end] of chunk.ends.entries()) {
-      const cursor = chunk.cursors[i];
-      if (fresh[i] && cursor) this.#send(chunk.bytes.subarray(from, end), cursor);
-      from = end;
-    }
+    if (!fresh.includes(false)) return this.#send(chunk);
+    for (const [i, isFresh] of fresh.entries()) if (isFresh) this.#send(eventOf(chunk, i));
   }
 
-  #send(bytes: Uint8Array, cursor: string): void {
-    this.#subscriber.send(bytes, cursor);
-    this.#cursor = cursor;
+  #send(chunk: EventChunk): void {
+    this.#reader.messages(chunk);
+    this.#cursor = chunk.last;
   }
 
   #note({ queueId, queueOffset }: StoredMessage): void {
@@ -209,7 +220,7 @@ export class CatchUp implements Joiner, Followed {
 
   #handOver(): void {
     this.#phase = "done";
-    this.#feed?.promote(this.#subscriber);
+    this.#feed?.promote(this.#reader);
     this.#feed?.part(this);
     this.#leaveLive?.();
   }

@@ -13,11 +13,18 @@
 import type { CallOptions, MessagesApi, ReadPage, Start } from "../broker/api.ts";
 import type { StreamRequest } from "../../routes/ports.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import type { Control } from "./sse.ts";
 
 export type Reading =
   | { readonly kind: "page"; readonly page: LogPage }
   /** What followed the position is gone; go on from `earliest`. */
   | { readonly kind: "lost"; readonly earliest: string };
+
+export interface ReadOptions extends CallOptions {
+  readonly waitMs: number;
+  /** As many as make a page when absent. */
+  readonly limit?: number;
+}
 
 export type LogPage = ReadPage & { readonly cursors: readonly string[] };
 
@@ -36,10 +43,10 @@ export class FeedLog {
     this.#wanted = wanted;
   }
 
-  async read(start: Start, wait: { waitMs: number } & CallOptions): Promise<Reading> {
+  async read(start: Start, options: ReadOptions): Promise<Reading> {
     const { topic, queueId, key, filter } = this.#wanted;
-    const { waitMs, signal } = wait;
-    const limits = { limit: PAGE_MESSAGES, maxBytes: PAGE_BYTES, waitMs, cursors: true };
+    const { waitMs, signal, limit = PAGE_MESSAGES } = options;
+    const limits = { limit, maxBytes: PAGE_BYTES, waitMs, cursors: true };
     try {
       const read = { topic, start, queueId, key, filter, ...limits };
       const page = await this.#messages.read(read, { signal });
@@ -53,8 +60,18 @@ export class FeedLog {
   }
 }
 
+/** Where a reader stands who was told nothing yet; without a cursor, in the words `after` understands. */
+export function standing(start: Start, first: Reading): Control {
+  if (first.kind === "page" && first.page.messages.length === 0) {
+    return { cursor: first.page.cursor, upToDate: first.page.upToDate };
+  }
+  return { cursor: positionOf(start), upToDate: false };
+}
+
 export function startOf(position: string): Start {
-  return position === "earliest" ? { kind: "earliest" } : { kind: "cursor", cursor: position };
+  if (position === "earliest") return { kind: "earliest" };
+  if (!position.startsWith("time:")) return { kind: "cursor", cursor: position };
+  return { kind: "time", time: Date.parse(position.slice(5)) };
 }
 
 export function positionOf(start: Start): string {

@@ -18,7 +18,17 @@
  * @module
  */
 
-import { type Bytes, encodeReconnect, HEARTBEAT, type ReconnectReason } from "./sse.ts";
+import type { FeedReader, Followed } from "./feed_reader.ts";
+import {
+  type Control,
+  encodeControl,
+  encodeGap,
+  encodeReconnect,
+  type EventChunk,
+  type Gap,
+  HEARTBEAT,
+  type ReconnectReason,
+} from "./sse.ts";
 
 export const BACKLOG_BYTES = 256 * 1024;
 
@@ -27,20 +37,15 @@ export const STALLED_BEATS = 4;
 
 const BACKLOG = new ByteLengthQueuingStrategy({ highWaterMark: BACKLOG_BYTES });
 
-/** What a subscriber reads: where it stands, and how to say so. */
-export interface Followed {
-  readonly cursor: string;
-  control(): Bytes;
-  leave(subscriber: Subscriber): void;
-}
-
 /** Who is told when a subscriber is gone. */
 export interface SubscriberOwner {
   retryMs(reason?: ReconnectReason): number;
   ended(subscriber: Subscriber): void;
 }
 
-export class Subscriber implements UnderlyingDefaultSource<Uint8Array>, EventListenerObject {
+export class Subscriber
+  implements FeedReader, UnderlyingDefaultSource<Uint8Array>, EventListenerObject
+{
   readonly stream: ReadableStream<Uint8Array>;
   /** Which of the heart's slots beats for it. */
   slot = 0;
@@ -68,26 +73,51 @@ export class Subscriber implements UnderlyingDefaultSource<Uint8Array>, EventLis
     return this.#state === "open";
   }
 
-  /** More than half of the backlog is taken: whoever feeds it should pause. */
   get crowded(): boolean {
-    return this.#waitingBytes() > BACKLOG_BYTES / 2;
+    return this.waitingBytes > BACKLOG_BYTES / 2;
+  }
+
+  /** Queued and not taken yet. */
+  get waitingBytes(): number {
+    return BACKLOG_BYTES - (this.#controller?.desiredSize ?? BACKLOG_BYTES);
   }
 
   follow(followed: Followed): void {
     this.#followed = followed;
   }
 
-  /**
-   * Queues `bytes`, after which the reader stands at `position`. A reader too
-   * slow to have room for them is told to reconnect, and the stream ends.
-   */
-  send(bytes: Uint8Array, position: string): void {
-    if (this.#state !== "open") return;
-    if (!this.#fits(bytes.length)) return this.end("slow-reader");
-    if (this.#push(bytes)) this.#told = position;
+  messages({ bytes, last }: EventChunk): void {
+    this.send([bytes], last);
   }
 
-  /** Resolves when `size` bytes fit; to false when the stream ended instead. */
+  gap(gap: Gap): void {
+    this.send([encodeGap(gap)], gap.earliest);
+  }
+
+  control(control: Control): void {
+    this.send([encodeControl(control)], control.cursor);
+  }
+
+  /**
+   * Queues all of `chunks`, after which the reader stands at `position`, or none:
+   * a reader too slow to have room for them is told to reconnect, and the stream
+   * ends.
+   *
+   * @returns whether they were queued.
+   */
+  send(chunks: readonly Uint8Array[], position: string): boolean {
+    if (this.#state !== "open") return false;
+    let size = 0;
+    for (const chunk of chunks) size += chunk.length;
+    if (!this.#fits(size)) {
+      this.end("slow-reader");
+      return false;
+    }
+    for (const chunk of chunks) if (!this.#push(chunk)) return false;
+    this.#told = position;
+    return true;
+  }
+
   async room(size: number): Promise<boolean> {
     while (this.#state === "open" && !this.#fits(size)) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -95,7 +125,6 @@ export class Subscriber implements UnderlyingDefaultSource<Uint8Array>, EventLis
     return this.#state === "open";
   }
 
-  /** Ends the stream on purpose: with `event: reconnect`, or silently without a reason. */
   end(reason?: ReconnectReason): void {
     if (this.#state !== "open") return;
     if (reason && !this.#push(encodeReconnect(reason, this.#owner.retryMs(reason)))) return;
@@ -139,19 +168,15 @@ export class Subscriber implements UnderlyingDefaultSource<Uint8Array>, EventLis
   }
 
   #stalled(): boolean {
-    const waiting = this.#waitingBytes();
+    const waiting = this.waitingBytes;
     const taken = this.#pushedBytes - waiting;
     const moved = taken !== this.#takenBytes;
     this.#takenBytes = taken;
     return waiting > 0 && !moved;
   }
 
-  #waitingBytes(): number {
-    return BACKLOG_BYTES - (this.#controller?.desiredSize ?? BACKLOG_BYTES);
-  }
-
   #fits(size: number): boolean {
-    const waiting = this.#waitingBytes();
+    const waiting = this.waitingBytes;
     return waiting === 0 || waiting + size <= BACKLOG_BYTES;
   }
 

@@ -1,123 +1,157 @@
 /**
- * The door of the streams: who may have one, and who shares what.
+ * The door of the streams that follow logs: who shares what.
  *
  *   open ─▶ latest?  ─ yes ─▶ the feed, at its next fence
  *                    ─ no ──▶ own pages first, then the feed (feed_catch_up.ts)
  *
  * Readers who want the same messages in the same form share one feed; it lives
- * as long as somebody reads it. A position is known, and the topic proven to
- * exist, before the answer is made: what no retry would mend is still a problem
- * with a status. What a retry may mend is 200 and `event: reconnect`, because
- * an EventSource gives up for good on any other status.
+ * as long as somebody reads it. A stream over several topics has a part in the
+ * feed of each (topics_stream.ts). A position is known, and the topic proven to
+ * exist, before the answer is made.
  *
  * @module
  */
 
 import type { Feeds, StreamRequest } from "../../routes/ports.ts";
-import { CODES, TidegateError } from "../../storage/base/errors.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessagesApi } from "../broker/api.ts";
 import { type After, Feed } from "./feed.ts";
 import { CatchUp } from "./feed_catch_up.ts";
-import { Heart } from "./feed_heart.ts";
-import { FeedLog, positionOf, type Reading } from "./feed_log.ts";
-import { Subscriber, type SubscriberOwner } from "./feed_subscriber.ts";
-import { encodeOpening, encodeReconnect, type ReconnectReason, STREAM_HEADERS } from "./sse.ts";
-
-/** 10 to 20 kB each with its connection; on many hosts the file descriptors end sooner. */
-export const STREAMS_MAX = 10_000;
-
-/** A node that is full asks for more patience. */
-const RETRY_MS = 2000;
-const RETRY_FULL_MS = 10_000;
+import { FeedLog, positionOf, standing } from "./feed_log.ts";
+import type { FeedReader } from "./feed_reader.ts";
+import type { Subscriber } from "./feed_subscriber.ts";
+import { encodeOpening } from "./sse.ts";
+import { retryReason, type Streams } from "./streams.ts";
+import type { TopicPart } from "./topics_part.ts";
+import { TopicsStream } from "./topics_stream.ts";
 
 export interface FeedsOptions {
   readonly messages: Pick<MessagesApi, "read">;
+  readonly streams: Streams;
   readonly after: After;
-  /** From 0 up to 1: spreads reconnects, so that readers do not all come back at once. */
-  readonly random: () => number;
   /** An error nobody foresaw, which ended a stream. */
   readonly report: (error: unknown) => void;
-  readonly streamsMax?: number | undefined;
 }
 
-export class SharedFeeds implements Feeds, SubscriberOwner {
+export class SharedFeeds implements Feeds {
   readonly #options: FeedsOptions;
   readonly #feeds = new Map<string, Feed>();
-  readonly #heart: Heart;
-  readonly #streamsMax: number;
-  #draining = false;
 
   constructor(options: FeedsOptions) {
     this.#options = options;
-    this.#heart = new Heart(options.after);
-    this.#streamsMax = options.streamsMax ?? STREAMS_MAX;
   }
 
-  /** Streams that are open or still hold bytes for a reader. */
-  get streams(): number {
-    return this.#heart.size;
-  }
-
-  get feeds(): number {
+  /** How many there are. */
+  get size(): number {
     return this.#feeds.size;
   }
 
   async open(wanted: StreamRequest, request: Request): Promise<Response> {
-    if (this.#draining) return this.refuse("draining");
-    if (this.streams >= this.#streamsMax) return this.refuse("overloaded");
-    if (request.signal.aborted) return this.refuse("internal"); // to nobody: the reader is gone
-    const subscriber = new Subscriber(this, request.signal);
-    this.#heart.add(subscriber);
+    const subscriber = this.#options.streams.admit(request);
+    if (subscriber instanceof Response) return subscriber;
     try {
       if (wanted.start.kind === "latest") await this.#enter(subscriber, wanted);
       else await this.#catchUp(subscriber, wanted);
     } catch (error) {
       subscriber.cancel();
-      return this.#refusal(error, wanted);
+      if (isGone(error) && wanted.resumed) return goneResponse();
+      return this.#options.streams.refusal(error);
     }
-    return new Response(subscriber.stream, { headers: STREAM_HEADERS });
+    return this.#options.streams.answer(subscriber);
   }
 
-  /** A stream that says "come back later" and ends: what an EventSource understands. */
-  refuse(reason: ReconnectReason): Response {
-    return new Response(encodeReconnect(reason, this.retryMs(reason)), {
-      headers: STREAM_HEADERS,
-    });
-  }
-
-  /** Tells every reader to reconnect, ends the streams, and takes no more. */
-  drain(): void {
-    this.#draining = true;
-    for (const subscriber of this.#heart) subscriber.end("draining");
-  }
-
-  // What subscribers ask.
-
-  retryMs(reason?: ReconnectReason): number {
-    const least = reason === "overloaded" ? RETRY_FULL_MS : RETRY_MS;
-    return least * (1 + this.#options.random() / 2);
-  }
-
-  ended(subscriber: Subscriber): void {
-    this.#heart.delete(subscriber);
+  async openTopics(wanted: readonly StreamRequest[], request: Request): Promise<Response> {
+    const { streams } = this.#options;
+    const subscriber = streams.admit(request);
+    if (subscriber instanceof Response) return subscriber;
+    const topics = wanted.map(({ topic }) => topic);
+    const stream = new TopicsStream(subscriber, topics);
+    try {
+      await this.#openParts(stream, wanted);
+    } catch (error) {
+      subscriber.cancel();
+      return streams.refusal(error);
+    }
+    if (stream.parts.every(({ ended }) => ended)) {
+      subscriber.cancel();
+      return goneResponse();
+    }
+    return streams.answer(subscriber);
   }
 
   async #enter(subscriber: Subscriber, wanted: StreamRequest): Promise<void> {
     const feed = this.#feed(wanted);
     await feed.enter(subscriber, () => {
       const { cursor } = feed;
-      subscriber.send(encodeOpening(this.retryMs(), { cursor, upToDate: true }), cursor);
+      const opening = encodeOpening(this.#options.streams.retryMs(), { cursor, upToDate: true });
+      subscriber.send([opening], cursor);
     });
   }
 
   async #catchUp(subscriber: Subscriber, wanted: StreamRequest): Promise<void> {
     const log = new FeedLog(this.#options.messages, wanted);
     const first = await log.read(wanted.start, { waitMs: 0 });
-    const opening = openingOf(wanted, first);
-    subscriber.send(encodeOpening(this.retryMs(), opening), opening.cursor);
+    const opening = standing(wanted.start, first);
+    const retryMs = this.#options.streams.retryMs();
+    subscriber.send([encodeOpening(retryMs, opening)], opening.cursor);
     const feed = () => this.#feed(wanted);
-    const catchUp = new CatchUp({ subscriber, log, feed, opening });
+    const catchUp = new CatchUp({ reader: subscriber, log, feed, opening });
     catchUp.run(first).catch((error: unknown) => this.#fail(subscriber, error));
+  }
+
+  /** The stream begins once all of its topics stand somewhere; those in the past then catch up. */
+  async #openParts(stream: TopicsStream, wanted: readonly StreamRequest[]): Promise<void> {
+    const parts = wanted.map((one, i) => ({ one, part: stream.parts[i] as TopicPart }));
+    const [latest, past] = [[] as typeof parts, [] as typeof parts];
+    for (const each of parts) (each.one.start.kind === "latest" ? latest : past).push(each);
+    const catchUps: { catchUp: CatchUp; part: TopicPart }[] = [];
+    const lookUp = async () => {
+      // One after the other: each has a message in hand, and that may be a large one.
+      for (const { one, part } of past) {
+        const catchUp = await this.#placePart(part, { wanted: one, stream });
+        if (catchUp) catchUps.push({ catchUp, part });
+      }
+    };
+    await Promise.all([...latest.map(({ one, part }) => this.#enterPart(part, one)), lookUp()]);
+    if (stream.parts.every(({ ended }) => ended)) return;
+    stream.begin(this.#options.streams.retryMs());
+    for (const { catchUp, part } of catchUps) {
+      catchUp.run().catch((error: unknown) => this.#fail(part, error));
+    }
+  }
+
+  async #enterPart(part: TopicPart, wanted: StreamRequest): Promise<void> {
+    const feed = this.#feed(wanted);
+    try {
+      await feed.enter(part, () => {
+        part.place(feed);
+      });
+    } catch (error) {
+      this.#miss(part, { wanted, error });
+    }
+  }
+
+  async #placePart(
+    part: TopicPart,
+    { wanted, stream }: { wanted: StreamRequest; stream: TopicsStream },
+  ): Promise<CatchUp | undefined> {
+    const log = new FeedLog(this.#options.messages, wanted);
+    try {
+      const first = await log.read(wanted.start, { waitMs: 0, limit: 1 });
+      const opening = standing(wanted.start, first);
+      part.place(opening);
+      const feed = () => this.#feed(wanted);
+      return new CatchUp({ reader: part, log, feed, opening, takeTurn: stream.takeTurn });
+    } catch (error) {
+      this.#miss(part, { wanted, error });
+      return undefined;
+    }
+  }
+
+  /** A topic that is gone is one that ended, to a reader who comes back to it. */
+  #miss(part: TopicPart, { wanted, error }: { wanted: StreamRequest; error: unknown }): void {
+    if (!isGone(error) || !wanted.resumed) throw error;
+    part.miss(positionOf(wanted.start));
   }
 
   #feed(wanted: StreamRequest): Feed {
@@ -131,30 +165,20 @@ export class SharedFeeds implements Feeds, SubscriberOwner {
     return feed;
   }
 
-  #refusal(error: unknown, { resumed }: StreamRequest): Response {
-    if (!(error instanceof TidegateError)) throw error;
-    if (CODES[error.code].retryable) {
-      return this.refuse(error.code === "draining" ? "draining" : "overloaded");
-    }
-    // An EventSource that comes back to a deleted topic stops at 204, and only there.
-    if (error.code === "topic-not-found" && resumed) return new Response(null, { status: 204 });
-    throw error;
-  }
-
   /** The answer is under way, so all that is left is to end it. */
-  #fail(subscriber: Subscriber, error: unknown): void {
-    const code = error instanceof TidegateError ? error.code : "internal";
-    if (code === "topic-not-found") return subscriber.end();
-    if (CODES[code].retryable) return subscriber.end("overloaded");
-    this.#options.report(error);
-    subscriber.end("internal");
+  #fail(reader: FeedReader, error: unknown): void {
+    if (isGone(error)) return reader.end();
+    const reason = retryReason(error);
+    if (reason === undefined) this.#options.report(error);
+    reader.end(reason ?? "internal");
   }
 }
 
-/** A start without a cursor of its own is told in the words `after` understands. */
-function openingOf({ start }: StreamRequest, first: Reading) {
-  if (first.kind === "page" && first.page.messages.length === 0) {
-    return { cursor: first.page.cursor, upToDate: first.page.upToDate };
-  }
-  return { cursor: positionOf(start), upToDate: false };
+function isGone(error: unknown): boolean {
+  return error instanceof TidegateError && error.code === "topic-not-found";
+}
+
+/** An EventSource that comes back to what was deleted stops at 204, and only there. */
+function goneResponse(): Response {
+  return new Response(null, { status: 204 });
 }

@@ -6,7 +6,8 @@
  *   event: control      {"cursor","upToDate"}: first, when caught up, and with
  *                       a heartbeat when the position moved
  *   event: message      one message as JSON
- *   event: gap          {"requested","earliest"}: what lay between is lost
+ *   event: gap          {"topic"?,"requested","earliest"}: what lay between is
+ *                       lost; the topic where a stream has several
  *   event: reconnect    {"reason"}: the stream ends now, on purpose
  *   :                   heartbeat
  *
@@ -33,12 +34,23 @@ export interface EventChunk {
   readonly cursors: readonly string[];
   /** The `id:` of the last one. */
   readonly last: string;
+  /** What stands in the place of messages that cannot be read, by their index. */
+  readonly gaps: ReadonlyMap<number, Gap>;
 }
 
 /** A position, and whether something readable lay behind it. */
 export interface Control {
   readonly cursor: string;
   readonly upToDate: boolean;
+  /** Topics of the stream that are no more; absent when all are there. */
+  readonly ended?: readonly string[] | undefined;
+}
+
+/** What lay between two positions is lost. */
+export interface Gap {
+  readonly topic?: string | undefined;
+  readonly requested: string;
+  readonly earliest: string;
 }
 
 /** Why a stream ends on purpose; the reader may come back, here or elsewhere. */
@@ -70,21 +82,39 @@ export function encodeMessages(
 ): EventChunk {
   const parts: Uint8Array[] = [];
   const ends: number[] = [];
+  const gaps = new Map<number, Gap>();
   let size = 0;
   let last = "";
   for (const [i, message] of messages.entries()) {
     const cursor = cursors[i];
     if (cursor === undefined) throw new TypeError("Cannot encode a page: a cursor is missing");
     const json = readable(message);
+    const gap = { requested: last || cursor, earliest: cursor };
+    if (!json) gaps.set(i, gap);
     const event = json
       ? [utf8.encode(`id: ${position(cursor)}${MESSAGE_HEAD}`), json, EVENT_END]
-      : [encodeGap({ requested: last || cursor, earliest: cursor })];
+      : [encodeGap(gap)];
     for (const part of event) size += part.length;
     parts.push(...event);
     ends.push(size);
     last = cursor;
   }
-  return { bytes: concat(parts, size), ends, messages, cursors, last };
+  return { bytes: concat(parts, size), ends, messages, cursors, last, gaps };
+}
+
+/** A chunk of one event of `chunk`, of the same bytes. */
+export function eventOf(chunk: EventChunk, index: number): EventChunk {
+  const bytes = chunk.bytes.subarray(chunk.ends[index - 1] ?? 0, chunk.ends[index]);
+  const messages = chunk.messages.slice(index, index + 1);
+  const last = chunk.cursors[index] as string;
+  const gap = chunk.gaps.get(index);
+  const gaps = new Map(gap ? [[0, gap]] : []);
+  return { bytes, ends: [bytes.length], messages, cursors: [last], last, gaps };
+}
+
+/** An event from the value of its id on. */
+export function eventTail({ bytes, ends }: EventChunk, index: number): Bytes {
+  return bytes.subarray((ends[index - 1] ?? 0) + "id: ".length, ends[index]);
 }
 
 function readable(message: StoredMessage): Uint8Array | undefined {
@@ -105,11 +135,10 @@ export function encodeControl(control: Control): Bytes {
   return utf8.encode(controlText(control));
 }
 
-/** Carries the position to go on from, so that a reconnect does not tell of the gap again. */
-export function encodeGap(gap: { requested: string; earliest: string }): Bytes {
-  const { requested, earliest } = gap;
-  const data = JSON.stringify({ requested, earliest });
-  return utf8.encode(`id: ${position(earliest)}\nevent: gap\ndata: ${data}\n\n`);
+/** Its id is the position to go on from, so that a reconnect does not tell of the gap again. */
+export function encodeGap({ topic, requested, earliest }: Gap, id = earliest): Bytes {
+  const data = JSON.stringify({ topic, requested, earliest });
+  return utf8.encode(`id: ${position(id)}\nevent: gap\ndata: ${data}\n\n`);
 }
 
 export function encodeReconnect(reason: ReconnectReason, retryMs: number): Bytes {
@@ -117,8 +146,8 @@ export function encodeReconnect(reason: ReconnectReason, retryMs: number): Bytes
   return utf8.encode(`retry: ${Math.round(retryMs)}\nevent: reconnect\ndata: ${data}\n\n`);
 }
 
-function controlText({ cursor, upToDate }: Control): string {
-  const data = JSON.stringify({ cursor, upToDate });
+function controlText({ cursor, upToDate, ended }: Control): string {
+  const data = JSON.stringify({ cursor, upToDate, ended });
   return `id: ${position(cursor)}\nevent: control\ndata: ${data}\n\n`;
 }
 
@@ -127,7 +156,7 @@ function position(value: string): string {
   throw new TypeError(`Cannot send ${JSON.stringify(value)} as an event id`);
 }
 
-function concat(parts: readonly Uint8Array[], size: number): Bytes {
+export function concat(parts: readonly Uint8Array[], size: number): Bytes {
   const bytes = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {

@@ -39,7 +39,7 @@ interface Call {
 const utf8 = new TextEncoder();
 
 export class FakeLog implements Pick<MessagesApi, "read"> {
-  readonly topic = "orders";
+  readonly topic: string;
   /** Answers at once; otherwise {@linkcode step} does. */
   auto = true;
   /** What every read fails with. */
@@ -57,6 +57,10 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
   #deleted = false;
   readonly #ends = new Map<number, number>();
   readonly #calls = new Set<Call>();
+
+  constructor(topic = "orders") {
+    this.topic = topic;
+  }
 
   /** Appends one message, visible at once, whose data is `{"n":…}`: its number in the topic. */
   publish(message: { queueId?: number; key?: string; tag?: string; body?: string } = {}): number {
@@ -94,6 +98,10 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
     this.#ends.clear();
     this.#deleted = false;
     this.#pump();
+  }
+
+  get deleted(): boolean {
+    return this.#deleted;
   }
 
   /** A cursor that stands before message number `n`. */
@@ -231,4 +239,28 @@ function compiled(filter: Filter | undefined): CompiledFilter | TidegateError | 
 
 function abortError(): Error {
   return new DOMException("The wait was aborted", "AbortError");
+}
+
+/** The number of the message that a cursor of {@linkcode FakeLog} stands before. */
+export function numberAt(cursor: string): number {
+  return Number(/^g\d+\.(\d+)\./.exec(cursor)?.[1]);
+}
+
+/** Several logs, each by its topic. */
+export class FakeLogs implements Pick<MessagesApi, "read"> {
+  readonly all: readonly FakeLog[];
+
+  constructor(topics: readonly string[]) {
+    this.all = topics.map((topic) => new FakeLog(topic));
+  }
+
+  of(topic: string): FakeLog {
+    const log = this.all.find((one) => one.topic === topic);
+    if (!log) throw new TypeError(`There is no log ${topic}`);
+    return log;
+  }
+
+  read(request: ReadRequest, options?: { signal?: AbortSignal | undefined }): Promise<ReadPage> {
+    return this.of(request.topic).read(request, options);
+  }
 }

@@ -111,7 +111,8 @@ function nameOf(generation: number, { key, idempotencyKey }: NewMessage): string
 
 function fingerprintOf(message: NewMessage): string {
   const { id, idGenerated, key, tag, index = [], properties = [], contentType, body } = message;
-  const given = [idGenerated ? undefined : id, key, tag, index, contentType];
+  const { deliverAt, delayMs } = message;
+  const given = [idGenerated ? undefined : id, key, tag, index, contentType, deliverAt, delayMs];
   return JSON.stringify([given, properties.map(String).toSorted(), [...body]]);
 }
 

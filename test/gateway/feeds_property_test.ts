@@ -15,9 +15,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Start } from "../../src/broker/api.ts";
 import { SharedFeeds } from "../../src/gateway/feeds.ts";
+import { Streams } from "../../src/gateway/streams.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import { FakeLog } from "../fakes/log.ts";
+import { FakeLog, numberAt } from "../fakes/log.ts";
 import { StreamReader, turn } from "../fakes/stream_reader.ts";
 
 const SEEDS = process.env["SEED"] ? [Number(process.env["SEED"])] : range(1, 61);
@@ -54,12 +55,10 @@ class World {
     this.#large = prng.pick([0, 0, 10, 50]);
     this.#expires = prng.chance(50);
     this.log.auto = false;
-    this.feeds = new SharedFeeds({
-      messages: this.log,
-      after: (delayMs, run) => this.clock.after(delayMs, run),
-      random: () => prng.below(100) / 100,
-      report: (error) => assert.fail(String(error)),
-    });
+    const after = (delayMs: number, run: () => void) => this.clock.after(delayMs, run);
+    const report = (error: unknown) => assert.fail(String(error));
+    const streams = new Streams({ after, random: () => prng.below(100) / 100 });
+    this.feeds = new SharedFeeds({ messages: this.log, streams, after, report });
   }
 
   async step(): Promise<void> {
@@ -220,11 +219,6 @@ function stepsOf({ events, numbers }: StreamReader): Step[] {
     if (event === "message") return [{ kind: "message", n: numbers[read++] ?? -1 }];
     return event === "gap" ? [{ kind: "gap", n: numberAt(id) }] : [];
   });
-}
-
-/** The number of the message behind a cursor of {@linkcode FakeLog}. */
-function numberAt(cursor: string): number {
-  return Number(/^g\d+\.(\d+)\./.exec(cursor)?.[1]);
 }
 
 function range(from: number, to: number): number[] {

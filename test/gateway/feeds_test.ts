@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import type { StreamRequest } from "../../routes/ports.ts";
 import type { Start } from "../../src/broker/api.ts";
 import { SharedFeeds } from "../../src/gateway/feeds.ts";
+import { Streams } from "../../src/gateway/streams.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { type ErrorCode, TidegateError } from "../../storage/base/errors.ts";
 import { FakeLog } from "../fakes/log.ts";
@@ -87,7 +88,7 @@ describe("a stream", () => {
     world.log.publish({ queueId: 0, key: "b" });
     await until(() => queue.numbers.length === 1 && key.numbers.length === 1, "both arrived");
     assert.deepEqual([queue.numbers, key.numbers], [[0], [1]]);
-    assert.equal(world.feeds.feeds, 2);
+    assert.equal(world.feeds.size, 2);
   });
 
   it("takes only the messages its filter wants, and shares with those of the same filter", async () => {
@@ -105,7 +106,7 @@ describe("a stream", () => {
       readers.map(({ numbers }) => numbers),
       [[0], [1], [], [0]],
     );
-    assert.equal(world.feeds.feeds, 3);
+    assert.equal(world.feeds.size, 3);
   });
 
   it("with a filter, from the past, takes what it wants of both past and present", async () => {
@@ -123,19 +124,19 @@ describe("a stream", () => {
     const abort = new AbortController();
     const one = await world.open({ start: latest });
     await world.open({ start: latest }, abort.signal);
-    assert.equal(world.feeds.streams, 2);
+    assert.equal(world.streams.size, 2);
     await one.cancel();
-    assert.equal(world.feeds.streams, 1);
+    assert.equal(world.streams.size, 1);
     abort.abort();
-    assert.equal(world.feeds.streams, 0);
-    await until(() => world.log.waiting === 0 && world.feeds.feeds === 0, "the feed ended");
+    assert.equal(world.streams.size, 0);
+    await until(() => world.log.waiting === 0 && world.feeds.size === 0, "the feed ended");
     assert.equal(world.timers, 0);
   });
 
   it("is not begun for a request that was given up before", async () => {
     const world = new World();
     await world.answer({ start: latest }, AbortSignal.abort());
-    assert.equal(world.feeds.streams, 0);
+    assert.equal(world.streams.size, 0);
   });
 });
 
@@ -153,7 +154,7 @@ describe("readers of the same messages", () => {
     const first = chunks[0]?.value;
     assert(first instanceof Uint8Array);
     for (const chunk of chunks) assert.equal(chunk.value, first);
-    assert.equal(world.feeds.feeds, 1);
+    assert.equal(world.feeds.size, 1);
   });
 
   it("get what became visible together in one chunk", async () => {
@@ -286,7 +287,7 @@ describe("a refusal", () => {
         assert.deepEqual([error.code, error.details["position"]], ["filter-invalid", 3]);
         return true;
       });
-      await until(() => world.feeds.feeds === 0 && world.feeds.streams === 0, "all is gone");
+      await until(() => world.feeds.size === 0 && world.streams.size === 0, "all is gone");
       assert.deepEqual(world.reported, []);
     });
   }
@@ -308,7 +309,7 @@ describe("a refusal", () => {
         await until(() => reader.ended === "closed", "it closed");
         assert.deepEqual(reader.data("reconnect"), [{ reason }]);
         assert.equal(reader.retryMs, reason === "overloaded" ? 12_500 : 2500);
-        assert.equal(world.feeds.streams, 0);
+        assert.equal(world.streams.size, 0);
       });
     }
   }
@@ -319,8 +320,8 @@ describe("a refusal", () => {
         const world = new World();
         world.log.failing = new TidegateError(code, "No");
         await assert.rejects(world.answer({ start }), { code });
-        assert.equal(world.feeds.streams, 0);
-        await until(() => world.feeds.feeds === 0, "the feed is forgotten");
+        assert.equal(world.streams.size, 0);
+        await until(() => world.feeds.size === 0, "the feed is forgotten");
       });
     }
   }
@@ -398,7 +399,7 @@ describe("a feed whose broker fails", () => {
       assert.deepEqual(reader.data("reconnect"), [{ reason: "internal" }]);
     }
     assert.equal(world.reported.length, 1);
-    assert.equal(world.feeds.feeds, 0);
+    assert.equal(world.feeds.size, 0);
   });
 });
 
@@ -459,12 +460,12 @@ describe("a slow reader", () => {
       world.log.publish();
       await until(() => world.idle(), "nothing moves any more");
       world.clock.advance(3 * BEAT_MS);
-      assert.equal(world.feeds.streams, 1);
+      assert.equal(world.streams.size, 1);
       world.clock.advance(2 * BEAT_MS);
-      assert.equal(world.feeds.streams, 0);
+      assert.equal(world.streams.size, 0);
       reader.resume();
       await until(() => reader.ended === "broken", "the connection broke");
-      await until(() => world.feeds.feeds === 0, "the feed ended");
+      await until(() => world.feeds.size === 0, "the feed ended");
       assert.equal(world.timers, 0);
     });
   }
@@ -477,10 +478,10 @@ describe("a slow reader", () => {
     await turn();
     world.log.publish({ body: body(0, 200_000) });
     await turn();
-    world.feeds.drain();
-    assert.equal(world.feeds.streams, 1);
+    world.streams.drain();
+    assert.equal(world.streams.size, 1);
     world.clock.advance(5 * BEAT_MS);
-    assert.equal(world.feeds.streams, 0);
+    assert.equal(world.streams.size, 0);
     reader.resume();
     await until(() => reader.ended === "broken", "the connection broke");
   });
@@ -492,7 +493,7 @@ describe("drain()", () => {
     world.log.publish();
     const readers = [await world.open({ start: latest }), await world.open({ start: earliest })];
     await until(() => readers[1]?.numbers.length === 1, "both are open");
-    world.feeds.drain();
+    world.streams.drain();
     await until(() => readers.every(({ ended }) => ended === "closed"), "all closed");
     for (const reader of readers) {
       assert.deepEqual(reader.data("reconnect"), [{ reason: "draining" }]);
@@ -501,7 +502,7 @@ describe("drain()", () => {
     const late = await world.open({ start: latest });
     await until(() => late.ended === "closed", "the late one closed");
     assert.deepEqual(late.data("reconnect"), [{ reason: "draining" }]);
-    await until(() => world.feeds.feeds === 0, "no feed is left");
+    await until(() => world.feeds.size === 0, "no feed is left");
   });
 
   it("ends a stream that is still opening", async () => {
@@ -509,7 +510,7 @@ describe("drain()", () => {
     world.log.auto = false;
     const opening = [world.answer({ start: latest }), world.answer({ start: earliest })];
     await turn();
-    world.feeds.drain();
+    world.streams.drain();
     await world.log.answerAll();
     for (const response of await Promise.all(opening)) {
       const reader = new StreamReader(response);
@@ -523,19 +524,17 @@ class World {
   readonly log = new FakeLog();
   readonly clock = new ManualClock();
   readonly reported: unknown[] = [];
+  readonly streams: Streams;
   readonly feeds: SharedFeeds;
   /** Timers that are set. */
   timers = 0;
   #readsBefore = 0;
 
   constructor(bounds: { streamsMax?: number } = {}) {
-    this.feeds = new SharedFeeds({
-      messages: this.log,
-      after: (delayMs, run) => this.#after(delayMs, run),
-      random: () => 0.5,
-      report: (error) => this.reported.push(error),
-      ...bounds,
-    });
+    const after = (delayMs: number, run: () => void) => this.#after(delayMs, run);
+    const report = (error: unknown) => void this.reported.push(error);
+    this.streams = new Streams({ after, random: () => 0.5, ...bounds });
+    this.feeds = new SharedFeeds({ messages: this.log, streams: this.streams, after, report });
   }
 
   answer(wanted: Partial<StreamRequest> & { start: Start }, signal?: AbortSignal) {

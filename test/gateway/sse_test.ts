@@ -9,6 +9,8 @@ import {
   encodeMessages,
   encodeOpening,
   encodeReconnect,
+  eventOf,
+  eventTail,
   HEARTBEAT,
 } from "../../src/gateway/sse.ts";
 import { encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
@@ -64,6 +66,22 @@ describe("encodeMessages()", () => {
     assert.equal(parse(bytes.subarray(first, second)).length, 1);
   });
 
+  it("can be cut into events of the same bytes", () => {
+    const broken = { ...stored({ body: "2" }), payload: new Uint8Array(3) };
+    const chunk = encodeMessages([stored({ body: "1" }), broken], ["a", "bb"]);
+    for (const index of [0, 1]) {
+      const event = eventOf(chunk, index);
+      const [from, to] = [chunk.ends[index - 1] ?? 0, chunk.ends[index]];
+      assert.deepEqual(event.bytes, chunk.bytes.subarray(from, to));
+      assert.equal(event.bytes.buffer, chunk.bytes.buffer);
+      assert.deepEqual(event.ends, [event.bytes.length]);
+      assert.deepEqual(event.messages, [chunk.messages[index]]);
+      assert.deepEqual([event.cursors, event.last], [[chunk.cursors[index]], chunk.cursors[index]]);
+      assert.deepEqual(event.gaps.get(0), chunk.gaps.get(index));
+      assert.equal(`id: ${text.decode(eventTail(chunk, index))}`, text.decode(event.bytes));
+    }
+  });
+
   it("tells a message that cannot be read as a gap", () => {
     const broken = { ...stored({ body: "2" }), payload: new Uint8Array(3) };
     const all = [stored({ body: "1" }), broken, stored({ body: "3" })];
@@ -112,6 +130,16 @@ describe("the other events", () => {
       "reconnect",
       encodeReconnect("draining", 2500),
       'retry: 2500\nevent: reconnect\ndata: {"reason":"draining"}\n\n',
+    ],
+    [
+      "control of topics, some of which ended",
+      encodeControl({ cursor: "a=c1", upToDate: true, ended: ["a"] }),
+      'id: a=c1\nevent: control\ndata: {"cursor":"a=c1","upToDate":true,"ended":["a"]}\n\n',
+    ],
+    [
+      "gap of a topic",
+      encodeGap({ topic: "a", requested: "c1", earliest: "c5" }, "a=c5,b=c0"),
+      'id: a=c5,b=c0\nevent: gap\ndata: {"topic":"a","requested":"c1","earliest":"c5"}\n\n',
     ],
     ["heartbeat", HEARTBEAT, ":\n\n"],
   ];

@@ -58,6 +58,7 @@ describe("the contract", () => {
       "getReadiness",
       "getTopic",
       "headMessages",
+      "headStream",
       "listConsumers",
       "listDeadLetters",
       "listGroups",
@@ -78,6 +79,7 @@ describe("the contract", () => {
       "resumeGroup",
       "seekGroup",
       "settleMessages",
+      "streamTopics",
     ]);
   });
 

@@ -66,7 +66,6 @@ describe("what a later build brings", () => {
     ["PUT", "/v1/producers/p", /producer/],
     ["PATCH", "/v1/producers/p", /producer/],
     ["POST", "/v1/producers/p/checks", /checks/],
-    ["GET", "/v1/stream", /several topics/],
     ["GET", "/metrics", /metrics/],
   ];
   for (const [method, path, feature] of later) {

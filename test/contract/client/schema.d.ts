@@ -331,6 +331,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow several topics through one event stream
+         * @description A browser opens six connections to a host over HTTP/1.1: this is how a page follows more topics than that.
+         */
+        get: operations["streamTopics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Where the topics end now */
+        head: operations["headStream"];
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -2687,6 +2708,82 @@ export interface operations {
             401: components["responses"]["unauthorized"];
             403: components["responses"]["forbidden"];
             404: components["responses"]["group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    streamTopics: {
+        parameters: {
+            query: {
+                /** @description 1 to 32, comma separated */
+                topics: string;
+                /** @description `earliest`, `latest`, `time:<RFC 3339>`, or a position of such a stream. A topic that the position does not have starts at `latest`; one that is not asked for is ignored */
+                after?: string;
+                /** @description As `Last-Event-ID`, for callers that cannot set headers. A topic that it does not have starts as `after` says */
+                lastEventId?: string;
+            };
+            header?: {
+                /** @description Where the stream goes on: the `id` of the last event */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Messages of all topics, of each in log order */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The stream is resumed and all of its topics are gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    headStream: {
+        parameters: {
+            query: {
+                /** @description 1 to 32, comma separated */
+                topics: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tail */
+            200: {
+                headers: {
+                    /** @description A position in all topics */
+                    "Next-Cursor"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
