@@ -12,7 +12,6 @@ const LATER: readonly (readonly [methods: string, path: string, feature: string]
   ["GET", "/v1/topics/:topic/messages/:id/trace", "message traces"],
   ["GET", "/v1/topics/:topic/search", "searching a topic"],
   ["POST", "/v1/topics/:topic/purge", "purging a topic"],
-  ["GET", "/v1/groups/:group/stream", "streams of leased messages"],
   ["POST GET", "/v1/transactions", "transactions"],
   ["GET", "/v1/transactions/:id", "transactions"],
   ["POST", "/v1/transactions/:id/commit", "transactions"],

@@ -18,6 +18,7 @@ import { groupOperationRoutes } from "./group_operations.ts";
 import { groupRoutes } from "./groups.ts";
 import { healthRoutes } from "./health.ts";
 import { laterRoutes } from "./later.ts";
+import { leaseStreamRoutes } from "./lease_stream.ts";
 import { messageRoutes } from "./message.ts";
 import { registerMessagesContract } from "./messages_contract.ts";
 import { type OpenApiDocument, openApiDocument } from "./openapi.ts";
@@ -80,6 +81,7 @@ function createApp(ports: Ports, publish: Publish): App {
   deadLetterRoutes(app, ports);
   consumeRoutes(app, ports);
   streamRoutes(app, ports);
+  leaseStreamRoutes(app, ports);
   healthRoutes(app, ports);
   docsRoutes(app, ports);
   problemPageRoutes(app);

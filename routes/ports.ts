@@ -12,6 +12,7 @@ import type { Call } from "./call.ts";
 export interface Ports {
   readonly broker: BrokerApi;
   readonly feeds: Feeds;
+  readonly leases: LeaseStreams;
   readonly holds: Holds;
   readonly bodies: Bodies;
   readonly assets: Assets;
@@ -60,6 +61,35 @@ export interface Feeds {
    * 204 when all of them are. @throws as {@linkcode open} for the others.
    */
   openTopics(wanted: readonly StreamRequest[], request: Request): Promise<Response>;
+}
+
+/** The leased messages of one consumer of a group, as they become ready. */
+export interface LeaseStreamRequest {
+  readonly group: string;
+  /** Whose leases they are: the client's own name, or one made for it. */
+  readonly consumerId: string;
+  /** The client gave its name, so it may have been here before. */
+  readonly named: boolean;
+  /** 1 to 10 000: unsettled at most. */
+  readonly maxInFlight: number;
+  /** The group's when absent. */
+  readonly leaseMs?: number | undefined;
+  /** Only from this subscription. */
+  readonly topic?: string | undefined;
+}
+
+export interface LeaseStreams {
+  /**
+   * Answers a request for a stream of leases; the caller has called `holdOpen`.
+   *
+   * It begins with who the consumer is and what it holds already, under the
+   * receipts it had. A newer stream of the same consumer ends this one.
+   * Retryable refusals are answered as {@linkcode Feeds.open} does; a named
+   * consumer of a group that is gone is answered 204.
+   *
+   * @throws `group-not-found` (not named), `topic-not-found` (not subscribed)
+   */
+  open(wanted: LeaseStreamRequest, request: Request): Promise<Response>;
 }
 
 /** Requests that wait for something to happen. */

@@ -118,7 +118,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   it("are all known to this test", () => {
     assert.deepEqual(
       blocks.map(([info]) => info),
-      ["", "", "", "", "", "background", "", "", "", "", "", ""],
+      ["", "", "", "", "", "background", "", "", "", "", "", "", ""],
     );
   });
 
@@ -184,6 +184,14 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
     const ids = [...(await run()).matchAll(/^id: (.*)\nevent: message$/gm)].map(([, id]) => id);
     assert(ids.length > 1);
     for (const id of ids) assert.match(id ?? "", /^orders=\w+$/);
+  });
+
+  it("receive as a stream", async () => {
+    const seen = await run();
+    assert.match(seen, /^event: control\ndata: \{"consumerId":"worker-1"\}$/m);
+    const leases = [...seen.matchAll(/^event: lease\ndata: (.*)$/gm)];
+    const [first] = leases.map(([, json = ""]) => JSON.parse(json) as Message);
+    assert.deepEqual([first?.text, first?.attempt], ["paid", 1]);
   });
 
   it("read what a filter wants", async () => {

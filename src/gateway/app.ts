@@ -11,7 +11,7 @@
  *
  * `drain()` makes `/readyz` say no, refuses new work, ends waits with what they
  * have and streams with `reconnect`, and resolves when the last request in
- * flight is answered.
+ * flight is answered and the last stream has given back what it could not send.
  *
  * @module
  */
@@ -30,6 +30,7 @@ import { CorsPolicy } from "./cors.ts";
 import { type After, Deadlines } from "./deadlines.ts";
 import { SharedFeeds } from "./feeds.ts";
 import { WaitingRequests } from "./holds.ts";
+import { ConsumerStreams } from "./lease_streams.ts";
 import { RequestIds } from "./request_ids.ts";
 import { Streams } from "./streams.ts";
 
@@ -87,6 +88,7 @@ class HttpGateway implements Gateway {
   readonly #routes: Routes;
   readonly #holds: WaitingRequests;
   readonly #streams: Streams;
+  readonly #leases: ConsumerStreams;
   readonly #cors: CorsPolicy;
   readonly #keys: ApiKeys | undefined;
   readonly #ids = new RequestIds();
@@ -105,10 +107,12 @@ class HttpGateway implements Gateway {
     this.#streams = new Streams({ after, random: Math.random, streamsMax: limits.streamsMax });
     const report = (error: unknown) =>
       this.#report(error, { traceId: "", method: "GET", path: "(stream)" });
-    const { messages } = broker;
+    const { messages, groups } = broker;
+    this.#leases = new ConsumerStreams({ groups, streams: this.#streams, after, report });
     this.#routes = createRoutes({
       broker,
       feeds: new SharedFeeds({ messages, streams: this.#streams, after, report }),
+      leases: this.#leases,
       holds: this.#holds,
       bodies: new BoundedBodies(new Deadlines(limits.bodyDeadlineMs, { now, after })),
       assets: assets ?? (() => Promise.resolve(undefined)),
@@ -157,6 +161,7 @@ class HttpGateway implements Gateway {
     this.#draining = true;
     this.#holds.drain();
     this.#streams.drain();
+    await this.#leases.finished();
     if (this.#inFlight === 0) return;
     await new Promise<void>((resolve) => {
       this.#idle = resolve;

@@ -8,7 +8,8 @@
  *   event: message      one message as JSON
  *   event: gap          {"topic"?,"requested","earliest"}: what lay between is
  *                       lost; the topic where a stream has several
- *   event: reconnect    {"reason"}: the stream ends now, on purpose
+ *   event: reconnect    {"reason"}: the stream ends now, on purpose; come back,
+ *                       unless another stream of the consumer "replaced" it
  *   :                   heartbeat
  *
  * No value leaves its line: data is JSON on one line, and a position that is
@@ -18,7 +19,7 @@
  * @module
  */
 
-import { messageJson } from "../../routes/message_json.ts";
+import { type LeaseMembers, messageJson } from "../../routes/message_json.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { StoredMessage } from "../broker/api.ts";
 
@@ -54,7 +55,7 @@ export interface Gap {
 }
 
 /** Why a stream ends on purpose; the reader may come back, here or elsewhere. */
-export type ReconnectReason = "draining" | "overloaded" | "slow-reader" | "internal";
+export type ReconnectReason = "draining" | "overloaded" | "slow-reader" | "internal" | "replaced";
 
 /** Exactly this type: a charset parameter makes some proxies buffer. */
 export const STREAM_HEADERS: Readonly<Record<string, string>> = {
@@ -117,9 +118,10 @@ export function eventTail({ bytes, ends }: EventChunk, index: number): Bytes {
   return bytes.subarray((ends[index - 1] ?? 0) + "id: ".length, ends[index]);
 }
 
-function readable(message: StoredMessage): Uint8Array | undefined {
+/** Its JSON; undefined when its payload is damaged. */
+export function readable(message: StoredMessage, lease?: LeaseMembers): Bytes | undefined {
   try {
-    return messageJson(message);
+    return messageJson(message, lease);
   } catch (error) {
     if (error instanceof TidegateError && error.code === "data-damaged") return undefined;
     throw error;
@@ -129,6 +131,12 @@ function readable(message: StoredMessage): Uint8Array | undefined {
 /** The first event of a stream, and what sets the reader's patience. */
 export function encodeOpening(retryMs: number, control: Control): Bytes {
   return utf8.encode(`retry: ${Math.round(retryMs)}\n${controlText(control)}`);
+}
+
+/** The first event of a stream of leases: whose it is. */
+export function encodeConsumer(retryMs: number, consumerId: string): Bytes {
+  const data = JSON.stringify({ consumerId });
+  return utf8.encode(`retry: ${Math.round(retryMs)}\nevent: control\ndata: ${data}\n\n`);
 }
 
 export function encodeControl(control: Control): Bytes {

@@ -120,13 +120,18 @@ export class Member {
 
   grant(request: ReceiveRequest): Delivery[] {
     const now = this.#world.now();
-    const { attemptId, consumerId } = request;
+    const { attemptId, consumerId, consumerMaxInFlight } = request;
     if (request.topic !== undefined) this.subscribed(request.topic);
-    const again = this.#repeated(attemptId);
+    const mine = this.#held((entry) => consumerId !== undefined && entry.consumerId === consumerId);
+    if (request.reopen && mine.length > 0) return mine;
+    const again = this.#held((entry) => attemptId !== undefined && entry.attemptId === attemptId);
     if (again.length > 0 || this.group.paused) return again;
+    const credit = consumerId === undefined ? undefined : consumerMaxInFlight;
+    const max = Math.min(request.max, (credit ?? Number.POSITIVE_INFINITY) - mine.length);
+    if (max <= 0) return [];
     const pass = (progress: Progress, index: number) => void progress.entry(index);
     const until = now + (request.leaseMs ?? this.group.leaseMs);
-    return this.ready({ ...request, pass }).map(({ progress, index }) => {
+    return this.ready({ ...request, max, pass }).map(({ progress, index }) => {
       const entry = progress.entry(index);
       const grant = this.#world.serial();
       Object.assign(entry, { state: "leased", until, grant, attemptId, consumerId });
@@ -135,13 +140,12 @@ export class Member {
     });
   }
 
-  /** The leases of an attempt that was made before and still holds them. */
-  #repeated(attemptId: string | undefined): Delivery[] {
-    if (attemptId === undefined) return [];
+  /** Live leases, to be handed out again. */
+  #held(isMeant: (entry: Entry) => boolean): Delivery[] {
     return this.all().flatMap((progress) =>
       progress
         .live(this.#world.now())
-        .filter((entry) => entry.attemptId === attemptId)
+        .filter(isMeant)
         .map((entry) => this.#delivery(progress, entry)),
     );
   }

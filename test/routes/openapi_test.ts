@@ -79,6 +79,7 @@ describe("the contract", () => {
       "resumeGroup",
       "seekGroup",
       "settleMessages",
+      "streamLeases",
       "streamTopics",
     ]);
   });

@@ -57,7 +57,6 @@ describe("what a later build brings", () => {
     ["GET", "/v1/topics/a/messages/m/trace", /trace/],
     ["GET", "/v1/topics/a/search", /search/],
     ["POST", "/v1/topics/a/purge", /purg/],
-    ["GET", "/v1/groups/g/stream", /stream/],
     ["POST", "/v1/transactions", /transactions/],
     ["GET", "/v1/transactions", /transactions/],
     ["GET", "/v1/transactions/t", /transactions/],

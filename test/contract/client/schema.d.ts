@@ -352,6 +352,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/groups/{group}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lease messages as they become ready, as an event stream
+         * @description Events:
+         *
+         *     - `control`, first: `{"consumerId"}`
+         *     - `lease`: a message with `receipt`, `attempt` and `leaseUntil`, to be settled by POST
+         *     - `reconnect`: `{"reason"}`; the stream ends. After `replaced`, another stream of this consumer has taken over
+         *
+         *     There are no ids: a consumer that comes back names itself with `consumerId`, and gets what it holds once more, under the receipts it had. No more than `maxInFlight` messages are leased to it; a settle through any node makes room.
+         */
+        get: operations["streamLeases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -2784,6 +2810,53 @@ export interface operations {
             401: components["responses"]["unauthorized"];
             403: components["responses"]["forbidden"];
             404: components["responses"]["topic-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    streamLeases: {
+        parameters: {
+            query?: {
+                /** @description Unsettled messages at most */
+                maxInFlight?: number;
+                /** @description The group's when absent */
+                leaseMs?: number;
+                /** @description Only from this subscription */
+                topic?: string;
+                /** @description Who it is; made up when absent */
+                consumerId?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The consumer group's name */
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Leased to the consumer until `leaseUntil` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The consumer named itself, and the group is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["group-not-found-or-topic-not-found"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
