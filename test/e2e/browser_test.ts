@@ -1,48 +1,16 @@
 /**
  * A real browser's EventSource against a real server, and the pages a person
- * opens. Chromium comes from the operating system; where it is missing the
- * tests are skipped, loudly, unless `TIDEGATE_REQUIRE` names `chromium`.
- *
- * A browser behaves the same whatever runs the test, so this runs in the Bun
- * test run only, against the server on Bun.
+ * opens.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { Browser, Page } from "playwright-core";
-import {
-  currentRuntime,
-  type Server,
-  startServer,
-  until,
-  withServer,
-  withTempDir,
-} from "./server.ts";
+import type { Page } from "playwright-core";
+import { skip, withPage } from "./browser_kit.ts";
+import { type Server, startServer, until, withServer, withTempDir } from "./server.ts";
 import { client, publish, putTopic } from "./wire.ts";
-
-const CHROMIUM = "/usr/bin/chromium";
-const ARGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-const required = (process.env["TIDEGATE_REQUIRE"] ?? "").split(",").includes("chromium");
-const skip =
-  currentRuntime !== "bun"
-    ? "runs once, on Bun"
-    : !existsSync(CHROMIUM) && !required
-      ? `no ${CHROMIUM}`
-      : false;
-if (skip) console.warn(`SKIPPED: the browser tests: ${skip}`);
 
 /** The page's global: what its EventSource has received. */
 declare global {
@@ -130,16 +98,6 @@ describe("/docs in a browser", { skip }, () => {
     ),
   );
 });
-
-async function withPage(body: (page: Page) => Promise<void>): Promise<void> {
-  const { chromium } = await import("playwright-core");
-  const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
-  try {
-    await body(await browser.newPage());
-  } finally {
-    await browser.close();
-  }
-}
 
 /** Opens the stream from a page of the same origin and resolves when it is open. */
 async function listen(page: Page, url: string): Promise<void> {
