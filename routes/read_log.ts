@@ -11,33 +11,32 @@
 
 import type { ReadPage, ReadRequest } from "../src/broker/api.ts";
 import { ByteWriter } from "./byte_writer.ts";
-import type { Call, GatewayContext } from "./call.ts";
+import type { Call } from "./call.ts";
 import { writeMessage } from "./message_json.ts";
-import { topicOf } from "./names.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
 import { freshSeconds, matches, PAGE_VARY, pageETag } from "./page_cache.ts";
 import type { Ports } from "./ports.ts";
 import { readQuery } from "./query.ts";
 import { type LogRead, logRead, resumePosition } from "./read_request.ts";
 
-export function readLogHandler(ports: Ports): (c: GatewayContext) => Promise<Response> {
-  return async (c) => {
-    const call = c.env;
-    const topic = topicOf(c);
+export type ReadLog = (topic: string, request: Request, call: Call) => Promise<Response>;
+
+export function readingLog(ports: Ports): ReadLog {
+  return async (topic, request, call) => {
     const query = readQuery(call.url);
     refuseOtherNamespace(call.head, query);
     const wanted = logRead(call.head, query);
 
-    if (c.req.method === "HEAD") return tail(ports, { call, topic, queueId: wanted.queueId });
+    if (request.method === "HEAD") return tail(ports, { call, topic, queueId: wanted.queueId });
     if (wanted.form === "sse") {
       const resume = resumePosition(call.head, query);
-      call.connection.holdOpen(c.req.raw);
+      call.connection.holdOpen(request);
       const { queueId, key, filter } = wanted;
       const start = resume ?? wanted.start;
       const stream = { topic, start, resumed: resume !== undefined, queueId, key, filter };
-      return ports.feeds.open(stream, c.req.raw);
+      return ports.feeds.open(stream, request);
     }
-    const page = await readPage(ports, { call, request: c.req.raw, topic, wanted });
+    const page = await readPage(ports, { call, request, topic, wanted });
     return pageResponse(ports, { call, topic, wanted, page });
   };
 }

@@ -48,7 +48,7 @@ export class WaitRoom {
 export class KeyedWaiters<K> {
   readonly #clock: Clock;
   readonly #room: WaitRoom;
-  readonly #byKey = new Map<K, Set<() => void>>();
+  readonly #byKey = new Map<K, Set<Waiter>>();
 
   constructor(clock: Clock, room: WaitRoom) {
     this.#clock = clock;
@@ -59,25 +59,53 @@ export class KeyedWaiters<K> {
   async wait(key: K, { waitMs, signal }: WaitOptions): Promise<void> {
     if (this.#room.draining || signal?.aborted) return;
     this.#room.enter();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const wake = () => resolve();
     const waiters = this.#byKey.get(key) ?? new Set();
-    this.#byKey.set(key, waiters.add(wake));
-    const cancel = this.#clock.after(waitMs, wake);
-    signal?.addEventListener("abort", wake);
-    await promise;
-    signal?.removeEventListener("abort", wake);
-    cancel();
-    waiters.delete(wake);
-    if (waiters.size === 0 && this.#byKey.get(key) === waiters) this.#byKey.delete(key);
-    this.#room.leave();
+    this.#byKey.set(key, waiters);
+    const waiter = new Waiter(signal, () => {
+      waiters.delete(waiter);
+      if (waiters.size === 0 && this.#byKey.get(key) === waiters) this.#byKey.delete(key);
+      this.#room.leave();
+    });
+    waiters.add(waiter);
+    waiter.cancelTimer = this.#clock.after(waitMs, () => waiter.wake());
+    return waiter.over;
   }
 
   wake(key: K): void {
-    for (const wake of this.#byKey.get(key) ?? []) wake();
+    for (const waiter of this.#byKey.get(key) ?? []) waiter.wake();
   }
 
   wakeAll(): void {
     for (const key of [...this.#byKey.keys()]) this.wake(key);
+  }
+}
+
+/** There are thousands: it is its own abort listener. */
+class Waiter implements EventListenerObject {
+  readonly over: Promise<void>;
+  cancelTimer: () => void = () => {};
+  readonly #signal: AbortSignal | undefined;
+  readonly #left: () => void;
+  #resolve: () => void = () => {};
+
+  constructor(signal: AbortSignal | undefined, left: () => void) {
+    this.#signal = signal;
+    this.#left = left;
+    this.over = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    signal?.addEventListener("abort", this);
+  }
+
+  wake(): void {
+    this.cancelTimer();
+    this.#signal?.removeEventListener("abort", this);
+    this.#left();
+    this.#resolve();
+  }
+
+  /** The caller went away. */
+  handleEvent(): void {
+    this.wake();
   }
 }

@@ -35,7 +35,12 @@ export const BACKLOG_BYTES = 256 * 1024;
 /** Beats of eight seconds: 32 s without taking a byte. */
 export const STALLED_BEATS = 4;
 
-const BACKLOG = new ByteLengthQueuingStrategy({ highWaterMark: BACKLOG_BYTES });
+/**
+ * The backlog is counted here, not by the stream: Bun sets a buffer aside for each as large as it says
+ * it can hold, and touches a page of it: 4 KiB a reader.
+ */
+const QUEUE_MARK = 1;
+const QUEUE = new ByteLengthQueuingStrategy({ highWaterMark: QUEUE_MARK });
 
 /** Who is told when a subscriber is gone. */
 export interface SubscriberOwner {
@@ -65,7 +70,7 @@ export class Subscriber
   constructor(owner: SubscriberOwner, signal: AbortSignal) {
     this.#owner = owner;
     this.#signal = signal;
-    this.stream = new ReadableStream<Uint8Array>(this, BACKLOG);
+    this.stream = new ReadableStream<Uint8Array>(this, QUEUE);
     signal.addEventListener("abort", this);
   }
 
@@ -79,7 +84,7 @@ export class Subscriber
 
   /** Queued and not taken yet. */
   get waitingBytes(): number {
-    return BACKLOG_BYTES - (this.#controller?.desiredSize ?? BACKLOG_BYTES);
+    return QUEUE_MARK - (this.#controller?.desiredSize ?? QUEUE_MARK);
   }
 
   follow(followed: Followed): void {

@@ -35,15 +35,18 @@ export class WaitingRequests implements Holds {
     const { credential } = call;
     if (credential !== undefined) this.#count(credential);
     call.connection.holdOpen(request);
-    const waiting = new Waiting(request.signal, (one) => {
-      if (!this.#waiting.delete(one) || credential === undefined) return;
-      const left = (this.#byCredential.get(credential) ?? 1) - 1;
-      if (left > 0) this.#byCredential.set(credential, left);
-      else this.#byCredential.delete(credential);
-    });
+    const waiting = new Waiting(this, request.signal, credential);
     this.#waiting.add(waiting);
     if (this.#draining) waiting.stop();
     return waiting;
+  }
+
+  ended(waiting: Waiting): void {
+    const { credential } = waiting;
+    if (!this.#waiting.delete(waiting) || credential === undefined) return;
+    const left = (this.#byCredential.get(credential) ?? 1) - 1;
+    if (left > 0) this.#byCredential.set(credential, left);
+    else this.#byCredential.delete(credential);
   }
 
   /** Ends every wait, also those yet to begin: what they find then is their answer. */
@@ -65,25 +68,36 @@ export class WaitingRequests implements Holds {
   }
 }
 
-class Waiting implements Hold {
+/** There are thousands: it is its own abort listener and owns no closure. */
+class Waiting implements Hold, EventListenerObject {
+  readonly credential: string | undefined;
   readonly #controller = new AbortController();
+  readonly #owner: WaitingRequests;
   readonly #gone: AbortSignal;
-  readonly #ended: (waiting: Waiting) => void;
-  readonly stop = (): void => this.#controller.abort();
 
-  constructor(gone: AbortSignal, ended: (waiting: Waiting) => void) {
+  constructor(owner: WaitingRequests, gone: AbortSignal, credential: string | undefined) {
+    this.#owner = owner;
     this.#gone = gone;
-    this.#ended = ended;
+    this.credential = credential;
     if (gone.aborted) this.stop();
-    else gone.addEventListener("abort", this.stop, { once: true });
+    else gone.addEventListener("abort", this);
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
+  stop(): void {
+    this.#controller.abort();
+  }
+
+  /** The client has gone. */
+  handleEvent(): void {
+    this.stop();
+  }
+
   end(): void {
-    this.#gone.removeEventListener("abort", this.stop);
-    this.#ended(this);
+    this.#gone.removeEventListener("abort", this);
+    this.#owner.ended(this);
   }
 }
