@@ -1,19 +1,19 @@
 /**
- * Whether a hash may be among many: a Bloom filter of ten bits per hash, which
- * says yes for one in a hundred that are not there, and never no for one that is.
+ * Whether a hash may be among many: a Bloom filter of two bytes per hash, which
+ * says yes for one in a thousand that are not there, and never no for one that is.
  *
- * The six bits of a hash lie at (hash + i · step) mod size, i from 0 to 5, where
+ * The eight bits of a hash lie at (hash + i · step) mod size, i from 0 to 7, where
  * step is the hash mixed once more, and odd. Bit n is bit n mod 8 of byte ⌊n/8⌋.
  *
  * @module
  */
 
-const BITS_PER_HASH = 10;
-const PROBES = 6;
+const BYTES_PER_HASH = 2;
+const PROBES = 8;
 
 /** How many bytes the filter of so many hashes has. */
 export function filterSize(count: number): number {
-  return Math.ceil((count * BITS_PER_HASH) / 8);
+  return count * BYTES_PER_HASH;
 }
 
 export function addToFilter(filter: Uint8Array, hash: number): void {

@@ -33,8 +33,10 @@ class TimerWriter {
   readonly #blocks: BlockWriter;
   readonly #file: DiskFile;
   readonly #crc32: Crc32;
-  readonly #entry = new Uint8Array(TIMER_SIZE);
-  readonly #entryView = viewOf(this.#entry);
+  /** Pieces are gathered: a view for each would cost more than writing it. */
+  readonly #gathered = new Uint8Array(GROUP_ENTRIES * TIMER_SIZE);
+  readonly #view = viewOf(this.#gathered);
+  #filled = 0;
   /** Pairs of (index, idHash), which as 64-bit little-endian numbers sort by idHash. */
   #ids = new Uint32Array(128);
   readonly #directory: TimerKey[] = [];
@@ -54,9 +56,20 @@ class TimerWriter {
     this.#last = timer;
     if (this.#entryCount % GROUP_ENTRIES === 0) this.#directory.push(timer);
     if (!recall) this.#addId(timer.idHash);
-    writeTimer(this.#entryView, 0, { timer, recall });
-    this.#blocks.write(this.#entry);
+    writeTimer(this.#view, this.#room(TIMER_SIZE), { timer, recall });
     this.#entryCount++;
+  }
+
+  /** Where the next piece goes. */
+  #room(size: number): number {
+    if (this.#filled + size > this.#gathered.length) this.#flush();
+    this.#filled += size;
+    return this.#filled - size;
+  }
+
+  #flush(): void {
+    this.#blocks.write(this.#gathered.subarray(0, this.#filled));
+    this.#filled = 0;
   }
 
   #addId(idHash: number): void {
@@ -74,21 +87,20 @@ class TimerWriter {
     const pairs = this.#ids.subarray(0, 2 * this.#timerCount);
     new BigUint64Array(pairs.buffer, 0, this.#timerCount).sort();
     const filter = new Uint8Array(filterSize(this.#timerCount));
-    const pair = new Uint8Array(ID_ENTRY_SIZE);
-    const view = viewOf(pair);
-    for (let at = 0; at < pairs.length; at += 2) {
-      view.setUint32(0, pairs[at + 1] as number);
-      view.setUint32(4, pairs[at] as number);
-      this.#blocks.write(pair);
-      addToFilter(filter, pairs[at + 1] as number);
+    for (let i = 0; i < pairs.length; i += 2) {
+      const at = this.#room(ID_ENTRY_SIZE);
+      this.#view.setUint32(at, pairs[i + 1] as number);
+      this.#view.setUint32(at + 4, pairs[i] as number);
+      addToFilter(filter, pairs[i + 1] as number);
     }
+    this.#flush();
     this.#blocks.write(filter);
-    const key = new Uint8Array(DIRECTORY_KEY_SIZE);
     for (const { dueAt, bodyLogOffset } of this.#directory) {
-      setU64(viewOf(key), 0, dueAt);
-      setU64(viewOf(key), 8, bodyLogOffset);
-      this.#blocks.write(key);
+      const at = this.#room(DIRECTORY_KEY_SIZE);
+      setU64(this.#view, at, dueAt);
+      setU64(this.#view, at + 8, bodyLogOffset);
     }
+    this.#flush();
     this.#blocks.end();
     const counts = { entryCount: this.#entryCount, timerCount: this.#timerCount };
     this.#file.write(sealBlocks(encodeTimerHeader({ ...about, ...counts }), this.#crc32), 0);

@@ -88,41 +88,49 @@ export class YoungTimers implements TimerSource {
     this.#heap = heap;
   }
 
-  #before(a: number, b: number): boolean {
-    const order = (this.#dueAts[a] as number) - (this.#dueAts[b] as number);
-    return order < 0 || (order === 0 && a < b);
-  }
+  // Fields are looked up once: this runs for every timer, some twenty levels deep.
 
   #rise(from: number, slot: number): void {
+    const heap = this.#heap;
+    const dueAts = this.#dueAts;
+    const dueAt = dueAts[slot] as number;
     let place = from;
     while (place > 0) {
       const parent = (place - 1) >> 1;
-      const other = this.#heap[parent] as number;
-      if (!this.#before(slot, other)) break;
-      this.#heap[place] = other;
+      const other = heap[parent] as number;
+      if ((dueAts[other] as number) <= dueAt) break; // of equal ones, who rises is the later slot
+      heap[place] = other;
       place = parent;
     }
-    this.#heap[place] = slot;
+    heap[place] = slot;
   }
 
   /** Takes the first one off. */
   advance(): void {
-    const slot = this.#heap[--this.#pending] as number;
+    const heap = this.#heap;
+    const dueAts = this.#dueAts;
+    const count = --this.#pending;
+    const slot = heap[count] as number;
+    const dueAt = dueAts[slot] as number;
     let place = 0;
-    for (;;) {
-      let child = 2 * place + 1;
-      if (child >= this.#pending) break;
+    for (let child = 1; child < count; child = 2 * place + 1) {
+      let least = heap[child] as number;
+      let leastDueAt = dueAts[least] as number;
       const right = child + 1;
-      if (
-        right < this.#pending &&
-        this.#before(this.#heap[right] as number, this.#heap[child] as number)
-      )
-        child = right;
-      if (!this.#before(this.#heap[child] as number, slot)) break;
-      this.#heap[place] = this.#heap[child] as number;
+      if (right < count) {
+        const other = heap[right] as number;
+        const otherDueAt = dueAts[other] as number;
+        if (otherDueAt < leastDueAt || (otherDueAt === leastDueAt && other < least)) {
+          least = other;
+          leastDueAt = otherDueAt;
+          child = right;
+        }
+      }
+      if (dueAt < leastDueAt || (dueAt === leastDueAt && slot < least)) break;
+      heap[place] = least;
       place = child;
     }
-    if (this.#pending > 0) this.#heap[place] = slot;
+    if (count > 0) heap[place] = slot;
   }
 
   /** A timer, of this segment or an older one, was recalled here. */

@@ -178,7 +178,7 @@ describe("the filter", () => {
     for (let i = 0; i < count; i++) assert(filterMayHold(filter, hash(i)));
     let wrong = 0;
     for (let i = count; i < 3 * count; i++) if (filterMayHold(filter, hash(i))) wrong++;
-    assert(wrong / (2 * count) < 0.02, `${wrong} of ${2 * count}`);
+    assert(wrong / (2 * count) < 0.002, `${wrong} of ${2 * count}`);
     assert(!filterMayHold(new Uint8Array(0), 1));
   });
 });
