@@ -70,7 +70,8 @@ function atomicOf(query: ReadonlyMap<string, string>): boolean {
   throw malformed("/query/atomic", "atomic must be true or false");
 }
 
-function contextOf(ports: Ports, { head }: Call): Omit<BatchContext, "once"> {
+/** What every message has from the request. */
+export function contextOf(ports: Ports, { head }: Call): Omit<BatchContext, "once"> {
   const traceparent = traceparentOf(head);
   const tracestate = traceparent === undefined ? undefined : tracestateOf(head);
   return { now: ports.now(), traceparent, tracestate };
@@ -139,7 +140,7 @@ async function publish(
 }
 
 /** What is wrong with any of them, as one: of a batch that is all or nothing. */
-function oneProblem(items: readonly Item[]): TidegateError {
+export function oneProblem(items: readonly unknown[]): TidegateError {
   const problems = items.filter((item): item is TidegateError => item instanceof TidegateError);
   const [first] = problems as [TidegateError, ...TidegateError[]];
   if (problems.some(({ code }) => code !== "validation-failed")) return first;

@@ -45,10 +45,14 @@ const KNOWN = new Set(
 
 const utf8 = new TextEncoder();
 
-/** The message `value` describes, or what is wrong with it. */
+/**
+ * The message `value` describes, or what is wrong with it.
+ *
+ * @param at.more fields that it may have beside.
+ */
 export function batchItem(
   value: unknown,
-  at: { index: number; context: BatchContext },
+  at: { index: number; context: BatchContext; more?: readonly string[] },
 ): NewMessage | TidegateError {
   const pointer = `/messages/${at.index}`;
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -63,7 +67,7 @@ export function batchItem(
     });
   };
   for (const name of Object.keys(members)) {
-    if (!KNOWN.has(name)) fault(name, "there is no such field");
+    if (!KNOWN.has(name) && !at.more?.includes(name)) fault(name, "there is no such field");
   }
   const body = bodyOf(members, fault);
   const id = text(members, "id", { fault, rule: idFault });

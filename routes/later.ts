@@ -12,12 +12,6 @@ const LATER: readonly (readonly [methods: string, path: string, feature: string]
   ["GET", "/v1/topics/:topic/messages/:id/trace", "message traces"],
   ["GET", "/v1/topics/:topic/search", "searching a topic"],
   ["POST", "/v1/topics/:topic/purge", "purging a topic"],
-  ["POST GET", "/v1/transactions", "transactions"],
-  ["GET", "/v1/transactions/:id", "transactions"],
-  ["POST", "/v1/transactions/:id/commit", "transactions"],
-  ["POST", "/v1/transactions/:id/rollback", "transactions"],
-  ["PUT GET PATCH DELETE", "/v1/producers/:group", "producer groups"],
-  ["POST", "/v1/producers/:group/checks", "transaction checks"],
   ["GET", "/metrics", "metrics"],
 ];
 

@@ -28,9 +28,11 @@ import type { Ports } from "./ports.ts";
 import { noSuchPath } from "./problem.ts";
 import { problemPageRoutes } from "./problem_pages.ts";
 import { type Publish, publishing } from "./publish.ts";
+import { producerRoutes } from "./producers.ts";
 import { type ReadLog, readingLog } from "./read_log.ts";
 import { streamRoutes } from "./stream.ts";
 import { topicRoutes } from "./topics.ts";
+import { transactionRoutes } from "./transactions.ts";
 
 export { toYaml } from "./openapi.ts";
 
@@ -93,6 +95,8 @@ function createApp(ports: Ports, { publish, readLog }: Hot): App {
   consumeRoutes(app, ports);
   streamRoutes(app, ports);
   leaseStreamRoutes(app, ports);
+  transactionRoutes(app, ports);
+  producerRoutes(app, ports);
   healthRoutes(app, ports);
   docsRoutes(app, ports);
   problemPageRoutes(app);

@@ -17,7 +17,7 @@ import { CONTROL_BODY } from "./body_limits.ts";
 import type { Call, GatewayContext, GatewayEnv } from "./call.ts";
 import { decodeJsonBytes, parseJson } from "./json_text.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
-import type { Ports } from "./ports.ts";
+import type { BodyLimit, Ports } from "./ports.ts";
 import { type Fault, invalid } from "./problem.ts";
 import { readQuery } from "./query.ts";
 
@@ -46,6 +46,8 @@ export interface Operation<R extends Requested> {
   readonly input: R;
   /** Media types the body may come as; `application/json` when absent. */
   readonly mediaTypes?: readonly string[];
+  /** Of the body; that of a definition when absent. */
+  readonly bodyLimit?: BodyLimit;
   /** An absent body is read as `{}`. */
   readonly bodyOptional?: boolean;
   handle(input: Input<R>): Promise<Response>;
@@ -103,7 +105,7 @@ async function readJson<R extends Requested>(
   about: { call: Call; request: Request; one: Operation<R> },
 ): Promise<unknown> {
   const { call, request, one } = about;
-  const bytes = await ports.bodies.read(request, { call, limit: CONTROL_BODY });
+  const bytes = await ports.bodies.read(request, { call, limit: one.bodyLimit ?? CONTROL_BODY });
   const absent = bytes.length === 0 && one.bodyOptional === true;
   if (!absent) requireMediaType(call.head.contentType, one.mediaTypes ?? ["application/json"]);
   const value = absent ? {} : parseJson(decodeJsonBytes(bytes));

@@ -14,9 +14,10 @@ const RETENTION_MS_MAX = 366 * 24 * 3_600_000;
 const THREE_DAYS_MS = 259_200_000;
 
 const Queues = z.int().min(1).max(QUEUES_MAX).openapi({ description: "May only grow" });
-const MessageType = z
-  .enum(["mixed", "normal", "fifo", "delay", "transaction"])
-  .openapi({ description: "Fixed for life; `delay` and `transaction` come with a later build" });
+const MessageType = z.enum(["mixed", "normal", "fifo", "delay", "transaction"]).openapi({
+  description:
+    "Fixed for life: what the topic takes. `fifo`: only messages with a key; `normal`: only without; `delay`: only delayed ones; `transaction`: only those of transactions; `mixed`: all",
+});
 const Acks = z.enum(["durable", "replicated", "leader"]).openapi({
   description:
     "When a publish is answered: synced on every member, written on every member, or written by the leader",

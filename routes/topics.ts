@@ -9,18 +9,29 @@ import type {
   Topic as BrokerTopic,
   TopicConfig as BrokerTopicConfig,
   TopicPatch as BrokerTopicPatch,
-  MessageType,
 } from "../src/broker/api.ts";
 import { failures, JSON_BODY } from "./contract.ts";
 import { type App, json, noContent, operation } from "./operation.ts";
 import type { Ports } from "./ports.ts";
-import { notImplemented } from "./problem.ts";
 import { PageQuery, TopicParams } from "./schemas.ts";
 import { formatTimestamp } from "./timestamp.ts";
 import { Topic, TopicConfig, TopicPage, TopicPatch } from "./topic_schemas.ts";
 
 const tags = ["topics"];
 const content = { "application/json": { schema: Topic } };
+
+const DeleteQuery = z.object({
+  force: z
+    .enum(["true", "false"])
+    .default("false")
+    .openapi({
+      param: {
+        name: "force",
+        in: "query",
+        description: "Roll back transactions that are not decided and have messages of the topic",
+      },
+    }),
+});
 
 export function topicRoutes(app: App, ports: Ports): void {
   operation(app, ports, {
@@ -58,7 +69,6 @@ export function topicRoutes(app: App, ports: Ports): void {
     input: { params: TopicParams, json: TopicConfig },
     bodyOptional: true,
     async handle({ params, json: config, call }) {
-      refuseLaterType(config.messageType);
       const { created, topic } = await ports.broker.topics.put(params.topic, config);
       return json(call, topicJson(topic), created ? 201 : 200);
     },
@@ -107,20 +117,14 @@ export function topicRoutes(app: App, ports: Ports): void {
       path: "/v1/topics/{topic}",
       tags,
       summary: "Delete a topic and its messages",
-      responses: { 204: { description: "Deleted" }, ...failures("topic-not-found") },
+      responses: { 204: { description: "Deleted" }, ...failures("topic-not-found", "topic-busy") },
     },
-    input: { params: TopicParams },
-    async handle({ params, call }) {
-      await ports.broker.topics.delete(params.topic);
+    input: { params: TopicParams, query: DeleteQuery },
+    async handle({ params, query, call }) {
+      await ports.broker.topics.delete(params.topic, { force: query.force === "true" });
       return noContent(call);
     },
   });
-}
-
-function refuseLaterType(messageType: MessageType): void {
-  if (messageType === "transaction") {
-    throw notImplemented(`topics of messageType ${messageType}`);
-  }
 }
 
 /** The configuration's members, then what GET adds. */

@@ -62,6 +62,8 @@ export interface RecordPlace {
   readonly deferred: boolean;
   /** More records of its unit follow. */
   readonly continued?: boolean;
+  /** Of its frame; known of messages. */
+  readonly size?: number;
 }
 
 export interface StoreListener {
@@ -245,20 +247,38 @@ export class MessageStore {
     record: RecordOf<K>,
     now: number,
   ): RecordPlace {
+    const payload = payloadOf(kind, record);
+    this.log.tail.begin(now, FRAME_HEADER_SIZE + payload.length);
+    const place = this.#seal(kind, payload, { continued: false });
+    if (kind === "recall") {
+      const { bodyLogOffset } = record as RecordOf<"recall">;
+      this.timers.recall(this.log.tail.segmentBase, bodyLogOffset);
+    }
+    return place;
+  }
+
+  /** Appends any other record to the unit begun. */
+  put<K extends Exclude<KindName, "message" | "recall">>(
+    kind: K,
+    record: RecordOf<K>,
+    flags: { readonly continued: boolean },
+  ): RecordPlace {
+    return this.#seal(kind, payloadOf(kind, record), flags);
+  }
+
+  #seal(
+    kind: KindName,
+    payload: Uint8Array,
+    { continued }: { readonly continued: boolean },
+  ): RecordPlace {
     const { tail } = this.log;
-    const { id, encode } = KINDS[kind] as unknown as RecordKind<RecordOf<K>>;
-    const payload = encode(record);
-    const storedAt = tail.begin(now, FRAME_HEADER_SIZE + payload.length);
     const chunk = tail.reserve(payload.length);
     const payloadAt = tail.payloadAt(chunk);
     chunk.bytes.set(payload, payloadAt);
+    const flags = continued ? FLAG_CONTINUED : 0;
     const payloadEnd = payloadAt + payload.length;
-    const logOffset = tail.seal(chunk, { kind: id, flags: 0, payloadEnd });
-    if (kind === "recall") {
-      const { bodyLogOffset } = record as RecordOf<"recall">;
-      this.timers.recall(tail.segmentBase, bodyLogOffset);
-    }
-    return { logOffset, storedAt, deferred: false };
+    const logOffset = tail.seal(chunk, { kind: KINDS[kind].id, flags, payloadEnd });
+    return { logOffset, storedAt: tail.storedAt, deferred: false, continued };
   }
 
   #onConfirm(end: number): void {
@@ -294,6 +314,16 @@ export function messageFrameSizeMax(
   return FRAME_HEADER_SIZE + messageSizeMax(message, bodySize);
 }
 
+function payloadOf<K extends KindName>(kind: K, record: RecordOf<K>): Uint8Array {
+  const { encode } = KINDS[kind] as unknown as RecordKind<RecordOf<K>>;
+  return encode(record);
+}
+
+/** What a record takes in the log, its frame header included. */
+export function recordFrameSize<K extends KindName>(kind: K, record: RecordOf<K>): number {
+  return FRAME_HEADER_SIZE + payloadOf(kind, record).length;
+}
+
 /** A message with an idempotency key is remembered again. */
 function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
   if (frame.kind !== KINDS.message.id) return;
@@ -309,6 +339,7 @@ function replay(fold: Fold, frame: Frame): void {
     storedAt: frame.storedAt,
     deferred: (frame.flags & FLAG_DEFERRED) !== 0,
     continued: (frame.flags & FLAG_CONTINUED) !== 0,
+    size: frame.size,
   };
   const record = name && KINDS[name].decode(frame.payload);
   if (!name || !record) {

@@ -15,6 +15,7 @@ export {
   type Fold,
   messageFrameSizeMax,
   MessageStore,
+  recordFrameSize,
   type RecordPlace,
   type StoreListener,
   type StorePorts,

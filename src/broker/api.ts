@@ -2,7 +2,7 @@
  * What the gateway may ask of the broker. Types only: no code lives here, so
  * routes can depend on the broker without depending on how it works.
  *
- * Four small interfaces, three today (transactions come with their issue).
+ * Four small interfaces.
  * Every implementation keeps this contract and passes one suite
  * (`test/suites/broker_api.ts`).
  *
@@ -17,13 +17,16 @@
 import type { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageAttributes } from "../../storage/base/message.ts";
 import type { GroupsApi } from "./api_groups.ts";
+import type { TransactionsApi } from "./api_transactions.ts";
 
 export type * from "./api_groups.ts";
+export type * from "./api_transactions.ts";
 
 export interface BrokerApi {
   readonly topics: TopicsApi;
   readonly messages: MessagesApi;
   readonly groups: GroupsApi;
+  readonly transactions: TransactionsApi;
   /** What `/readyz` and `/v1/cluster` tell. */
   status(): NodeStatus;
 }
@@ -68,16 +71,20 @@ export interface TopicsApi {
   /**
    * Creates `name`, or confirms that it exists with this very configuration.
    *
-   * @throws `topic-exists` when it exists with another one; `not-implemented`
-   * for a message type this build cannot serve.
+   * @throws `topic-exists` when it exists with another one.
    */
   put(name: string, config: TopicConfig): Promise<{ created: boolean; topic: Topic }>;
   /** @throws `topic-not-found` */
   get(name: string): Promise<Topic>;
   /** @throws `topic-not-found`, `immutable-field` (messageType), `key-order` (queues). */
   patch(name: string, change: TopicPatch): Promise<Topic>;
-  /** Deletes the topic and its messages; groups keep their subscription. @throws `topic-not-found` */
-  delete(name: string): Promise<void>;
+  /**
+   * Deletes the topic and its messages; groups keep their subscription.
+   *
+   * @param options.force rolls back transactions that hold back messages of the topic.
+   * @throws `topic-not-found`; `topic-busy` when there are such transactions.
+   */
+  delete(name: string, options?: { readonly force?: boolean | undefined }): Promise<void>;
   /** In order of name; `next` is the `after` of the following page. */
   list(page: Page): Promise<{ topics: readonly Topic[]; next?: string | undefined }>;
 }

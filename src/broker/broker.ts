@@ -16,6 +16,7 @@ import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
 import { Shell, type ShellPorts } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
+import { transactionsApi } from "./transactions_api.ts";
 
 export interface BrokerPorts extends Omit<StorePorts, "report">, Omit<ShellPorts, "report"> {
   readonly log: Log;
@@ -33,6 +34,8 @@ export interface BrokerOptions {
   readonly waitersMax: number;
   /** How long an idempotency key is remembered. */
   readonly idempotencyWindowMs: number;
+  /** Half messages that wait for a decision, at most: some hundred bytes of memory each. */
+  readonly halvesMax?: number | undefined;
 }
 
 export interface Broker {
@@ -67,6 +70,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     topics: topicsApi(shell),
     messages: messagesApi(shell),
     groups: groupsApi(shell),
+    transactions: transactionsApi(shell),
     status: () => ({
       nodeId: options.nodeId,
       group: "0",
@@ -84,11 +88,13 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     drain() {
       shell.room.draining = true;
       shell.readers.wakeAll();
+      shell.checks.waiters.wakeAll();
       shell.receivers.releaseAll();
       shell.scout.settleSkips();
     },
     close() {
       shell.timers.stop();
+      shell.checks.stop();
       return store.close();
     },
   };

@@ -2,7 +2,9 @@
  * One message by its id: showing it, scheduled or visible, and recalling it.
  *
  * A record of a delayed message does not know its queueOffset; once it is
- * visible, it is looked for in its queue, from the time it was due on.
+ * visible, it is looked for in its queue, from the time it was due on. The same
+ * goes for one of a transaction, from the time that was committed on; before, or
+ * when it is rolled back, it does not exist for readers.
  *
  * @module
  */
@@ -12,7 +14,6 @@ import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 import { type Frame, KINDS, type TimerKey } from "../../storage/mod.ts";
 import type { ScheduledMessage, StoredMessage } from "./api.ts";
-import type { Visible } from "./bodies.ts";
 import { commit } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
 import { topicNamed } from "./define.ts";
@@ -25,6 +26,7 @@ interface Candidate {
   /** −1 for a delayed one. */
   readonly queueOffset: number;
   readonly deliverAt: number | undefined;
+  readonly txnId: string | undefined;
 }
 
 /** The newest message with this id that was not recalled. @throws `topic-not-found`, `message-not-found` */
@@ -81,8 +83,8 @@ async function* candidates(
       if (frame?.kind !== KINDS.message.id) continue;
       const message = decodeMessage(frame.payload);
       if (message?.id !== id || message.topicGen !== topic.generation) continue;
-      const { queueId, queueOffset, deliverAt } = message;
-      yield { frame, queueId, queueOffset, deliverAt };
+      const { queueId, queueOffset, deliverAt, txnId } = message;
+      yield { frame, queueId, queueOffset, deliverAt, txnId };
     }
   }
 }
@@ -115,17 +117,30 @@ async function show(
   const publishedAt = frame.storedAt;
   if (queueOffset !== -1) return visible(topic, { ...candidate, publishedAt });
   const timer = timerOf(candidate);
-  if (!timer) return undefined;
+  if (!timer) return showCommitted(shell, { topic, candidate });
   const state = await shell.core.timers.withState(timer, (found) => found);
   await shell.replies.confirmed(undefined); // it may rest on a reveal or recall of this moment
   if (state === "recalled") return undefined;
   if (state === "passed") {
-    const found = await findRevealed(shell, { topic, queueId, timer });
-    return found && visible(topic, { ...found, frame, publishedAt: found.unit.visibleAt });
+    return findRevealed(shell, { topic, frame, queueId, since: timer.dueAt });
   }
   const { dueAt: deliverAt } = timer;
   const { payload } = frame;
   return { state: "scheduled", topic: topic.name, queueId, deliverAt, publishedAt, payload };
+}
+
+/** One of a transaction; of a forgotten one only the queue knows how it was decided. */
+async function showCommitted(
+  shell: Shell,
+  { topic, candidate }: { readonly topic: TopicState; readonly candidate: Candidate },
+): Promise<StoredMessage | undefined> {
+  const { frame, queueId, txnId } = candidate;
+  if (txnId === undefined) return undefined;
+  const transaction = shell.core.fold.transactions.find(txnId, shell.now());
+  const { state = "committed", decidedAt = frame.storedAt } = transaction ?? {};
+  await shell.replies.confirmed(undefined); // it may rest on a decision of this moment
+  if (state !== "committed") return undefined;
+  return findRevealed(shell, { topic, frame, queueId, since: decidedAt });
 }
 
 function visible(
@@ -147,21 +162,27 @@ function visible(
 /** Units looked at per read. */
 const SCAN_UNITS = 1000;
 
-/** Where a delayed message came to lie: it became visible when it was due, or later. */
+/** The message where it came to lie: it became visible at `since`, or later. */
 async function findRevealed(
   { store }: Shell,
-  at: { readonly topic: TopicState; readonly queueId: number; readonly timer: TimerKey },
-): Promise<Visible | undefined> {
-  const { queueId, timer } = at;
-  const queue = { topicGen: at.topic.generation, queueId };
-  const base = store.log.offsetAt(timer.dueAt);
-  let from = await store.reader.seek(queue, { by: "time", time: timer.dueAt, base });
+  at: {
+    readonly topic: TopicState;
+    readonly frame: Frame;
+    readonly queueId: number;
+    readonly since: number;
+  },
+): Promise<StoredMessage | undefined> {
+  const { topic, frame, queueId, since: time } = at;
+  const queue = { topicGen: topic.generation, queueId };
+  const base = store.log.offsetAt(time);
+  let from = await store.reader.seek(queue, { by: "time", time, base });
   for (;;) {
     const slice = await store.reader.read(queue, { from, max: SCAN_UNITS });
     if (slice.units.length === 0) return undefined;
-    const index = slice.units.findIndex((unit) => unit.bodyLogOffset === timer.bodyLogOffset);
+    const index = slice.units.findIndex((unit) => unit.bodyLogOffset === frame.logOffset);
     const unit = slice.units[index];
-    if (unit) return { queueId, queueOffset: slice.firstOffset + index, unit };
+    const queueOffset = slice.firstOffset + index;
+    if (unit) return visible(topic, { frame, queueId, queueOffset, publishedAt: unit.visibleAt });
     from = slice.firstOffset + slice.units.length;
   }
 }

@@ -11,7 +11,7 @@ import type { KindName, MessageStore, RecordOf, RecordPlace, Timers } from "../.
 import type { BrokerFold } from "./fold.ts";
 
 /** Where decisions are written. */
-export type Sink = Pick<MessageStore, "begin" | "putMessage" | "append">;
+export type Sink = Pick<MessageStore, "begin" | "putMessage" | "put" | "append">;
 
 export interface Core {
   readonly fold: BrokerFold;
@@ -22,6 +22,8 @@ export interface Core {
   readonly autoCreate: boolean;
   /** The longest a message may be delayed. */
   readonly delayMaxMs: number;
+  /** Half messages that wait for a decision, at most. */
+  readonly halvesMax: number;
   /** The confirmed end of a queue: what may be granted. */
   visibleEnd(queue: { readonly topicGen: number; readonly queueId: number }): number;
 }

@@ -50,12 +50,6 @@ export function putTopic(
 ): { created: boolean; topic: TopicState } {
   const { name, now } = wish;
   const config = canonicalTopic(wish.config);
-  if (config.messageType === "transaction") {
-    const detail = `Cannot create topic "${name}": message type "${config.messageType}" is not available in this build`;
-    throw new TidegateError("not-implemented", detail, {
-      feature: `messageType ${config.messageType}`,
-    });
-  }
   const known = core.fold.topics.named(name);
   if (known && same(known.config, config)) return { created: false, topic: known };
   if (known) {

@@ -10,7 +10,7 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { RecordOf, Timer } from "../../storage/mod.ts";
+import type { RecordOf } from "../../storage/mod.ts";
 import type { NewMessage } from "./api.ts";
 import { type Core, commit } from "./core.ts";
 import type { TimerSource } from "./timer_core.ts";
@@ -51,11 +51,13 @@ export function revealDue(
   return items.length;
 }
 
+type Hidden = Omit<RecordOf<"reveal">["items"][number], "queueOffset">;
+
 /** With the next offsets of their queues; without those whose topic is gone. */
-function numbered(core: Core, timers: readonly Timer[]): RecordOf<"reveal">["items"] {
+export function numbered(core: Core, hidden: readonly Hidden[]): RecordOf<"reveal">["items"] {
   const ends = new Map<TopicState, Map<number, number>>();
   const items: RecordOf<"reveal">["items"][number][] = [];
-  for (const { bodyLogOffset, size, topicGen, queueId, keyHash, tagHash } of timers) {
+  for (const { bodyLogOffset, size, topicGen, queueId, keyHash, tagHash } of hidden) {
     const topic = core.fold.topics.of(topicGen);
     if (!topic) continue;
     const byQueue = ends.get(topic) ?? new Map<number, number>();

@@ -9,6 +9,8 @@
  *   "L" · group gen · topic gen · queueOffset · queueId u16   a dead letter
  *   "N" · topic generation u64                  list of u64: next offset by queue
  *   "P" · group gen · topic gen · queueId u16   a group's place in one queue
+ *   "Q" · producer group generation u64         a producer group's definition
+ *   "T" · logOffset u64 of its prepare          a transaction (transactions.ts)
  *
  * Restored in order of key, so topics come before groups, groups before places.
  *

@@ -27,8 +27,10 @@ import {
 import { detach, GroupState, GroupTable, judgeAgain, popQueue, setTimer } from "./groups.ts";
 import { offsetsOf } from "./offsets.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
+import { ProducerGroupTable } from "./producer_groups.ts";
 import { ProducerTable } from "./producers.ts";
 import { type TopicState, TopicTable } from "./topics.ts";
+import { TransactionTable } from "./transactions.ts";
 
 type Apply<K extends KindName> = (record: RecordOf<K>, place: RecordPlace) => void;
 
@@ -36,6 +38,8 @@ export class BrokerFold implements Fold {
   readonly topics = new TopicTable();
   readonly groups = new GroupTable();
   readonly producers = new ProducerTable();
+  readonly transactions = new TransactionTable();
+  readonly producerGroups = new ProducerGroupTable();
   readonly #changes = new Changes();
   #lastGeneration = 0;
 
@@ -58,6 +62,7 @@ export class BrokerFold implements Fold {
       const topic = this.topics.of(record.topicGen);
       if (topic && !place.deferred) this.appended(topic, record);
       if (topic) this.producers.applied(record, place);
+      this.transactions.appended(record, place);
     },
     reveal: ({ items }) => {
       for (const item of items) {
@@ -66,14 +71,19 @@ export class BrokerFold implements Fold {
       }
     },
     recall: () => {}, // the timers know
+    prepare: (record, place) => this.transactions.applyPrepare(record, place),
+    check: (record) => this.transactions.applyCheck(record),
+    decide: (record, place) => this.transactions.applyDecide(record, place),
     define: (record, { logOffset }) => {
       this.#lastGeneration = Math.max(this.#lastGeneration, record.generation);
       if (record.entity === "topic") this.#defineTopic(record, logOffset);
       else if (record.entity === "group") this.#defineGroup(record);
+      else this.producerGroups.applyDefine(record);
     },
     drop: (record) => {
       if (record.entity === "topic") this.#dropTopic(record.generation);
       else if (record.entity === "group") this.#dropGroup(record.generation);
+      else this.producerGroups.applyDrop(record);
     },
     grant: (record) => {
       const queue = this.queueOf(record);
@@ -235,7 +245,11 @@ export class BrokerFold implements Fold {
   }
 
   takeChanges(): Change[] {
-    return [...this.#changes.take(this.#lastGeneration), ...this.producers.takeChanges()];
+    const { producers, transactions, producerGroups } = this;
+    return [
+      ...this.#changes.take(this.#lastGeneration),
+      ...[producers, transactions, producerGroups].flatMap((table) => table.takeChanges()),
+    ];
   }
 
   restore(key: Uint8Array, value: Uint8Array): void {
@@ -246,6 +260,8 @@ export class BrokerFold implements Fold {
       this.#defineTopic({ ...read(Definition, value), generation, entity: "topic" }, 0);
     else if (prefix === "E") this.producers.restore(generations, value);
     else if (prefix === "G") this.#restoreGroup(generation, value);
+    else if (prefix === "Q") this.producerGroups.restore(generation, value);
+    else if (prefix === "T") this.transactions.restore(generation, value);
     else if (prefix === "N") this.topics.of(generation)?.next.push(...read(Offsets, value));
     const of = { groupGen: generation, topicGen, queueId };
     if (prefix === "P") this.#restorePlace(of, value);

@@ -91,6 +91,7 @@ const MISMATCHES: {
     (message.key !== undefined && "takes only messages without a key") ||
     (isDelayed(message) && "takes no delayed messages"),
   delay: (message) => !isDelayed(message) && "takes only delayed messages",
+  transaction: () => "takes only messages of transactions",
 };
 
 /** @throws `message-type-mismatch` */
@@ -199,7 +200,7 @@ function queueWithoutKey(topic: TopicState, message: NewMessage): number {
   return stableHash(repeatable) % topic.config.queues;
 }
 
-function nextQueue(topic: TopicState): number {
+export function nextQueue(topic: TopicState): number {
   topic.lastQueue = (topic.lastQueue + 1) % topic.config.queues;
   return topic.lastQueue;
 }

@@ -11,6 +11,7 @@ import type { Digest } from "../../storage/base/digest.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageStore } from "../../storage/mod.ts";
 import type { NewMessage } from "./api.ts";
+import { Checks } from "./checks.ts";
 import type { Core } from "./core.ts";
 import type { BrokerFold } from "./fold.ts";
 import { popQueue, type Subscription } from "./groups.ts";
@@ -18,6 +19,7 @@ import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
 import { Delays } from "./delay.ts";
 import { LeaderTime } from "./leader_time.ts";
+import type { ChecksPort } from "./ports.ts";
 import { Replies } from "./replies.ts";
 import { Scout } from "./scout.ts";
 import { ScheduledIds } from "./scheduled_ids.ts";
@@ -27,6 +29,8 @@ import { KeyedWaiters, WaitRoom } from "./waiters.ts";
 /** Appended and not yet on disk, at most: more is refused, not queued. */
 const UNFLUSHED_BYTES_MAX = 64 * 1024 * 1024;
 
+const HALVES_MAX = 200_000;
+
 export interface ShellPorts {
   readonly clock: Clock;
   /** Returns `size` random bytes, fit for secrets. */
@@ -34,6 +38,8 @@ export interface ShellPorts {
   /** A job beside the requests failed. */
   report(error: Error): void;
   readonly digest: Digest;
+  /** Absent: this node makes no calls, and takes no checkUrl. */
+  readonly checks?: ChecksPort | undefined;
 }
 
 export class Shell {
@@ -47,6 +53,7 @@ export class Shell {
   readonly scout: Scout;
   readonly timers: TimerCore;
   readonly scheduledIds: ScheduledIds;
+  readonly checks: Checks;
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
 
@@ -58,9 +65,10 @@ export class Shell {
       readonly autoCreate: boolean;
       readonly delayMaxMs: number;
       readonly waitersMax: number;
+      readonly halvesMax?: number | undefined;
     },
   ) {
-    const { store, fold, autoCreate, delayMaxMs } = parts;
+    const { store, fold, autoCreate, delayMaxMs, halvesMax = HALVES_MAX } = parts;
     const seen = Math.max(store.log.tail.storedAt, store.timers.passed.dueAt);
     this.#time = new LeaderTime(ports.clock, seen);
     this.#ports = ports;
@@ -71,6 +79,7 @@ export class Shell {
       timers: store.timers,
       autoCreate,
       delayMaxMs,
+      halvesMax,
       visibleEnd: ({ topicGen, queueId }) => store.queues.find(topicGen, queueId)?.end ?? 0,
     };
     this.replies = new Replies(store.log);
@@ -96,9 +105,19 @@ export class Shell {
       wanted: (group) => this.receivers.wanted(group),
       report: (error) => ports.report(error instanceof Error ? error : new Error(String(error))),
     });
+    this.checks = new Checks(this.core, {
+      clock,
+      room: this.room,
+      checks: ports.checks,
+      now,
+      flush,
+      arm: () => this.timers.arm(),
+      report: (error) => ports.report(error),
+    });
     this.scheduledIds = new ScheduledIds(this.core, store);
     this.timers = new TimerCore(ports.clock, () => this.now());
     this.timers.add(new Delays(this.core, store.log));
+    this.timers.add(this.checks);
     store.timers.onLoaded = () => this.timers.arm();
   }
 
@@ -130,6 +149,23 @@ export class Shell {
 
   nonce(): Uint8Array {
     return this.#ports.entropy(8);
+  }
+
+  entropy(size: number): Uint8Array {
+    return this.#ports.entropy(size);
+  }
+
+  /** @throws `check-url-refused` */
+  checkUrl(url: string | undefined): void {
+    if (url === undefined) return;
+    const { checks } = this.#ports;
+    if (!checks) {
+      const detail = "Cannot take a checkUrl: this build makes no calls";
+      throw new TidegateError("not-implemented", detail, { feature: "checkUrl" });
+    }
+    const fault = checks.urlFault(url);
+    if (fault === undefined) return;
+    throw new TidegateError("check-url-refused", `Cannot use the checkUrl: ${fault}`);
   }
 
   /** Lets other work run: between the steps of a long scan. */

@@ -8,6 +8,7 @@ import type { Page, Topic, TopicsApi } from "./api.ts";
 import { dropTopic, patchTopic, putTopic, topicNamed } from "./define.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
+import { clearTopic } from "./transaction_decide.ts";
 
 export function topicsApi(shell: Shell): TopicsApi {
   const { core } = shell;
@@ -28,9 +29,10 @@ export function topicsApi(shell: Shell): TopicsApi {
       }),
     get: (name) => shell.decide(() => show(topicNamed(core, name))),
     patch: (name, change) => shell.decide((now) => show(patchTopic(core, { name, change, now }))),
-    async delete(name) {
+    async delete(name, { force = false } = {}) {
       const generation = await shell.decide((now) => {
         const topic = topicNamed(core, name);
+        clearTopic(core, { topic, force, now });
         dropTopic(core, { name, now });
         // Its leases are void: their groups may take others.
         for (const { group } of core.fold.groups.subscribers(name)) shell.receivers.pump(group);

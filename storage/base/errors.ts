@@ -118,7 +118,7 @@ export const CODES = {
   ),
   "message-type-mismatch": code(
     "Message does not fit the topic's type",
-    "A `fifo` topic takes only messages with a key, a `normal` topic only messages without one, neither takes delayed ones; a `delay` topic takes no others.",
+    "A `fifo` topic takes only messages with a key, a `normal` topic only messages without one, neither takes delayed ones; a `delay` topic takes no others. A `transaction` topic takes only messages of transactions, and only it and a `mixed` one take those; they have no delay.",
   ),
   "delay-too-long": code(
     "Delay too long",
@@ -148,6 +148,30 @@ export const CODES = {
   "producer-fenced": code(
     "A newer producer has taken over",
     "Messages of a later Producer-Epoch have been stored, so those of this one are refused. Stop, or begin a later epoch at sequence 0.",
+  ),
+  "transaction-not-found": code(
+    "Transaction not found",
+    "No transaction has this id, or it was decided more than 24 hours ago.",
+  ),
+  "transaction-decided": code(
+    "Transaction was decided otherwise",
+    "The first decision holds, and `state` is what it was. Repeating that decision is answered like the first time.",
+  ),
+  "producer-group-not-found": code(
+    "Producer group not found",
+    "No producer group has this name. Transactions need none; create one with PUT /v1/producers/{producerGroup} to give them other defaults.",
+  ),
+  "producer-group-exists": code(
+    "Producer group exists with another configuration",
+    "PUT creates or matches, the secret included. GET the producer group to see its configuration, PATCH it to change it.",
+  ),
+  "check-url-refused": code(
+    "Check-back address may not be called",
+    "The checkUrl must be https, without credentials and fragment, and not of a private or loopback address, unless this node is configured to allow those.",
+  ),
+  "topic-busy": code(
+    "Topic has transactions that are not decided",
+    "Messages of this topic wait for the outcome of `transactions`. Commit or roll those back, or delete with `?force=true`, which rolls them back.",
   ),
   overloaded: code(
     "Node is at capacity",

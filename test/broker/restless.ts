@@ -27,6 +27,7 @@ export class Restless implements Opened {
       topics: this.#restless("topics"),
       messages: this.#restless("messages"),
       groups: this.#restless("groups"),
+      transactions: this.#restless("transactions"),
       status: () => this.#broker.api.status(),
     };
   }
@@ -41,21 +42,25 @@ export class Restless implements Opened {
     return this.#broker.close();
   }
 
-  #restless<K extends "topics" | "messages" | "groups">(part: K): BrokerApi[K] {
+  #restless<K extends keyof BrokerApi>(part: K): BrokerApi[K] {
+    return this.#proxy((api) => api[part]) as BrokerApi[K];
+  }
+
+  #proxy(of: (api: BrokerApi) => unknown): unknown {
     const call = async (name: string, args: unknown[]) => {
       if (this.#underWay++ === 0) this.#restarting = this.#restart();
       try {
         await this.#restarting;
-        return await (this.#broker.api[part] as unknown as Calls)[name]?.(...args);
+        return await (of(this.#broker.api) as Calls)[name]?.(...args);
       } finally {
         this.#underWay--;
       }
     };
-    const get =
-      (_: object, name: string) =>
-      (...args: unknown[]) =>
-        call(name, args);
-    return new Proxy({}, { get }) as BrokerApi[K];
+    const get = (_: object, name: string) => {
+      if (name === "producers") return this.#proxy((api) => api.transactions.producers);
+      return (...args: unknown[]) => call(name, args);
+    };
+    return new Proxy({}, { get });
   }
 
   async #restart(): Promise<void> {

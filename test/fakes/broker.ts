@@ -11,6 +11,7 @@
 
 import type {
   BrokerApi,
+  HalfMessage,
   MessagesApi,
   NewMessage,
   NodeStatus,
@@ -30,6 +31,7 @@ import { FakeDelays, type Waiting } from "./delays.ts";
 import { FakeGroups } from "./groups.ts";
 import { FakeOnce } from "./once.ts";
 import { FakeTopics, type Life } from "./topics.ts";
+import { FakeTransactions, type Held } from "./transactions.ts";
 import { Wakeups } from "./wakeups.ts";
 
 export interface FakeBrokerOptions {
@@ -41,6 +43,7 @@ export class FakeBroker implements BrokerApi {
   readonly topics: FakeTopics;
   readonly messages: FakeMessages;
   readonly groups: FakeGroups;
+  readonly transactions: FakeTransactions;
   readonly node = {
     ready: true,
     clockSkewMs: 0,
@@ -61,6 +64,15 @@ export class FakeBroker implements BrokerApi {
       publishAll: (topic, copies) => messages.publishBatch(topic, copies, { atomic: true }),
       positions: (topic, start) => messages.positions(topic, start),
     });
+    const transactions = new FakeTransactions({
+      wakeups,
+      now,
+      hold: (halves) => messages.hold(halves),
+      reveal: (halves) => messages.revealHeld(halves),
+      isThere: (life) => topics.find(life.topic.name) === life,
+    });
+    this.transactions = transactions;
+    topics.beforeDelete = (life, force) => transactions.clearTopic(life, force);
   }
 
   /** How many calls are waiting for a message. */
@@ -177,6 +189,26 @@ export class FakeMessages implements MessagesApi {
     if (waiting !== undefined) return this.#delays.remove(waiting);
     visible(life, { topic, id });
     throw new TidegateError("already-delivered", `Cannot recall "${id}": it was delivered`);
+  }
+
+  /** Takes half messages; nobody sees them. */
+  hold(halves: readonly HalfMessage[]): Held[] {
+    for (const { topic, message } of halves) {
+      const messageType = this.#topics.find(topic)?.topic.messageType ?? "mixed";
+      const takes = messageType === "mixed" || messageType === "transaction";
+      const delayed = message.deliverAt !== undefined || message.delayMs !== undefined;
+      if (takes && !delayed) continue;
+      throw new TidegateError("message-type-mismatch", `Cannot hold a message for "${topic}"`);
+    }
+    for (const { topic } of halves) this.#topics.check(topic);
+    return halves.map((half) => ({ ...half, life: this.#topics.forPublish(half.topic) }));
+  }
+
+  revealHeld(halves: readonly Held[]): void {
+    for (const { topic, life, message } of halves) {
+      const spread = message.key === undefined ? life.log.length : stableHash(message.key);
+      this.#append(topic, life, message, { queueId: spread % life.topic.queues });
+    }
   }
 
   #storeOne(topic: string, life: Life, message: NewMessage): Published {
@@ -297,7 +329,7 @@ function checkType(life: Life, message: NewMessage): void {
     normal: key === undefined && !delayed,
     delay: delayed,
     mixed: true,
-    transaction: true,
+    transaction: false,
   }[messageType];
   if (fits) return;
   const detail = `Cannot publish to "${name}": its messageType is ${messageType}`;

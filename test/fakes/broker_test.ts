@@ -52,7 +52,6 @@ const SKIPS: readonly Skip[] = [
     reason: "its filters are tag expressions",
     tests: ["SQL", '{"sql":'],
   },
-  { reason: "it serves every type of topic", tests: ["topics come later"] },
 ];
 
 testBrokerApi(

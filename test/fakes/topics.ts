@@ -41,6 +41,8 @@ export class FakeTopics implements TopicsApi {
   #generation = 0;
   /** Called before a topic is looked at. */
   beforeUse: () => void = () => {};
+  /** Called before a topic is deleted; may refuse. */
+  beforeDelete: (life: Life, force: boolean) => void = () => {};
 
   constructor(options: { autoCreate: boolean; now: () => number; wakeups: Wakeups }) {
     this.autoCreate = options.autoCreate;
@@ -57,6 +59,11 @@ export class FakeTopics implements TopicsApi {
     const life = this.find(name);
     if (life !== undefined) return life;
     throw new TidegateError("topic-not-found", `Cannot find the topic "${name}"`);
+  }
+
+  /** @throws `topic-not-found` when it can neither be found nor made. */
+  check(name: string): void {
+    if (!this.autoCreate) this.life(name);
   }
 
   forPublish(name: string): Life {
@@ -105,8 +112,8 @@ export class FakeTopics implements TopicsApi {
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
-  async delete(name: string): Promise<void> {
-    this.life(name);
+  async delete(name: string, { force = false }: { force?: boolean | undefined } = {}) {
+    this.beforeDelete(this.life(name), force);
     this.#lives.delete(name);
     this.#wakeups.wake();
   }

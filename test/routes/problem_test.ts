@@ -57,14 +57,6 @@ describe("what a later build brings", () => {
     ["GET", "/v1/topics/a/messages/m/trace", /trace/],
     ["GET", "/v1/topics/a/search", /search/],
     ["POST", "/v1/topics/a/purge", /purg/],
-    ["POST", "/v1/transactions", /transactions/],
-    ["GET", "/v1/transactions", /transactions/],
-    ["GET", "/v1/transactions/t", /transactions/],
-    ["POST", "/v1/transactions/t/commit", /transactions/],
-    ["POST", "/v1/transactions/t/rollback", /transactions/],
-    ["PUT", "/v1/producers/p", /producer/],
-    ["PATCH", "/v1/producers/p", /producer/],
-    ["POST", "/v1/producers/p/checks", /checks/],
     ["GET", "/metrics", /metrics/],
   ];
   for (const [method, path, feature] of later) {

@@ -210,7 +210,6 @@ describe("a body that is not a topic", () => {
       413,
       "body-too-large",
     ],
-    ["messageType transaction", put({ messageType: "transaction" }), 501, "not-implemented"],
     [
       "another namespace",
       { ...put({}), headers: { "Tidegate-Namespace": "other" } },

@@ -26,6 +26,7 @@ import { testReceives } from "./broker_api_receives.ts";
 import { testRedrive } from "./broker_api_redrive.ts";
 import { testSeek } from "./broker_api_seek.ts";
 import { testTopics } from "./broker_api_topics.ts";
+import { testTransactions } from "./broker_api_transactions.ts";
 
 export interface Skip {
   readonly reason: string;
@@ -69,6 +70,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testOperation(test);
     testSeek(test);
     testFilters(test);
+    testTransactions(test);
 
     it("is excused from tests that exist", () => assert.deepEqual([...unused], []));
   });

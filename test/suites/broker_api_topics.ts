@@ -58,13 +58,6 @@ export function testTopics(test: Test): void {
     });
   }
 
-  for (const messageType of ["transaction"] as const) {
-    test(`put() says that ${messageType} topics come later`, async ({ api }) => {
-      await fails("not-implemented", api.topics.put("orders", { ...TOPIC, messageType }));
-      await fails("topic-not-found", api.topics.get("orders"));
-    });
-  }
-
   test("get(), patch(), delete() and read() of an unknown topic fail", async ({ api }) => {
     await fails("topic-not-found", api.topics.get("nobody"));
     await fails("topic-not-found", api.topics.patch("nobody", { description: "" }));

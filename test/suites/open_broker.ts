@@ -11,7 +11,9 @@ import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { type Broker, type BrokerOptions, openBroker } from "../../src/broker/mod.ts";
+import type { ChecksPort } from "../../src/broker/ports.ts";
 import { inlineJobs } from "../../storage/mod.ts";
+import { testUrlFault } from "../fakes/transactions.ts";
 
 export interface TestBroker extends Broker {
   readonly disk: MemoryDisk;
@@ -24,9 +26,17 @@ export interface TestOptions extends Partial<BrokerOptions> {
   readonly disk?: MemoryDisk;
   readonly clock?: ManualClock;
   readonly chance?: Prng;
+  /** By default one whose calls are never answered. */
+  readonly checks?: ChecksPort;
 }
 
+const SILENT: ChecksPort = {
+  caller: { call: () => new Promise(() => {}) },
+  urlFault: testUrlFault,
+};
+
 export async function openTestBroker(options: TestOptions = {}): Promise<TestBroker> {
+  const { checks = SILENT } = options;
   const { disk = new MemoryDisk(), clock = new ManualClock(), chance = new Prng(7) } = options;
   const broker = await openBroker(
     {
@@ -35,6 +45,7 @@ export async function openTestBroker(options: TestOptions = {}): Promise<TestBro
       crc32,
       jobs: inlineJobs({ disk, crc32 }),
       digest,
+      checks,
       entropy: (size) => Uint8Array.from({ length: size }, () => chance.below(256)),
       fatal(error) {
         throw error;

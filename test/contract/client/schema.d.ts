@@ -378,6 +378,112 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/transactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List transactions, in the order they began */
+        get: operations["listTransactions"];
+        put?: never;
+        /** Begin a transaction: store messages that nobody sees until it is committed */
+        post: operations["beginTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transactions/{id}/commit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make all messages of the transaction visible, together */
+        post: operations["commitTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transactions/{id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Drop all messages of the transaction */
+        post: operations["rollbackTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transactions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a transaction; a decided one for 24 hours */
+        get: operations["getTransaction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/producers/{producerGroup}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a producer group, without its secret */
+        get: operations["getProducerGroup"];
+        /** Create a producer group, or confirm that it is as described */
+        put: operations["putProducerGroup"];
+        post?: never;
+        /** Delete a producer group; its transactions stay */
+        delete: operations["deleteProducerGroup"];
+        options?: never;
+        head?: never;
+        /** Change a producer group by merge patch (RFC 7396); null takes a member away */
+        patch: operations["patchProducerGroup"];
+        trace?: never;
+    };
+    "/v1/producers/{producerGroup}/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take transactions whose outcome is asked for, waiting for the first */
+        post: operations["receiveChecks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -448,7 +554,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -694,7 +800,7 @@ export interface components {
             /** @description May only grow */
             queues: number;
             /**
-             * @description Fixed for life; `delay` and `transaction` come with a later build
+             * @description Fixed for life: what the topic takes. `fifo`: only messages with a key; `normal`: only without; `delay`: only delayed ones; `transaction`: only those of transactions; `mixed`: all
              * @enum {string}
              */
             messageType: "mixed" | "normal" | "fifo" | "delay" | "transaction";
@@ -732,7 +838,7 @@ export interface components {
              */
             queues?: number;
             /**
-             * @description Fixed for life; `delay` and `transaction` come with a later build
+             * @description Fixed for life: what the topic takes. `fifo`: only messages with a key; `normal`: only without; `delay`: only delayed ones; `transaction`: only those of transactions; `mixed`: all
              * @default mixed
              * @enum {string}
              */
@@ -775,7 +881,7 @@ export interface components {
             /** @description May only grow */
             queues?: number;
             /**
-             * @description Fixed for life; `delay` and `transaction` come with a later build
+             * @description Fixed for life: what the topic takes. `fifo`: only messages with a key; `normal`: only without; `delay`: only delayed ones; `transaction`: only those of transactions; `mixed`: all
              * @enum {string}
              */
             messageType?: "mixed" | "normal" | "fifo" | "delay" | "transaction";
@@ -1229,6 +1335,195 @@ export interface components {
                 total: number;
             }[];
         };
+        TransactionBegun: {
+            /** @example 0-7b1f6a0e5c0d4f0f9c55a3f3a9a0f6e1 */
+            id: string;
+            /** @enum {string} */
+            state: "prepared";
+            messages: {
+                /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+                id: string;
+            }[];
+        };
+        /**
+         * @description What is absent is the producer group's, else 6 s, 30 s and 15
+         * @example {
+         *       "producerGroup": "pay",
+         *       "messages": [
+         *         {
+         *           "topic": "orders",
+         *           "key": "order-17",
+         *           "data": {
+         *             "paid": true
+         *           }
+         *         }
+         *       ],
+         *       "checkUrl": "https://pay.example/check"
+         *     }
+         */
+        NewTransaction: {
+            /** @example pay */
+            producerGroup: string;
+            /** @description As in a batch, each with its topic and without a delay */
+            messages: (components["schemas"]["NewMessage"] & {
+                topic: string;
+            })[];
+            /**
+             * @description Who is asked for the outcome. https, and not a private address unless the node allows it; without one, checks are received from the producer group
+             * @example https://pay.example/check
+             */
+            checkUrl?: string;
+            /** @description From the begin to the first check */
+            firstCheckMs?: number;
+            /** @description From one check to the next */
+            checkIntervalMs?: number;
+            /** @description Checks sent at most; then the transaction is parked */
+            maxChecks?: number;
+        };
+        TransactionOutcome: {
+            /** @example 0-7b1f6a0e5c0d4f0f9c55a3f3a9a0f6e1 */
+            id: string;
+            /** @enum {string} */
+            state: "committed" | "rolledBack";
+        };
+        Transaction: {
+            /** @example 0-7b1f6a0e5c0d4f0f9c55a3f3a9a0f6e1 */
+            id: string;
+            /** @example pay */
+            producerGroup: string;
+            /**
+             * @description `parked`: all checks were sent and nobody decided; commit and rollback still decide it
+             * @enum {string}
+             */
+            state: "prepared" | "parked" | "committed" | "rolledBack";
+            /** @description Those of topics that are gone are missing; absent for decided ones in a list */
+            messages?: {
+                /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+                id: string;
+                /** @example orders */
+                topic: string;
+                /** @example order-17 */
+                key?: string;
+            }[];
+            checksSent: number;
+            /**
+             * Format: date-time
+             * @description While it is prepared
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            nextCheckAt?: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            createdAt: string;
+        };
+        TransactionPage: {
+            transactions: components["schemas"]["Transaction"][];
+            nextPageToken?: string;
+        };
+        ProducerGroup: {
+            /** @example pay */
+            name: string;
+            /**
+             * @description Who is asked for the outcome. https, and not a private address unless the node allows it; without one, checks are received from the producer group
+             * @example https://pay.example/check
+             */
+            checkUrl?: string;
+            checkSecretSet: boolean;
+            /** @description From the begin to the first check */
+            firstCheckMs: number;
+            /** @description From one check to the next */
+            checkIntervalMs: number;
+            /** @description Checks sent at most; then the transaction is parked */
+            maxChecks: number;
+            generation: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            createdAt: string;
+        };
+        /**
+         * @example {
+         *       "checkUrl": "https://pay.example/check",
+         *       "firstCheckMs": 6000
+         *     }
+         */
+        ProducerGroupConfig: {
+            /**
+             * @description Who is asked for the outcome. https, and not a private address unless the node allows it; without one, checks are received from the producer group
+             * @example https://pay.example/check
+             */
+            checkUrl?: string;
+            /** @description Signs what is sent to the checkUrl; never shown */
+            checkSecret?: string;
+            /**
+             * @description From the begin to the first check
+             * @default 6000
+             */
+            firstCheckMs?: number;
+            /**
+             * @description From one check to the next
+             * @default 30000
+             */
+            checkIntervalMs?: number;
+            /**
+             * @description Checks sent at most; then the transaction is parked
+             * @default 15
+             */
+            maxChecks?: number;
+        };
+        /**
+         * @example {
+         *       "maxChecks": 5
+         *     }
+         */
+        ProducerGroupPatch: {
+            /**
+             * @description Who is asked for the outcome. https, and not a private address unless the node allows it; without one, checks are received from the producer group
+             * @example https://pay.example/check
+             */
+            checkUrl?: string | null;
+            /** @description Signs what is sent to the checkUrl; never shown */
+            checkSecret?: string | null;
+            /** @description From the begin to the first check */
+            firstCheckMs?: number;
+            /** @description From one check to the next */
+            checkIntervalMs?: number;
+            /** @description Checks sent at most; then the transaction is parked */
+            maxChecks?: number;
+        };
+        Checks: {
+            checks: {
+                /** @example 0-7b1f6a0e5c0d4f0f9c55a3f3a9a0f6e1 */
+                transactionId: string;
+                messages: {
+                    /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+                    id: string;
+                    /** @example orders */
+                    topic: string;
+                    /** @example order-17 */
+                    key?: string;
+                }[];
+                /** @description 1 for the first */
+                checkNumber: number;
+            }[];
+        };
+        /**
+         * @example {
+         *       "max": 32,
+         *       "waitMs": 20000
+         *     }
+         */
+        ReceiveChecks: {
+            /** @default 32 */
+            max?: number;
+            /** @default 20000 */
+            waitMs?: number;
+        };
         Health: {
             /** @enum {string} */
             status: "ok";
@@ -1318,6 +1613,24 @@ export interface components {
         };
         /** @description Request body too large; Message too large */
         "body-too-large-or-message-too-large": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request understood but not valid; Message does not fit the topic's type; Check-back address may not be called */
+        "check-url-refused-or-message-type-mismatch-or-validation-failed": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request understood but not valid; Check-back address may not be called */
+        "check-url-refused-or-validation-failed": {
             headers: {
                 [name: string]: unknown;
             };
@@ -1543,6 +1856,24 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Producer group exists with another configuration */
+        "producer-group-exists": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Producer group not found */
+        "producer-group-not-found": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Quota exceeded */
         "quota-exceeded": {
             headers: {
@@ -1563,6 +1894,15 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Topic has transactions that are not decided */
+        "topic-busy": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Topic exists with another configuration */
         "topic-exists": {
             headers: {
@@ -1574,6 +1914,24 @@ export interface components {
         };
         /** @description Topic not found */
         "topic-not-found": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Transaction was decided otherwise */
+        "transaction-decided": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Transaction not found */
+        "transaction-not-found": {
             headers: {
                 [name: string]: unknown;
             };
@@ -2021,7 +2379,10 @@ export interface operations {
     };
     deleteTopic: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Roll back transactions that are not decided and have messages of the topic */
+                force?: "true" | "false";
+            };
             header?: never;
             path: {
                 /** @description The topic's name */
@@ -2042,6 +2403,7 @@ export interface operations {
             401: components["responses"]["unauthorized"];
             403: components["responses"]["forbidden"];
             404: components["responses"]["topic-not-found"];
+            409: components["responses"]["topic-busy"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
@@ -2857,6 +3219,368 @@ export interface operations {
             401: components["responses"]["unauthorized"];
             403: components["responses"]["forbidden"];
             404: components["responses"]["group-not-found-or-topic-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    listTransactions: {
+        parameters: {
+            query?: {
+                /** @description How many at most */
+                limit?: number;
+                /** @description `parked`: all checks were sent and nobody decided; commit and rollback still decide it */
+                state?: "prepared" | "parked" | "committed" | "rolledBack";
+                producerGroup?: string;
+                /** @description `nextPageToken` of the page before */
+                pageToken?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionPage"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    beginTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTransaction"];
+            };
+        };
+        responses: {
+            /** @description All are stored */
+            201: {
+                headers: {
+                    /** @description The transaction */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionBegun"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
+            408: components["responses"]["request-timeout"];
+            413: components["responses"]["body-too-large-or-message-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["check-url-refused-or-message-type-mismatch-or-validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    commitTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The transaction's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Decided so, now or before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionOutcome"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["transaction-not-found"];
+            409: components["responses"]["transaction-decided"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    rollbackTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The transaction's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Decided so, now or before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionOutcome"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["transaction-not-found"];
+            409: components["responses"]["transaction-decided"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    getTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The transaction's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The transaction */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transaction"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["transaction-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    getProducerGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The producer group's name */
+                producerGroup: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The producer group */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProducerGroup"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["producer-group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    putProducerGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The producer group's name */
+                producerGroup: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ProducerGroupConfig"];
+            };
+        };
+        responses: {
+            /** @description It was there, with this very configuration */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProducerGroup"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProducerGroup"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            408: components["responses"]["request-timeout"];
+            409: components["responses"]["producer-group-exists"];
+            413: components["responses"]["body-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["check-url-refused-or-validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    deleteProducerGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The producer group's name */
+                producerGroup: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["producer-group-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    patchProducerGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The producer group's name */
+                producerGroup: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["ProducerGroupPatch"];
+                "application/json": components["schemas"]["ProducerGroupPatch"];
+            };
+        };
+        responses: {
+            /** @description The producer group as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProducerGroup"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["producer-group-not-found"];
+            408: components["responses"]["request-timeout"];
+            413: components["responses"]["body-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["check-url-refused-or-validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded"];
+        };
+    };
+    receiveChecks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The producer group's name */
+                producerGroup: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReceiveChecks"];
+            };
+        };
+        responses: {
+            /** @description Answered by commit or rollback of each; asked again after its interval otherwise */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checks"];
+                };
+            };
+            /** @description No check was due in time */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            408: components["responses"]["request-timeout"];
+            413: components["responses"]["body-too-large"];
+            415: components["responses"]["unsupported-media-type"];
+            422: components["responses"]["validation-failed"];
+            429: components["responses"]["quota-exceeded"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];

@@ -1,0 +1,62 @@
+/**
+ * The producer groups of the fold: defaults for the transactions of those who
+ * produce under one name.
+ *
+ *   key     "Q" · generation u64
+ *   value   a definition (entities.ts)
+ *
+ * @module
+ */
+
+import type { Change, RecordOf } from "../../storage/mod.ts";
+import type { ProducerGroupConfig } from "./api.ts";
+import { decodeConfig, Definition, encodeConfig, keyOf, read, write } from "./entities.ts";
+
+export interface ProducerGroupState {
+  readonly name: string;
+  readonly generation: number;
+  readonly createdAt: number;
+  readonly version: number;
+  readonly config: ProducerGroupConfig;
+}
+
+export class ProducerGroupTable {
+  readonly #byName = new Map<string, ProducerGroupState>();
+  readonly #changed = new Set<string>();
+  #removed: Uint8Array[] = [];
+
+  named(name: string): ProducerGroupState | undefined {
+    return this.#byName.get(name);
+  }
+
+  applyDefine(record: Omit<RecordOf<"define">, "entity">): void {
+    const { name, generation, createdAt, version } = record;
+    const config = decodeConfig(record.config) as ProducerGroupConfig;
+    this.#byName.set(name, { name, generation, createdAt, version, config });
+    this.#changed.add(name);
+  }
+
+  applyDrop({ name, generation }: RecordOf<"drop">): void {
+    if (this.#byName.get(name)?.generation !== generation) return;
+    this.#byName.delete(name);
+    this.#changed.delete(name);
+    this.#removed.push(keyOf("Q", [generation]));
+  }
+
+  takeChanges(): Change[] {
+    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
+    for (const name of this.#changed) {
+      const { generation, config, ...rest } = this.#byName.get(name) as ProducerGroupState;
+      const value = write(Definition, { ...rest, config: encodeConfig(config) });
+      changes.push([keyOf("Q", [generation]), value]);
+    }
+    this.#changed.clear();
+    this.#removed = [];
+    return changes;
+  }
+
+  restore(generation: number, value: Uint8Array): void {
+    this.applyDefine({ ...read(Definition, value), generation });
+    this.#changed.clear(); // what the snapshot holds is no change
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * The transactions of the fold: what each holds back, and how it was decided.
+ *
+ *   prepare ──▶ prepared ──decide──▶ committed | rolledBack ──24 h──▶ forgotten
+ *                 │  ▲ check, sent         ▲
+ *                 │  └──┘                  │
+ *                 └──check, parked──▶ parked ──decide
+ *
+ * The first decision in log order wins. A decided one keeps no more than what a
+ * repeat and a look at it need; of those the last {@linkcode DECIDED_MAX} are
+ * remembered for {@linkcode REMEMBERED_MS}. They are forgotten at the next
+ * transaction's begin or decision, by the log's time, so that every fold of the
+ * log forgets the same.
+ *
+ *   key     "T" · logOffset u64 of its `prepare`
+ *   value   {@linkcode Stored}
+ *
+ * @module
+ */
+
+import { Heap } from "../../storage/base/heap.ts";
+import type { Message } from "../../storage/base/message.ts";
+import { type Change, fields, type RecordOf, type RecordPlace } from "../../storage/mod.ts";
+import type { TransactionState } from "./api.ts";
+import { keyOf, read, write } from "./entities.ts";
+
+const { list, oneOf, optional, struct, text16, text8, u16, u32, u64 } = fields;
+
+export const REMEMBERED_MS = 24 * 60 * 60 * 1000;
+/** A few hundred bytes each. */
+const DECIDED_MAX = 500_000;
+
+/** A message that waits: what its reveal takes, and what a check says of it. */
+export interface Half {
+  readonly bodyLogOffset: number;
+  readonly size: number;
+  readonly topicGen: number;
+  readonly queueId: number;
+  readonly keyHash: number;
+  readonly tagHash: number;
+  readonly id: string;
+  readonly key: string | undefined;
+}
+
+export interface TransactionEntity {
+  readonly id: string;
+  /** The logOffset of its `prepare`. */
+  readonly since: number;
+  readonly producerGroup: string;
+  readonly checkUrl: string | undefined;
+  readonly firstCheckMs: number;
+  readonly checkIntervalMs: number;
+  readonly maxChecks: number;
+  readonly createdAt: number;
+  /** Where its messages lie. */
+  readonly bodies: readonly number[];
+  state: TransactionState;
+  checksSent: number;
+  /** 0 when there is none. */
+  nextCheckAt: number;
+  /** 0 until then. */
+  decidedAt: number;
+  /** None once it is decided. */
+  halves: readonly Half[];
+}
+
+const Stored = struct({
+  id: text8,
+  producerGroup: text8,
+  checkUrl: optional(text16),
+  firstCheckMs: u32,
+  checkIntervalMs: u32,
+  maxChecks: u16,
+  createdAt: u64,
+  bodies: list(u64),
+  state: oneOf({ prepared: 1, committed: 2, rolledBack: 3, parked: 4 }),
+  checksSent: u16,
+  nextCheckAt: u64,
+  decidedAt: u64,
+  halves: list(
+    struct({
+      bodyLogOffset: u64,
+      size: u32,
+      topicGen: u64,
+      queueId: u16,
+      keyHash: u32,
+      tagHash: u32,
+      id: text16,
+      key: optional(text16),
+    }),
+  ),
+});
+
+export function isDecided({ state }: TransactionEntity): boolean {
+  return state === "committed" || state === "rolledBack";
+}
+
+export class TransactionTable {
+  /** In the order they began. */
+  readonly #all = new Map<string, TransactionEntity>();
+  /** Those that are not decided, in the order they began. */
+  readonly #open = new Set<TransactionEntity>();
+  /** In the order they were decided, unless just restored. */
+  #decided = new Set<TransactionEntity>();
+  #inOrder = true;
+  /** By the time of its next check; entries that no longer hold are left for later. */
+  readonly #due = new Heap<TransactionEntity>();
+  /** Of the unit whose `prepare` is to come. */
+  #unit: { readonly txnId: string; readonly halves: Half[] } | undefined;
+  readonly #changed = new Set<TransactionEntity>();
+  #removed: Uint8Array[] = [];
+  /** Messages that wait for a decision. */
+  halfCount = 0;
+  /** A transaction is not open to checks any more. */
+  onSettled: (transaction: TransactionEntity) => void = () => {};
+
+  /** Undefined when there is none, or it was decided so long ago that it is forgotten. */
+  find(id: string, now: number): TransactionEntity | undefined {
+    const found = this.#all.get(id);
+    return found && !isOver(found, now) ? found : undefined;
+  }
+
+  /** Those there are at `now`, in the order they began; or only those that are not decided. */
+  *list(now: number, which: "all" | "open" = "all"): Generator<TransactionEntity> {
+    const transactions = which === "all" ? this.#all.values() : this.#open;
+    for (const one of transactions) if (!isOver(one, now)) yield one;
+  }
+
+  /** Those that are not decided and hold back a message of the topic. */
+  undecidedIn(topicGen: number): TransactionEntity[] {
+    return [...this.#open].filter(({ halves }) =>
+      halves.some((half) => half.topicGen === topicGen),
+    );
+  }
+
+  /** A message that waits for a decision was appended. */
+  appended(
+    message: Pick<Message, "txnId" | "topicGen" | "queueId" | "keyHash" | "tagHash" | "id" | "key">,
+    { logOffset: bodyLogOffset, size = 0 }: Pick<RecordPlace, "logOffset" | "size">,
+  ): void {
+    const { txnId, topicGen, queueId, keyHash, tagHash, id, key } = message;
+    if (txnId === undefined) return;
+    if (this.#unit?.txnId !== txnId) this.#unit = { txnId, halves: [] };
+    this.#unit.halves.push({ bodyLogOffset, size, topicGen, queueId, keyHash, tagHash, id, key });
+  }
+
+  applyPrepare(record: RecordOf<"prepare">, place: RecordPlace): void {
+    const { logOffset: since, storedAt: createdAt } = place;
+    const { txnId: id, ...rest } = record;
+    const halves = this.#unit?.txnId === id ? this.#unit.halves : [];
+    this.#unit = undefined;
+    this.#forget(createdAt);
+    const nextCheckAt = createdAt + record.firstCheckMs;
+    const open = { state: "prepared", checksSent: 0, nextCheckAt, decidedAt: 0, halves } as const;
+    this.#add({ ...rest, id, since, createdAt, ...open });
+  }
+
+  #add(transaction: TransactionEntity): void {
+    this.#all.set(transaction.id, transaction);
+    this.#changed.add(transaction);
+    if (isDecided(transaction)) this.#decided.add(transaction);
+    else this.#open.add(transaction);
+    this.halfCount += transaction.halves.length;
+    this.#setTimer(transaction);
+  }
+
+  applyCheck({ txnId, checkNumber, outcome, nextCheckAt }: RecordOf<"check">): void {
+    const transaction = this.#all.get(txnId);
+    if (!transaction || isDecided(transaction)) return;
+    transaction.checksSent = checkNumber;
+    transaction.nextCheckAt = nextCheckAt;
+    if (outcome === "parked") transaction.state = "parked";
+    this.#changed.add(transaction);
+    this.#setTimer(transaction);
+    if (outcome === "parked") this.onSettled(transaction);
+  }
+
+  applyDecide({ txnId, decision }: RecordOf<"decide">, { storedAt }: RecordPlace): void {
+    const transaction = this.#all.get(txnId);
+    if (!transaction || isDecided(transaction)) return;
+    this.halfCount -= transaction.halves.length;
+    const state = decision === "commit" ? "committed" : "rolledBack";
+    Object.assign(transaction, { state, decidedAt: storedAt, nextCheckAt: 0, halves: [] });
+    this.#order();
+    this.#open.delete(transaction);
+    this.#decided.add(transaction);
+    this.#changed.add(transaction);
+    this.onSettled(transaction);
+    this.#forget(storedAt);
+  }
+
+  // Checks that are due
+
+  /** When the next check is due at the earliest; Infinity when none is to come. */
+  get dueAt(): number {
+    return this.#due.minKey;
+  }
+
+  /** The next one whose check is due, once for each `nextCheckAt`; undefined when none is. */
+  takeDue(now: number): TransactionEntity | undefined {
+    while (this.#due.minKey <= now) {
+      const key = this.#due.minKey;
+      const transaction = this.#due.pop() as TransactionEntity;
+      if (isDue(transaction, key)) return transaction;
+    }
+    return undefined;
+  }
+
+  #setTimer(transaction: TransactionEntity): void {
+    if (transaction.state !== "prepared") return;
+    this.#due.push(transaction.nextCheckAt, transaction);
+    if (this.#due.size > 2 * this.#open.size + 1024) this.#due.retain(isDue);
+  }
+
+  // Forgetting
+
+  #order(): void {
+    if (this.#inOrder) return;
+    const byTime = [...this.#decided].toSorted((a, b) => a.decidedAt - b.decidedAt);
+    this.#decided = new Set(byTime);
+    this.#inOrder = true;
+  }
+
+  #forget(now: number): void {
+    this.#order();
+    for (const transaction of this.#decided) {
+      if (!isOver(transaction, now) && this.#decided.size <= DECIDED_MAX) return;
+      this.#decided.delete(transaction);
+      this.#all.delete(transaction.id);
+      this.#changed.delete(transaction);
+      this.#removed.push(keyOf("T", [transaction.since]));
+    }
+  }
+
+  // Snapshots
+
+  takeChanges(): Change[] {
+    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
+    for (const one of this.#changed) changes.push([keyOf("T", [one.since]), write(Stored, one)]);
+    this.#changed.clear();
+    this.#removed = [];
+    return changes;
+  }
+
+  restore(since: number, value: Uint8Array): void {
+    this.#add({ ...read(Stored, value), since });
+    this.#changed.clear(); // what the snapshot holds is no change
+    this.#inOrder = false;
+  }
+}
+
+function isOver({ decidedAt }: TransactionEntity, now: number): boolean {
+  return decidedAt > 0 && decidedAt + REMEMBERED_MS <= now;
+}
+
+function isDue({ state, nextCheckAt }: TransactionEntity, key: number): boolean {
+  return state === "prepared" && nextCheckAt === key;
+}
