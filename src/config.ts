@@ -154,6 +154,10 @@ export const SETTINGS = {
     value: "count",
     about: "Long-polls and streams held open at once; more are refused with 503",
   }),
+  webhookAllowPrivate: setting(toggle, {
+    fallback: "false",
+    about: "Let check-backs go to loopback and private addresses, and over plain http",
+  }),
   logLevel: setting(z.enum(["debug", "info", "warn", "error"]), {
     fallback: "info",
     value: "level",

@@ -35,6 +35,7 @@ describe("readConfig()", () => {
       segmentBytes: 134_217_728,
       idempotencyWindow: 86_400_000,
       waitersMax: 10_000,
+      webhookAllowPrivate: false,
       logLevel: "info",
       logFormat: "text",
     } satisfies Config);
@@ -72,6 +73,7 @@ describe("readConfig()", () => {
     ["TIDEGATE_IDEMPOTENCY_WINDOW", "30d", "idempotencyWindow", 2_592_000_000],
     ["TIDEGATE_AUTO_CREATE", "false", "autoCreate", false],
     ["TIDEGATE_INSECURE", "1", "insecure", true],
+    ["TIDEGATE_WEBHOOK_ALLOW_PRIVATE", "true", "webhookAllowPrivate", true],
     ["TIDEGATE_PORT", "0", "port", 0],
     ["TIDEGATE_API_KEYS", "one, two,", "apiKeys", ["one", "two"]],
     ["TIDEGATE_CORS_ORIGINS", "*", "corsOrigins", ["*"]],
