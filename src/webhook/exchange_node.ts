@@ -75,36 +75,39 @@ function pinned(addresses: readonly string[]): LookupFunction {
   };
 }
 
-/** Every way a request can end settles this once; what comes later changes nothing. */
+/**
+ * Every way a request can end settles this once, within its event: what comes
+ * later changes nothing, and on Deno `close` comes before the next microtask.
+ */
 function answerTo(request: ClientRequest, body: Uint8Array): Promise<Incoming> {
   return new Promise((resolve, reject) => {
-    const fail = (reason: string) => reject(new CheckFailure(reason));
-    request.on("response", (response) => {
-      const status = response.statusCode ?? 0;
-      bodyOf(response).then((bytes) => resolve({ status, body: bytes }), reject);
-    });
-    request.on("error", (error) => reject(failureOf(error)));
+    const fail = (error: CheckFailure) => reject(error);
+    request.on("response", (response) => collect(response, { done: resolve, fail }));
+    request.on("error", (error) => fail(failureOf(error)));
     request.on("upgrade", (_response, socket) => {
       socket.destroy();
-      fail("answered 101");
+      fail(new CheckFailure("answered 101"));
     });
-    request.on("close", () => fail("closed without a whole answer"));
+    request.on("close", () => fail(new CheckFailure("closed without a whole answer")));
     request.end(body);
   });
 }
 
-function bodyOf(response: IncomingMessage): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    response.on("data", (chunk: Uint8Array) => {
-      size += chunk.length;
-      if (size <= ANSWER_BYTES_MAX) chunks.push(chunk);
-      else reject(new CheckFailure(`answered more than ${ANSWER_BYTES_MAX} bytes`));
-    });
-    response.on("end", () => resolve(Buffer.concat(chunks)));
-    response.on("error", (error) => reject(failureOf(error)));
+function collect(
+  response: IncomingMessage,
+  to: { readonly done: (answer: Incoming) => void; readonly fail: (error: CheckFailure) => void },
+): void {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  response.on("data", (chunk: Uint8Array) => {
+    size += chunk.length;
+    if (size <= ANSWER_BYTES_MAX) chunks.push(chunk);
+    else to.fail(new CheckFailure(`answered more than ${ANSWER_BYTES_MAX} bytes`));
   });
+  response.on("end", () => {
+    to.done({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) });
+  });
+  response.on("error", (error) => to.fail(failureOf(error)));
 }
 
 /** The code alone, as texts differ between runtimes and may quote the other side. */

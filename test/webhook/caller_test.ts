@@ -26,11 +26,13 @@ describe("a check-back", () => {
 
   it("is a signed POST to the path and the name of the URL", async () => {
     const seen: { head: string; body: string; headers: Record<string, unknown> }[] = [];
-    await using target = await httpTarget(async (request, response) => {
+    await using target = await httpTarget((request, response) => {
       let body = "";
-      for await (const chunk of request.setEncoding("utf8")) body += chunk;
-      seen.push({ head: `${request.method} ${request.url}`, body, headers: request.headers });
-      response.end('{"decision":"commit"}');
+      request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
+      request.on("end", () => {
+        seen.push({ head: `${request.method} ${request.url}`, body, headers: request.headers });
+        response.end('{"decision":"commit"}');
+      });
     });
     const secret = `whsec_${btoa("a key of twenty-four bytes")}`;
     const { ask, clock } = kit({ resolve: toLoopback });
