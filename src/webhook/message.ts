@@ -82,5 +82,5 @@ function parse(body: Uint8Array): unknown {
 
 function decisionIn(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return undefined;
-  return Object.hasOwn(value, "decision") ? (value as { decision: unknown }).decision : undefined;
+  return (value as { readonly decision?: unknown }).decision;
 }
