@@ -30,4 +30,6 @@ export interface ChecksPort {
   readonly caller: CheckCaller;
   /** Why a checkUrl may not be used; undefined when it may. */
   urlFault(url: string): string | undefined;
+  /** The same of a secret that calls are signed with. */
+  secretFault(secret: string): string | undefined;
 }

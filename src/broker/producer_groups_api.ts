@@ -24,6 +24,7 @@ export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
         }
         if (!known) {
           shell.checkUrl(config.checkUrl);
+          shell.checkSecret(config.checkSecret);
           const generation = core.fold.nextGeneration(now);
           define(core, { name, generation, version: 1, createdAt: now, config, now });
         }
@@ -37,6 +38,7 @@ export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
         const changed = Object.fromEntries(given.map(([key, value]) => [key, value ?? undefined]));
         const config = canonical({ ...before, ...changed });
         if (config.checkUrl !== before.checkUrl) shell.checkUrl(config.checkUrl);
+        if (config.checkSecret !== before.checkSecret) shell.checkSecret(config.checkSecret);
         if (!same(before, config)) {
           define(core, { name, generation, version: version + 1, createdAt, config, now });
         }

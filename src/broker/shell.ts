@@ -168,6 +168,16 @@ export class Shell {
     throw new TidegateError("check-url-refused", `Cannot use the checkUrl: ${fault}`);
   }
 
+  /** @throws `validation-failed` */
+  checkSecret(secret: string | undefined): void {
+    const fault = secret === undefined ? undefined : this.#ports.checks?.secretFault(secret);
+    if (fault === undefined) return;
+    const errors = [{ pointer: "/checkSecret", detail: fault }];
+    throw new TidegateError("validation-failed", `Cannot use the checkSecret: it ${fault}`, {
+      errors,
+    });
+  }
+
   /** Lets other work run: between the steps of a long scan. */
   pause(): Promise<void> {
     return new Promise((resolve) => this.#ports.clock.defer(resolve));

@@ -15,6 +15,8 @@ import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import { workerJobs } from "../../storage/jobs_node.ts";
 import { type Broker, openBroker } from "../broker/mod.ts";
+import { openCheckCaller } from "../webhook/caller_node.ts";
+import { checkUrlFault, secretFault } from "../webhook/mod.ts";
 import type { Config } from "../config.ts";
 import type { DataDir } from "./data_dir.ts";
 import { CliError } from "./exit.ts";
@@ -22,7 +24,12 @@ import { CliError } from "./exit.ts";
 export interface BrokerParts {
   readonly config: Pick<
     Config,
-    "segmentBytes" | "autoCreate" | "delayMax" | "waitersMax" | "idempotencyWindow"
+    | "segmentBytes"
+    | "autoCreate"
+    | "delayMax"
+    | "waitersMax"
+    | "idempotencyWindow"
+    | "webhookAllowPrivate"
   >;
   readonly log: Log;
   /** The log's disk failed: must not return. */
@@ -45,6 +52,7 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     jobs,
     entropy: (size: number) => new Uint8Array(randomBytes(size)),
     log: parts.log,
+    checks: checksPort({ allowPrivate: parts.config.webhookAllowPrivate }),
     fatal: (error: Error) => parts.fatal(error),
   };
   const release = async () => {
@@ -75,6 +83,15 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     await release();
     throw cannotOpen(dataDir, error);
   }
+}
+
+/** Transactions are asked about over HTTP. */
+function checksPort({ allowPrivate }: { readonly allowPrivate: boolean }) {
+  return {
+    caller: openCheckCaller({ allowPrivate, clock: systemClock }),
+    urlFault: (url: string) => checkUrlFault(url, { allowPrivate }),
+    secretFault,
+  };
 }
 
 function tellRecovery({ recovery, api }: Broker, log: Log): void {

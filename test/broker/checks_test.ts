@@ -36,6 +36,10 @@ class Callee implements ChecksPort {
     },
   };
 
+  secretFault(): string | undefined {
+    return undefined;
+  }
+
   urlFault(): string | undefined {
     return this.fault;
   }

@@ -33,6 +33,7 @@ export interface TestOptions extends Partial<BrokerOptions> {
 const SILENT: ChecksPort = {
   caller: { call: () => new Promise(() => {}) },
   urlFault: testUrlFault,
+  secretFault: () => undefined,
 };
 
 export async function openTestBroker(options: TestOptions = {}): Promise<TestBroker> {
