@@ -32,6 +32,8 @@ export interface CheckPorts {
   readonly checks: ChecksPort | undefined;
   now(): number;
   flush(): void;
+  /** Resolves once everything appended so far is confirmed. */
+  confirmed(): Promise<void>;
   /** The next check may be due at another time. */
   arm(): void;
   report(error: Error): void;
@@ -152,8 +154,21 @@ export class Checks implements TimerSource {
     this.#ports.report(new Error(`Cannot check ${this.#ready.size} transactions: ${reason}`));
   }
 
-  async #call({ caller }: ChecksPort, transaction: TransactionEntity): Promise<void> {
+  async #call(port: ChecksPort, transaction: TransactionEntity): Promise<void> {
+    await this.#ports.confirmed(); // nobody is asked about what a crash could take back
+    if (transaction.state === "prepared" && !this.#ending.signal.aborted) {
+      await this.#ask(port, transaction);
+    }
+    this.#calling.delete(transaction);
+    if (this.#ending.signal.aborted) return;
+    this.#callReady();
+    this.#ports.flush();
+    this.#ports.arm();
+  }
+
+  async #ask({ caller }: ChecksPort, transaction: TransactionEntity): Promise<void> {
     countCheck(this.#core, { transaction, now: this.#ports.now() });
+    this.#ports.flush();
     const checkNumber = transaction.checksSent;
     const { signal } = this.#ending;
     let answer: CheckAnswer;
@@ -162,12 +177,7 @@ export class Checks implements TimerSource {
     } catch (error) {
       answer = { kind: "failed", reason: String(error) };
     }
-    this.#calling.delete(transaction);
-    if (signal.aborted) return;
-    this.#heard(answer, { transaction, checkNumber });
-    this.#callReady();
-    this.#ports.flush();
-    this.#ports.arm();
+    if (!signal.aborted) this.#heard(answer, { transaction, checkNumber });
   }
 
   #callOf(transaction: TransactionEntity): CheckCall {

@@ -111,6 +111,7 @@ export class Shell {
       checks: ports.checks,
       now,
       flush,
+      confirmed: () => this.replies.confirmed(undefined),
       arm: () => this.timers.arm(),
       report: (error) => ports.report(error),
     });

@@ -33,6 +33,14 @@ interface Asked {
   readonly durable: boolean;
   /** Of several that were asked for with one name, under one key or place in a sequence, one is stored. */
   readonly once?: string;
+  /** Of the transaction it is a message of. */
+  readonly fate?: Fate;
+}
+
+/** What is known of how a transaction was decided. */
+export interface Fate {
+  commitAsked: boolean;
+  outcome: "committed" | "rolledBack" | undefined;
 }
 
 function checkOffsets(messages: readonly StoredMessage[]): void {
@@ -76,7 +84,7 @@ export class Oracle {
   // Publishing and reading
 
   publishAsked(
-    asked: Pick<Asked, "id" | "key" | "body" | "batch" | "delayMs" | "durable" | "once">,
+    asked: Pick<Asked, "id" | "key" | "body" | "batch" | "delayMs" | "durable" | "once" | "fate">,
   ): void {
     const unknown = { published: undefined, recall: undefined, place: undefined };
     this.#asked.set(asked.id, { ...asked, ...unknown, at: this.#now() });
@@ -103,7 +111,9 @@ export class Oracle {
    * is there for sure in the end only, unless it is taken back.
    */
   acknowledged(topic: string, which: "all" | "visible" | "in the end" = "all"): readonly string[] {
-    const published = [...this.#asked.values()].filter(({ published: answer, durable, recall }) => {
+    const published = [...this.#asked.values()].filter((asked) => {
+      const { published: answer, durable, recall, fate } = asked;
+      if (fate) return fate.outcome === "committed";
       if (!answer || (which === "visible" && !durable)) return false;
       return !answer.state || (which === "in the end" && !recall);
     });
@@ -163,6 +173,10 @@ export class Oracle {
     assert.equal(message.key, asked.key);
     assert.equal(new TextDecoder().decode(message.body), asked.body);
     this.#checkPlace(asked, stored);
+    if (asked.fate) {
+      assert(asked.fate.commitAsked, `${message.id}: somebody committed it`);
+      assert.notEqual(asked.fate.outcome, "rolledBack", `${message.id} was rolled back`);
+    }
     this.#checkDelay(asked, { stored, deliverAt: message.deliverAt });
     if (asked.published && !asked.published.state) {
       const { queueId, queueOffset, cursor, publishedAt } = asked.published;
@@ -212,8 +226,8 @@ export class Oracle {
     const order = new Map([...this.#asked.keys()].map((id, i) => [id, i]));
     const last = new Map<string, readonly [dueAt: number, called: number]>();
     for (const id of ids) {
-      const { key, delayMs, deliverAt = 0 } = this.#asked.get(id) as Asked;
-      if (key === undefined) continue;
+      const { key, delayMs, deliverAt = 0, fate } = this.#asked.get(id) as Asked;
+      if (key === undefined || fate) continue; // committed ones come in the order of their commits
       const line = delayMs === undefined ? key : `${key}, delayed`;
       const [dueAt, called] = last.get(line) ?? [0, -1];
       const at = order.get(id) as number;

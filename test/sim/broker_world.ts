@@ -25,6 +25,7 @@ import { GROUP, TOPIC, turn, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { OnceWishes, type Wish } from "./broker_once.ts";
 import { Oracle } from "./broker_oracle.ts";
+import { CHECK_RULES, SimTransactions } from "./broker_transactions.ts";
 
 export const SIGHTS = [
   "power cut",
@@ -48,6 +49,12 @@ export const SIGHTS = [
   "recalled",
   "recalled too late",
   "clock set",
+  "committed",
+  "rolled back",
+  "decided otherwise",
+  "called back",
+  "check received",
+  "parked",
 ] as const;
 export type Sight = (typeof SIGHTS)[number];
 
@@ -81,6 +88,7 @@ class World {
     elapsed: this.#broker.clock.elapsed(),
   }));
   readonly #once: OnceWishes;
+  readonly #transactions: SimTransactions;
   readonly #segmentBytes: number;
   #broker!: TestBroker;
   /** Answers to an earlier life are not heard. */
@@ -99,11 +107,17 @@ class World {
     this.#chance = new Prng(seed ^ 0x5eed);
     const world = { oracle: this.#oracle, topics: TOPICS };
     this.#once = new OnceWishes(new Prng(seed ^ 0x0ce), world);
+    this.#transactions = new SimTransactions(new Prng(seed ^ 0x7a5), {
+      ...world,
+      sight: (sight) => this.seen.add(sight),
+      life: () => this.#life,
+    });
     this.#segmentBytes = this.#prng.pick([1024, 8 * 1024, 64 * 1024]);
   }
 
   async begin(): Promise<void> {
-    const options = { segmentBytes: this.#segmentBytes, chance: this.#chance };
+    const checks = this.#transactions.checks();
+    const options = { segmentBytes: this.#segmentBytes, chance: this.#chance, checks };
     this.#broker = await openTestBroker(options);
     const queues = 1 + this.#prng.below(5);
     await this.#api.topics.put("orders", { ...TOPIC, queues });
@@ -141,7 +155,8 @@ class World {
     else if (roll < 26) this.#publishBatch();
     else if (roll < 35) this.#publishKeyed();
     else if (roll < 40) this.#publishSequenced();
-    else if (roll < 65) this.#receive();
+    else if (roll < 52) this.#transact();
+    else if (roll < 70) this.#receive();
     else if (roll < 90) this.#settle();
     else if (roll < 94) this.#recall();
     else this.#define();
@@ -340,6 +355,18 @@ class World {
     });
   }
 
+  #transact(): void {
+    const roll = this.#prng.below(100);
+    const transactions = this.#transactions;
+    const call =
+      roll < 40
+        ? transactions.begin(this.#api)
+        : roll < 80
+          ? transactions.decide(this.#api)
+          : transactions.receiveChecks(this.#api);
+    this.#hear(call, (answer) => this.#note("transaction", answer));
+  }
+
   // Looking
 
   async #readAll(which: "all" | "visible" | "in the end"): Promise<void> {
@@ -421,9 +448,10 @@ class World {
     let disk = how === "power cut" ? this.#broker.disk.crash() : this.#broker.disk.clone();
     if (this.#prng.chance(20)) {
       this.seen.add("stopped again at once");
-      void this.#open(disk.clone()).catch(() => {});
+      const deaf = true; // what they ask and do is not part of this history
+      void this.#open(disk.clone(), { deaf }).catch(() => {});
       const starting = disk;
-      void this.#open(starting);
+      void this.#open(starting, { deaf });
       await this.#yield();
       this.#oracle.powerLost();
       disk = starting.crash();
@@ -435,6 +463,7 @@ class World {
     this.#followAll();
     await this.#readAll("all");
     await this.#checkDefinitions();
+    this.#note("transactions", await this.#transactions.look(this.#api));
   }
 
   /** Calls whose bytes are on their way to the disk when it stops. */
@@ -443,10 +472,26 @@ class World {
     for (let left = this.#prng.below(8); left > 0; left--) await Promise.resolve();
   }
 
-  #open(disk: TestBroker["disk"]): Promise<TestBroker> {
+  #open(disk: TestBroker["disk"], { deaf = false } = {}): Promise<TestBroker> {
     const clock = new ManualClock(this.#broker.clock.now() + this.#prng.below(1000));
     const segmentBytes = this.#segmentBytes;
-    return openTestBroker({ disk, clock, segmentBytes, chance: this.#chance });
+    const checks = deaf ? undefined : this.#transactions.checks();
+    return openTestBroker({
+      disk,
+      clock,
+      segmentBytes,
+      chance: this.#chance,
+      ...(checks && { checks }),
+    });
+  }
+
+  /** Long enough for every check there is, and for the last one to be over. */
+  async #finishTransactions(): Promise<void> {
+    for (let left = CHECK_RULES.maxChecks + 2; left > 0; left--) {
+      this.#broker.clock.advance(CHECK_RULES.checkIntervalMs);
+      for (let turns = 0; turns < 5; turns++) await turn();
+    }
+    await this.#transactions.finish(this.#api);
   }
 
   /** Without another start, which would forgive a queue that was forgotten, all is delivered. */
@@ -457,6 +502,7 @@ class World {
       await this.#yield();
     }
     await this.#checkFollowed();
+    await this.#finishTransactions();
     for (const wish of this.#once.keyed) {
       const results = await this.#askOnce(wish);
       assert(
