@@ -15,7 +15,7 @@ const SEED = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 describe("a server killed with SIGKILL under load", () => {
   it(`keeps every promise (SEED=${SEED})`, { timeout: 180_000 }, () =>
     withTempDir(async (dataDir) => {
-      const { violations, acked, repeats } = await runCampaign({
+      const { violations, acked, repeats, transactions } = await runCampaign({
         runtime: currentRuntime,
         dataDir,
         seed: SEED,
@@ -25,6 +25,7 @@ describe("a server killed with SIGKILL under load", () => {
       const shown = violations.slice(0, 10).map(({ rule, detail }) => `${rule}: ${detail}`);
       assert.deepEqual(shown, []);
       assert(acked > 1000, `there was load: ${acked} acknowledged`);
+      assert(transactions.begun > 10, `transactions began: ${transactions.begun}`);
       assert(repeats > 0, `what was answered was asked again: ${repeats}`);
     }),
   );

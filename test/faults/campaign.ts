@@ -23,6 +23,7 @@ import { type RepeatBy, Repeater } from "./repeaters.ts";
 import { followByPolling, followByStream } from "./readers.ts";
 import { Recorder, storedFrom } from "./recorder.ts";
 import { pause, Target } from "./target.ts";
+import { answerChecks, type Plans, Transactor, undecided } from "./transactors.ts";
 
 export interface CampaignOptions {
   readonly runtime: RuntimeName;
@@ -42,6 +43,7 @@ export interface CampaignResult {
   readonly unknown: number;
   /** Repeats of what was answered before. */
   readonly repeats: number;
+  readonly transactions: { readonly begun: number; readonly checked: number };
   readonly stored: number;
   readonly deliveries: number;
   readonly slowestStartMs: number;
@@ -58,6 +60,7 @@ const REPEATERS: readonly RepeatBy[] = [
   ...Array<RepeatBy>(4).fill("batch key"),
   ...Array<RepeatBy>(4).fill("sequence"),
 ];
+const TRANSACTORS = 8;
 const CONSUMERS = 8;
 const CATCH_UP_MS = 30_000;
 const LOAD_MS = { least: 200, most: 2000 };
@@ -150,11 +153,19 @@ function startClients(target: Target, context: { recorder: Recorder; prng: Prng 
       publishing.signal,
     ),
   );
-  const publishers = [...producers, ...repeaters];
+  const plans: Plans = new Map();
+  const transactors = Array.from({ length: TRANSACTORS }, (_, index) =>
+    new Transactor({ name: `t${index}`, topic: TOPIC, prng: own(), recorder, plans }).run(
+      target,
+      publishing.signal,
+    ),
+  );
+  const publishers = [...producers, ...repeaters, ...transactors];
   const others = [
     ...Array.from({ length: CONSUMERS }, () =>
       new Consumer({ group: GROUP, prng: own(), recorder }).run(target, consuming.signal),
     ),
+    answerChecks(target, consuming.signal, { recorder, plans }),
     followByPolling(target, consuming.signal, { topic: TOPIC, recorder }),
     followByStream(target, consuming.signal, { topic: TOPIC, recorder }),
   ];
@@ -168,6 +179,10 @@ function startClients(target: Target, context: { recorder: Recorder; prng: Prng 
       publishing.abort();
       await Promise.race([Promise.all(publishers), failed]);
       const sender = client(server.port);
+      const decided = async () => (await undecided(sender)) === 0;
+      await until(decided, "every transaction is asked about", CATCH_UP_MS).catch(() => {
+        recorder.complain("a transaction was not decided, or nobody was asked about it");
+      });
       const settled = async () => (await lagOf(sender, GROUP)) === 0;
       const stored = (await readAll(sender, TOPIC)).length;
       const read = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
@@ -210,6 +225,7 @@ function summarize(
     acked: recorder.acked,
     unknown: publishes.filter((one) => one.outcome === "unknown").length,
     repeats: recorder.repeats,
+    transactions: recorder.transactions,
     stored: final.queues.flat().length,
     deliveries: deliveries.length,
     slowestStartMs: Math.round(Math.max(...startsMs)),

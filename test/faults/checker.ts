@@ -116,7 +116,8 @@ function checkPublishes(
       report("altered", `${place(message)} is not what was published`);
     }
     const moved =
-      message.queueId !== publish.queueId || message.queueOffset !== publish.queueOffset;
+      publish.queueId !== undefined &&
+      (message.queueId !== publish.queueId || message.queueOffset !== publish.queueOffset);
     if (publish.outcome === "acked" && moved) {
       const said = `queue ${publish.queueId} offset ${publish.queueOffset}`;
       report("moved", `${place(message)}, but the answer said ${said}`);

@@ -24,6 +24,7 @@ export interface Publish {
   /** Messages of one atomic batch share it. */
   readonly unit?: string | undefined;
   outcome: Outcome;
+  /** Where the answer said it lies; that of a commit says nothing. */
   queueId?: number;
   queueOffset?: number;
 }

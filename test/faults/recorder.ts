@@ -11,6 +11,7 @@ import { emptyHistory, type Publish, type Settlement, type Stored } from "./hist
 
 export class Recorder {
   readonly history = emptyHistory();
+  readonly transactions = { begun: 0, checked: 0 };
   #step = 0;
   #acked = 0;
   #settled = 0;
@@ -49,6 +50,22 @@ export class Recorder {
     publish.queueId = where.queueId;
     publish.queueOffset = Number(where.queueOffset);
     this.#acked++;
+  }
+
+  /** The decision of its transaction was answered; where it lies nobody said. */
+  decided(publish: Publish, decision: "commit" | "rollback"): void {
+    publish.outcome = decision === "commit" ? "acked" : "refused";
+    if (decision === "commit") this.#acked++;
+  }
+
+  /** A begin was answered. */
+  begun(): void {
+    this.transactions.begun++;
+  }
+
+  /** A check was received. */
+  checked(): void {
+    this.transactions.checked++;
   }
 
   refused(publish: Publish, problem: WireProblem): void {

@@ -60,7 +60,7 @@ export class SimTransactions {
     const isHeard = () => life === this.#world.life();
     const call = (check: CheckCall) =>
       isHeard() ? Promise.resolve(this.#answer(check)) : new Promise<never>(() => {});
-    return { urlFault: () => undefined, caller: { call } };
+    return { urlFault: () => undefined, secretFault: () => undefined, caller: { call } };
   }
 
   #answer({ transactionId, messages, checkNumber }: CheckCall): CheckAnswer {
