@@ -1,6 +1,7 @@
 /**
- * Reading many frames at once: those at hand from memory, the others from disk
- * with neighbours read together.
+ * Reading many frames at once: those at hand from memory, the others from disk in
+ * order of their place, neighbours in one read and several reads at a time. In a
+ * queue of delayed messages, frames that follow each other lie anywhere.
  *
  * @module
  */
@@ -17,52 +18,69 @@ export interface FramePlace {
 /** Bytes between two frames that are read rather than skipped. */
 const GAP_SIZE_MAX = 16 * 1024;
 const READ_SIZE_MAX = 1024 * 1024;
+/** At a time: enough to keep a disk busy, few enough to bound what is in memory. */
+const READS_MAX = 16;
 
-/**
- * The frames at `places`, which are in ascending order within a page; undefined
- * where the bytes are not what was written.
- */
+/** A frame to read from disk, and which of those asked for it is. */
+interface Wanted extends FramePlace {
+  readonly index: number;
+}
+
+/** The frames at `places`, in that order; undefined where the bytes are not what was written. */
 export async function readFrames(
   log: CommitLog,
   places: readonly FramePlace[],
 ): Promise<(Frame | undefined)[]> {
-  const frames: (Frame | undefined)[] = [];
-  for (let i = 0; i < places.length; ) {
-    const place = places[i] as FramePlace;
-    const young = place.size > 0 ? log.tail.find(place.logOffset, place.size) : undefined;
-    if (young || place.size === 0) {
-      frames.push(young && log.verify(young, place.logOffset));
-      i++;
-      continue;
-    }
-    const run = neighbours(log, { places, from: i });
-    const size = run.end - place.logOffset;
-    const bytes = await log.readBytes(place.logOffset, size);
-    for (let j = i; j < i + run.count; j++) {
-      const { logOffset, size: frameSize } = places[j] as FramePlace;
-      const at = logOffset - place.logOffset;
-      const whole = bytes?.subarray(at, at + frameSize);
-      frames.push(whole && log.verify(whole, logOffset));
-    }
-    i += run.count;
+  const frames: (Frame | undefined)[] = places.map(() => undefined);
+  const wanted: Wanted[] = [];
+  for (const [index, { logOffset, size }] of places.entries()) {
+    if (size === 0) continue;
+    const young = log.tail.find(logOffset, size);
+    if (young) frames[index] = log.verify(young, logOffset);
+    else wanted.push({ index, logOffset, size });
   }
+  if (wanted.length === 0) return frames;
+  wanted.sort((a, b) => a.logOffset - b.logOffset);
+  const runs = neighbours(log, wanted);
+  const readNext = async () => {
+    for (let run = runs.pop(); run; run = runs.pop()) await readRun(log, run, frames);
+  };
+  await Promise.all(Array.from({ length: Math.min(READS_MAX, runs.length) }, readNext));
   return frames;
 }
 
-/** How many frames from `from` on to read in one go, and where the last one ends. */
-function neighbours(
-  log: CommitLog,
-  { places, from }: { places: readonly FramePlace[]; from: number },
-): { count: number; end: number } {
-  const first = places[from] as FramePlace;
-  const segmentEnd = log.segmentAt(first.logOffset)?.end ?? Infinity;
-  let end = first.logOffset + first.size;
-  let count = 1;
-  for (let next = places[from + 1]; next; next = places[from + ++count]) {
-    const nextEnd = next.logOffset + next.size;
-    const near = next.size > 0 && next.logOffset >= end && next.logOffset - end <= GAP_SIZE_MAX;
-    if (!near || nextEnd - first.logOffset > READ_SIZE_MAX || nextEnd > segmentEnd) break;
-    end = nextEnd;
+/** Frames in ascending order, parted into those to be read in one go. */
+function neighbours(log: CommitLog, wanted: readonly Wanted[]): Wanted[][] {
+  const runs: Wanted[][] = [];
+  let run: Wanted[] = [];
+  let [start, end, segmentEnd] = [0, 0, -1];
+  for (const one of wanted) {
+    const oneEnd = one.logOffset + one.size;
+    const near = one.logOffset - end <= GAP_SIZE_MAX && oneEnd - start <= READ_SIZE_MAX;
+    if (!near || oneEnd > segmentEnd) {
+      run = [];
+      runs.push(run);
+      start = one.logOffset;
+      segmentEnd = log.segmentAt(start)?.end ?? Infinity;
+    }
+    run.push(one);
+    end = Math.max(end, oneEnd);
   }
-  return { count, end };
+  return runs;
+}
+
+async function readRun(
+  log: CommitLog,
+  run: readonly Wanted[],
+  frames: (Frame | undefined)[],
+): Promise<void> {
+  const [first] = run;
+  const last = run.at(-1);
+  if (!first || !last) return;
+  const from = first.logOffset;
+  const bytes = await log.readBytes(from, last.logOffset + last.size - from);
+  for (const { index, logOffset, size } of run) {
+    const whole = bytes?.subarray(logOffset - from, logOffset - from + size);
+    frames[index] = whole && log.verify(whole, logOffset);
+  }
 }
