@@ -14,6 +14,7 @@ import type { App } from "./operation.ts";
 import { PAGE } from "./read_request.ts";
 import {
   Cursor,
+  FilterQuery,
   Message,
   MessageId,
   Name,
@@ -154,16 +155,7 @@ const ReadQuery = z.object({
   }),
   queue: z.int().min(0).max(1023).optional().openapi({ description: "Read one queue" }),
   key: Key.optional().openapi({ description: "Only messages of this ordering key" }),
-  filter: z.string().optional().openapi({
-    description:
-      "Only messages with one of these tags: `a || b`, or `*` for all; at most 4096 characters. Not together with `sql`",
-    example: "created || paid",
-  }),
-  sql: z.string().optional().openapi({
-    description:
-      "Only messages of which this SQL condition is true, over their properties, `TAGS` and `KEY`: AND OR NOT, = <> < <= > >=, BETWEEN, IN, IS NULL, LIKE, CONTAINS, STARTSWITH, ENDSWITH; at most 4096 characters, nested 64 deep. Names that are no plain words stand in double quotes. Not together with `filter`",
-    example: "total > 5 AND region IN ('eu', 'us')",
-  }),
+  ...FilterQuery,
   format: z
     .enum(["json", "ndjson", "sse"])
     .optional()

@@ -113,7 +113,7 @@ function keyOf(query: ReadonlyMap<string, string>): string | undefined {
   return key;
 }
 
-function filterOf(query: ReadonlyMap<string, string>): Filter | undefined {
+export function filterOf(query: ReadonlyMap<string, string>): Filter | undefined {
   const tag = query.get("filter");
   const sql = query.get("sql");
   if (tag !== undefined && sql !== undefined) {

@@ -140,6 +140,19 @@ export const ScheduledMessage = Message.omit({ queueOffset: true, cursor: true }
   })
   .openapi("ScheduledMessage");
 
+export const FilterQuery = {
+  filter: z.string().optional().openapi({
+    description:
+      "Only messages with one of these tags: `a || b`, or `*` for all; at most 4096 characters. Not together with `sql`",
+    example: "created || paid",
+  }),
+  sql: z.string().optional().openapi({
+    description:
+      "Only messages of which this SQL condition is true, over their properties, `TAGS` and `KEY`: AND OR NOT, = <> < <= > >=, BETWEEN, IN, IS NULL, LIKE, CONTAINS, STARTSWITH, ENDSWITH; at most 4096 characters, nested 64 deep. Names that are no plain words stand in double quotes. Not together with `filter`",
+    example: "total > 5 AND region IN ('eu', 'us')",
+  }),
+};
+
 export const PageQuery = {
   limit,
   pageToken: Name.optional().openapi({

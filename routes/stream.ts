@@ -17,10 +17,11 @@ import { NAME } from "./names.ts";
 import { refuseOtherNamespace } from "./namespace.ts";
 import type { App } from "./operation.ts";
 import type { Ports, StreamRequest } from "./ports.ts";
-import { malformed, notImplemented } from "./problem.ts";
+import { malformed } from "./problem.ts";
 import { readQuery } from "./query.ts";
-import { parseStart } from "./read_request.ts";
+import { filterOf, parseStart } from "./read_request.ts";
 import type { RequestHead } from "./request_head.ts";
+import { FilterQuery } from "./schemas.ts";
 import { formatTopicsPosition, parseTopicsPosition, TOPICS_MAX } from "./topics_position.ts";
 
 const StreamQuery = z.object({
@@ -32,6 +33,7 @@ const StreamQuery = z.object({
       "`earliest`, `latest`, `time:<RFC 3339>`, or a position of such a stream. A topic that the position does not have starts at `latest`; one that is not asked for is ignored",
     example: "earliest",
   }),
+  ...FilterQuery,
   lastEventId: z.string().optional().openapi({
     description:
       "As `Last-Event-ID`, for callers that cannot set headers. A topic that it does not have starts as `after` says",
@@ -69,7 +71,7 @@ export function streamRoutes(app: App, ports: Ports): void {
         content: { "text/event-stream": { schema: Events } },
       },
       204: { description: "The stream is resumed and all of its topics are gone" },
-      ...failures("topic-not-found", "invalid-cursor"),
+      ...failures("topic-not-found", "invalid-cursor", "filter-invalid"),
     },
   });
   app.openAPIRegistry.registerPath({
@@ -97,14 +99,12 @@ async function stream(ports: Ports, c: GatewayContext): Promise<Response> {
   return ports.feeds.openTopics(wanted, c.req.raw);
 }
 
-/** What each topic is followed from. @throws `invalid-request`, `not-implemented` */
+/** What each topic is followed from; the filter is the same for all. @throws `invalid-request` */
 export function topicsStream(
   head: RequestHead,
   query: ReadonlyMap<string, string>,
 ): StreamRequest[] {
-  for (const name of ["filter", "sql"]) {
-    if (query.has(name)) throw notImplemented(`the parameter ${name} of a stream over topics`);
-  }
+  const filter = filterOf(query);
   const resumed = resumePositions(head, query);
   const after = query.get("after") ?? "latest";
   const starts = after.includes("=") ? parseTopicsPosition(after, "/query/after") : undefined;
@@ -115,6 +115,7 @@ export function topicsStream(
       topic,
       start: start ?? starts?.get(topic) ?? other,
       resumed: start !== undefined,
+      filter,
     };
   });
 }

@@ -217,6 +217,8 @@ export interface ReadPage {
   readonly upToDate: boolean;
   /** The topic's generation, for caches. */
   readonly generation: number;
+  /** The queue, where one is read: a cursor may imply it. */
+  readonly queueId?: number | undefined;
 }
 
 export interface MessagesApi {

@@ -206,7 +206,8 @@ function pageOf(
   const cursors =
     request.cursors && page.kept.map(({ after }) => encodePosition(generation, after));
   const cursor = encodePosition(generation, position);
-  return { messages, cursor, upToDate, generation, position, ...(cursors && { cursors }) };
+  const of = position.kind === "queue" ? { queueId: position.queueId } : {};
+  return { messages, cursor, upToDate, generation, position, ...of, ...(cursors && { cursors }) };
 }
 
 function damagedError(topic: TopicState, { visible, after }: Step): TidegateError {

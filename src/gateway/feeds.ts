@@ -17,7 +17,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessagesApi } from "../broker/api.ts";
 import { type After, Feed } from "./feed.ts";
 import { CatchUp } from "./feed_catch_up.ts";
-import { FeedLog, positionOf, standing } from "./feed_log.ts";
+import { FeedLog, type Reading, positionOf, standing } from "./feed_log.ts";
 import type { FeedReader } from "./feed_reader.ts";
 import type { Subscriber } from "./feed_subscriber.ts";
 import { encodeOpening } from "./sse.ts";
@@ -94,7 +94,7 @@ export class SharedFeeds implements Feeds {
     const opening = standing(wanted.start, first);
     const retryMs = this.#options.streams.retryMs();
     subscriber.send([encodeOpening(retryMs, opening)], opening.cursor);
-    const feed = () => this.#feed(wanted);
+    const feed = () => this.#feed(narrowed(wanted, first));
     const catchUp = new CatchUp({ reader: subscriber, log, feed, opening });
     catchUp.run(first).catch((error: unknown) => this.#fail(subscriber, error));
   }
@@ -140,7 +140,7 @@ export class SharedFeeds implements Feeds {
       const first = await log.read(wanted.start, { waitMs: 0, limit: 1 });
       const opening = standing(wanted.start, first);
       part.place(opening);
-      const feed = () => this.#feed(wanted);
+      const feed = () => this.#feed(narrowed(wanted, first));
       return new CatchUp({ reader: part, log, feed, opening, takeTurn: stream.takeTurn });
     } catch (error) {
       this.#miss(part, { wanted, error });
@@ -181,4 +181,10 @@ function isGone(error: unknown): boolean {
 /** An EventSource that comes back to what was deleted stops at 204, and only there. */
 function goneResponse(): Response {
   return new Response(null, { status: 204 });
+}
+
+/** Who comes with the cursor of a queue reads that queue, also once it has caught up. */
+function narrowed(wanted: StreamRequest, first: Reading): StreamRequest {
+  const queueId = first.kind === "page" ? first.page.queueId : undefined;
+  return queueId === undefined ? wanted : { ...wanted, queueId };
 }

@@ -283,6 +283,7 @@ export class FakeMessages implements MessagesApi {
       cursor: streamCursor(topic.generation, index, queueId),
       upToDate: !rest,
       generation: topic.generation,
+      ...(queueId === undefined ? {} : { queueId }),
       ...(request.cursors === true ? { cursors } : {}),
     };
   }

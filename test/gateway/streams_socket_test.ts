@@ -47,6 +47,20 @@ describe("an event stream over a socket", () => {
     return reader;
   };
 
+  it("keeps to the queue whose cursor it begins at, also once it has caught up", async () => {
+    const topic = await newTopic(2);
+    for (let n = 0; n < 6; n++) await publish(topic, n);
+    const page = await fetch(`${served.url}${topic}/messages?queue=0&limit=1`);
+    const [first] = ((await page.json()) as { messages: { cursor: string }[] }).messages;
+    const reader = await open(topic, `?after=${first?.cursor}`);
+    const queues = () => reader.data("message") as { queueId: number }[];
+    await until(() => queues().length === 2, "the rest of the queue came");
+    for (let n = 6; n < 12; n++) await publish(topic, n);
+    await until(() => queues().length === 5, "what came since in the queue came");
+    assert.deepEqual([...new Set(queues().map(({ queueId }) => queueId))], [0]);
+    await reader.cancel();
+  });
+
   it("has the headers of the contract on the wire", async () => {
     const response = await follow(await newTopic());
     assert.equal(response.status, 200);

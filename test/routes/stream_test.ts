@@ -16,9 +16,9 @@ async function filled(): Promise<TestGateway> {
   return gateway;
 }
 
-async function publish(gateway: TestGateway, topic: string): Promise<void> {
+async function publish(gateway: TestGateway, topic: string, headers = {}): Promise<void> {
   const { length } = await seenIn(gateway, topic);
-  const json = { method: "POST", json: { n: `${topic}${length}` }, status: 201 };
+  const json = { method: "POST", json: { n: `${topic}${length}` }, headers, status: 201 };
   await gateway.json(`/v1/topics/${topic}/messages`, json);
 }
 
@@ -116,12 +116,21 @@ describe("GET /v1/stream", () => {
     await reader.cancel();
   });
 
-  it("says that filters come later", async () => {
+  it("tells only what a filter wants, of every topic", async () => {
     const gateway = await filled();
-    for (const query of ["topics=a&filter=x", "topics=a&sql=x%3D1"]) {
-      const answer = await gateway.ask(`/v1/stream?${query}`);
-      await problem(answer, { status: 501, code: "not-implemented" });
-    }
+    for (const topic of ["a", "b"]) await publish(gateway, topic, { "Message-Tag": "rare" });
+    const path = "/v1/stream?topics=a,b&after=earliest&filter=rare";
+    const { reader, seen } = await open(gateway, path);
+    await until(() => seen().length === 2, "one of each arrived");
+    await reader.cancel();
+  });
+
+  it("refuses a filter that is none, and two at once", async () => {
+    const gateway = await filled();
+    const bad = await gateway.ask("/v1/stream?topics=a&after=earliest&sql=x%3D");
+    await problem(bad, { status: 422, code: "filter-invalid" });
+    const two = await gateway.ask("/v1/stream?topics=a&filter=x&sql=x%3D1");
+    await problem(two, { status: 400, code: "invalid-request" });
   });
 
   it("answers 404 when one of its topics is not there, and 204 when none is there any more", async () => {

@@ -3109,6 +3109,10 @@ export interface operations {
                 topics: string;
                 /** @description `earliest`, `latest`, `time:<RFC 3339>`, or a position of such a stream. A topic that the position does not have starts at `latest`; one that is not asked for is ignored */
                 after?: string;
+                /** @description Only messages with one of these tags: `a || b`, or `*` for all; at most 4096 characters. Not together with `sql` */
+                filter?: string;
+                /** @description Only messages of which this SQL condition is true, over their properties, `TAGS` and `KEY`: AND OR NOT, = <> < <= > >=, BETWEEN, IN, IS NULL, LIKE, CONTAINS, STARTSWITH, ENDSWITH; at most 4096 characters, nested 64 deep. Names that are no plain words stand in double quotes. Not together with `filter` */
+                sql?: string;
                 /** @description As `Last-Event-ID`, for callers that cannot set headers. A topic that it does not have starts as `after` says */
                 lastEventId?: string;
             };
@@ -3141,6 +3145,7 @@ export interface operations {
             401: components["responses"]["unauthorized"];
             403: components["responses"]["forbidden"];
             404: components["responses"]["topic-not-found"];
+            422: components["responses"]["filter-invalid"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
