@@ -2,7 +2,7 @@
  * The README is true: its commands work as printed, its tables are current.
  *
  * The blocks of "Publish and receive" run one after the other against one
- * server, and so do those of "Consumer groups" against another, as a reader would
+ * server, and so do those of "Consumer groups" and "Transactions" against others, as a reader would
  * type them; nothing but the port is replaced. A block marked `background` is left
  * running until it ends by itself.
  *
@@ -106,6 +106,10 @@ class Commands {
     return shell(script, this.#server?.port ?? 0);
   }
 }
+
+/** Answers of several calls, in one line or many. */
+const answers = (printed: string) =>
+  printed.split(/(?<=\})\n?(?=\{)/).map((one) => JSON.parse(one) as JsonObject);
 
 describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   const commands = new Commands("Publish and receive");
@@ -228,10 +232,6 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
 
 describe("the README's commands for groups", { skip: needs("curl", "sh") }, () => {
   const commands = new Commands("Consumer groups");
-  /** Answers of several calls, in one line or many. */
-  const answers = (printed: string) =>
-    printed.split(/(?<=\})\n?(?=\{)/).map((one) => JSON.parse(one) as JsonObject);
-
   before(() => commands.start());
   after(() => commands.stop());
 
@@ -276,6 +276,36 @@ describe("the README's commands for groups", { skip: needs("curl", "sh") }, () =
     const [sought] = answers(await commands.run());
     const queues = [0, 1, 2, 3].map((queueId) => ({ queueId, position: "0" }));
     assert.deepEqual(sought, { queues });
+  });
+});
+
+describe("the README's commands for transactions", { skip: needs("curl", "sh") }, () => {
+  const commands = new Commands("Transactions");
+
+  before(() => commands.start());
+  after(() => commands.stop());
+
+  it("are all known to this test", () => {
+    assert.deepEqual(
+      commands.blocks.map(([info]) => info),
+      ["", ""],
+    );
+  });
+
+  it("begin one, look at it, commit it, and read its message", async () => {
+    const [shown, committed, page] = answers(await commands.run());
+    assert.deepEqual([shown?.["state"], committed?.["state"]], ["prepared", "committed"]);
+    const messages = page?.["messages"] as JsonObject[];
+    assert.deepEqual(
+      messages.map(({ key, data }) => [key, data]),
+      [["order-17", { paid: true }]],
+    );
+  });
+
+  it("begin another, and are asked what came of it", async () => {
+    const [begun, asked] = answers(await commands.run());
+    const check = (asked?.["checks"] as JsonObject[] | undefined)?.[0];
+    assert.deepEqual([check?.["transactionId"], check?.["checkNumber"]], [begun?.["id"], 1]);
   });
 });
 
