@@ -90,7 +90,7 @@ const Scheduled = Published.omit({ queueOffset: true, cursor: true })
   .extend({ deliverAt: Timestamp, state: z.literal("scheduled") })
   .openapi("Scheduled");
 
-const NewMessage = z
+export const NewMessage = z
   .strictObject({
     data: z.unknown().optional().openapi({ description: "A JSON value: its text is the body" }),
     text: z.string().optional().openapi({ description: "The body as text" }),

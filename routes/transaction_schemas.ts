@@ -6,6 +6,7 @@
  */
 
 import { z } from "@hono/zod-openapi";
+import { NewMessage } from "./messages_contract.ts";
 import { MessageId, Name, PageToken, Timestamp } from "./schemas.ts";
 
 export const TRANSACTION_MESSAGES_MAX = 100;
@@ -50,28 +51,28 @@ const CheckSecret = z
   .regex(/^[\x21-\x7e]{1,256}$/)
   .openapi({ description: "Signs what is sent to the checkUrl; never shown", writeOnly: true });
 
-/** A message of a batch with its topic; read by hand, see batch_item.ts. */
-const HALF = {
-  allOf: [
-    { $ref: "#/components/schemas/NewMessage" },
-    {
-      type: "object" as const,
-      required: ["topic"],
-      properties: { topic: { type: "string" as const } },
-    },
-  ],
-};
+/** What the document says of one; it is read by hand, see batch_item.ts. */
+export const HalfMessage = NewMessage.omit({ deliverAt: true, delayMs: true })
+  .extend({ topic: Name.openapi({ example: "orders" }) })
+  .openapi("HalfMessage", {
+    description: "Exactly one of data, text and dataBase64",
+    example: { topic: "orders", key: "order-17", data: { paid: true } },
+  });
 
 export const NewTransaction = z
   .strictObject({
     producerGroup: Name.openapi({ example: "pay" }),
-    messages: z.array(z.unknown()).min(1).max(TRANSACTION_MESSAGES_MAX).openapi({
-      type: "array",
-      items: HALF,
-      minItems: 1,
-      maxItems: TRANSACTION_MESSAGES_MAX,
-      description: "As in a batch, each with its topic and without a delay",
-    }),
+    messages: z
+      .array(z.unknown())
+      .min(1)
+      .max(TRANSACTION_MESSAGES_MAX)
+      .openapi({
+        type: "array",
+        items: { $ref: "#/components/schemas/HalfMessage" },
+        minItems: 1,
+        maxItems: TRANSACTION_MESSAGES_MAX,
+        description: "As in a batch, each with its topic and without a delay",
+      }),
     checkUrl: CheckUrl.optional(),
     firstCheckMs: FirstCheckMs.optional(),
     checkIntervalMs: CheckIntervalMs.optional(),

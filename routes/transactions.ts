@@ -7,7 +7,7 @@
 import { z } from "@hono/zod-openapi";
 import type {
   Transaction as BrokerTransaction,
-  HalfMessage,
+  HalfMessage as BrokerHalfMessage,
   TransactionMessage,
 } from "../src/broker/api.ts";
 import { TidegateError } from "../storage/base/errors.ts";
@@ -23,6 +23,7 @@ import { invalid, notImplemented } from "./problem.ts";
 import { MessagesQuery } from "./schemas.ts";
 import { formatTimestamp } from "./timestamp.ts";
 import {
+  HalfMessage,
   NewTransaction,
   Transaction,
   TransactionBegun,
@@ -35,6 +36,7 @@ import {
 const tags = ["transactions"];
 
 export function transactionRoutes(app: App, ports: Ports): void {
+  app.openAPIRegistry.register("HalfMessage", HalfMessage);
   beginRoute(app, ports);
   decisionRoute(app, ports, { word: "commit", state: "committed" });
   decisionRoute(app, ports, { word: "rollback", state: "rolledBack" });
@@ -170,9 +172,11 @@ function refuseRepeats({ head }: Call): void {
 }
 
 /** @throws what is wrong with any of them, as one: they are all or nothing. */
-function halvesOf(values: readonly unknown[], context: BatchContext): HalfMessage[] {
+function halvesOf(values: readonly unknown[], context: BatchContext): BrokerHalfMessage[] {
   const items = values.map((value, index) => halfOf(value, { index, context }));
-  const halves = items.filter((item): item is HalfMessage => !(item instanceof TidegateError));
+  const halves = items.filter(
+    (item): item is BrokerHalfMessage => !(item instanceof TidegateError),
+  );
   if (halves.length < items.length) throw oneProblem(items);
   return halves;
 }
@@ -180,7 +184,7 @@ function halvesOf(values: readonly unknown[], context: BatchContext): HalfMessag
 function halfOf(
   value: unknown,
   at: { readonly index: number; readonly context: BatchContext },
-): HalfMessage | TidegateError {
+): BrokerHalfMessage | TidegateError {
   const message = batchItem(value, { ...at, more: ["topic"] });
   if (message instanceof TidegateError) return message;
   const { topic } = value as { readonly topic?: unknown };
