@@ -539,6 +539,35 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description Exactly one of data, text and dataBase64
+         * @example {
+         *       "topic": "orders",
+         *       "key": "order-17",
+         *       "data": {
+         *         "paid": true
+         *       }
+         *     }
+         */
+        HalfMessage: {
+            /** @description A JSON value: its text is the body */
+            data?: unknown;
+            /** @description The body as text */
+            text?: string;
+            /** @description The body as base64 */
+            dataBase64?: string;
+            contentType?: string;
+            key?: string;
+            tag?: string;
+            index?: string[];
+            properties?: {
+                [key: string]: string;
+            };
+            /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+            id?: string;
+            /** @example orders */
+            topic: string;
+        };
         Problem: {
             /** @example /problems/topic-not-found */
             type: string;
@@ -1365,9 +1394,7 @@ export interface components {
             /** @example pay */
             producerGroup: string;
             /** @description As in a batch, each with its topic and without a delay */
-            messages: (components["schemas"]["NewMessage"] & {
-                topic: string;
-            })[];
+            messages: components["schemas"]["HalfMessage"][];
             /**
              * @description Who is asked for the outcome. https, and not a private address unless the node allows it; without one, checks are received from the producer group
              * @example https://pay.example/check
