@@ -13,17 +13,19 @@ const SPACE = 0x20;
 export class ByteWriter {
   #bytes: Uint8Array<ArrayBuffer>;
   #size = 0;
+  /** Text that is not encoded yet: one call for all of it costs less than one for each piece. */
+  #text = "";
 
   constructor(capacity: number) {
     this.#bytes = new Uint8Array(capacity);
   }
 
   text(text: string): void {
-    this.#reserve(text.length * 3); // a UTF-16 unit is at most three bytes
-    this.#size += utf8.encodeInto(text, this.#bytes.subarray(this.#size)).written;
+    this.#text += text;
   }
 
   bytes(bytes: Uint8Array): void {
+    this.#encodeText();
     this.#reserve(bytes.length);
     this.#bytes.set(bytes, this.#size);
     this.#size += bytes.length;
@@ -31,6 +33,7 @@ export class ByteWriter {
 
   /** The bytes of a JSON text on one line: there a line end can only be white space between tokens. */
   jsonLine(json: Uint8Array): void {
+    this.#encodeText();
     const from = this.#size;
     this.bytes(json);
     if (!json.includes(0x0a) && !json.includes(0x0d)) return;
@@ -42,6 +45,7 @@ export class ByteWriter {
 
   /** Standard base64 with padding; by hand, as `toBase64` is younger than our oldest Node. */
   base64(bytes: Uint8Array): void {
+    this.#encodeText();
     this.#reserve(Math.ceil(bytes.length / 3) * 4);
     const target = this.#bytes;
     let to = this.#size;
@@ -58,7 +62,16 @@ export class ByteWriter {
 
   /** What was written: a view, good until the next write. */
   written(): Uint8Array<ArrayBuffer> {
+    this.#encodeText();
     return this.#bytes.subarray(0, this.#size);
+  }
+
+  #encodeText(): void {
+    const text = this.#text;
+    if (text === "") return;
+    this.#text = "";
+    this.#reserve(text.length * 3); // a UTF-16 unit is at most three bytes
+    this.#size += utf8.encodeInto(text, this.#bytes.subarray(this.#size)).written;
   }
 
   #reserve(more: number): void {

@@ -101,11 +101,11 @@ async function settled(
 ): Promise<z.input<typeof Settled>> {
   const results = await broker.groups.settle(group, request);
   return {
-    results: results.map(({ receipt, status, leaseUntil }) => ({
-      receipt,
-      status,
-      leaseUntil: leaseUntil === undefined ? undefined : formatTimestamp(leaseUntil),
-    })),
+    results: results.map((result) => {
+      const { receipt, status, leaseUntil } = result;
+      if (leaseUntil === undefined) return { receipt, status };
+      return { receipt, status, leaseUntil: formatTimestamp(leaseUntil) };
+    }),
   };
 }
 

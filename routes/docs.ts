@@ -38,9 +38,9 @@ export function docsRoutes(app: App, ports: Ports): void {
     const main = `<div id="docs"><noscript>See <a href="/openapi.yaml">openapi.yaml</a> of ${escapeHtml(title)}.</noscript></div>`;
     return htmlPage(c.env, { title, main, head: HEAD });
   });
-  app.get("/docs/start.js", (c) => text(c.env, START, "text/javascript; charset=utf-8"));
   app.get("/docs/:asset", async (c) => {
     const name = c.req.param("asset");
+    if (name === "start.js") return text(c.env, START, "text/javascript; charset=utf-8");
     const type = ASSETS.get(name);
     const bytes = type === undefined ? undefined : await ports.assets(name);
     if (type === undefined || bytes === undefined) throw noSuchPath();

@@ -108,8 +108,9 @@ async function readJson<R extends Requested>(
   const bytes = await ports.bodies.read(request, { call, limit: one.bodyLimit ?? CONTROL_BODY });
   const absent = bytes.length === 0 && one.bodyOptional === true;
   if (!absent) requireMediaType(call.head.contentType, one.mediaTypes ?? ["application/json"]);
-  const value = absent ? {} : parseJson(decodeJsonBytes(bytes));
-  const odd = oddText(value, "");
+  const text = absent ? "{}" : decodeJsonBytes(bytes);
+  const value = parseJson(text);
+  const odd = text.includes("\\u") ? oddText(value, "") : undefined; // only an escape can make one
   if (odd !== undefined) throw invalid([odd]);
   const result = (one.input.json as z.ZodType).safeParse(value);
   if (!result.success) throw invalid(faultsOf(result.error, ""));

@@ -4,16 +4,25 @@
  * @module
  */
 
-let lastMs = Number.NaN;
-let lastText = "";
+interface Formatted {
+  readonly ms: number;
+  readonly text: string;
+}
 
-/** "2026-11-22T08:00:00.123Z"; remembers the last one, as a burst shares its millisecond. */
+const NONE: Formatted = { ms: Number.NaN, text: "" };
+let last = NONE;
+let lastButOne = NONE;
+
+/**
+ * "2026-11-22T08:00:00.123Z"; remembers the last two: a burst shares its millisecond, and
+ * deliveries alternate between when they were published and until when they are leased.
+ */
 export function formatTimestamp(ms: number): string {
-  if (ms !== lastMs) {
-    lastText = new Date(ms).toISOString();
-    lastMs = ms;
-  }
-  return lastText;
+  if (ms === last.ms) return last.text;
+  const found = ms === lastButOne.ms ? lastButOne : { ms, text: new Date(ms).toISOString() };
+  lastButOne = last;
+  last = found;
+  return found.text;
 }
 
 const RFC3339 =

@@ -3,10 +3,15 @@
  * gateway can route one and nothing is sticky; worthless without the nonce of
  * the grant, which only the fold and the consumer know.
  *
- * base64url of 42 bytes:
+ * base64url of 42 bytes, in three parts of whole letters:
  *
- *   brokerGroup u16 · topicGen u64 · groupGen u64 · queueId u16 ·
- *   queueOffset u64 · grantSeq u48 · nonce 8 bytes
+ *   scope   brokerGroup u16 · topicGen u64 · groupGen u64      24 letters
+ *   place   queueId u16 · queueOffset u64 · grantSeq, high 16  16 letters
+ *   secret  grantSeq, low 32 · nonce 8 bytes                   16 letters
+ *
+ * Receipts are given out in batches that differ in their places alone, so the last scope and
+ * the last secret given out are remembered. Nothing is remembered of those shown: comparing
+ * would tell a stranger, by the time it takes, how much of a guess was right.
  *
  * @module
  */
@@ -24,23 +29,58 @@ export interface Receipt {
 }
 
 const SIZE = 42;
-const TEXT_SIZE = 56; // 42 bytes fill 14 groups of 4 letters exactly: one text per receipt
+const PLACE_AT = 18;
+const SECRET_AT = 30;
+/** 42 bytes fill 14 groups of 4 letters exactly: one text per receipt. */
+const TEXT_SIZE = 56;
 const BROKER_GROUP = 0;
 
 /** What is encoded or decoded at the moment. */
 const bytes = new Uint8Array(SIZE);
 const view = viewOf(bytes);
 
+interface Scope {
+  readonly text: string;
+  readonly topicGen: number;
+  readonly groupGen: number;
+}
+
+interface Secret {
+  readonly text: string;
+  readonly grantSeqLow: number;
+  readonly nonce: Uint8Array;
+}
+
+let lastScope: Scope | undefined;
+let lastSecret: Secret | undefined;
+
 export function encodeReceipt(receipt: Receipt): string {
-  view.setUint16(0, BROKER_GROUP);
-  setU64(view, 2, receipt.topicGen);
-  setU64(view, 10, receipt.groupGen);
+  const { topicGen, groupGen, grantSeq, nonce } = receipt;
+  if (lastScope?.topicGen !== topicGen || lastScope.groupGen !== groupGen) {
+    lastScope = encodeScope(topicGen, groupGen);
+  }
+  const grantSeqLow = grantSeq >>> 0;
+  if (lastSecret?.nonce !== nonce || lastSecret.grantSeqLow !== grantSeqLow) {
+    lastSecret = encodeSecret(grantSeqLow, nonce);
+  }
   view.setUint16(18, receipt.queueId);
   setU64(view, 20, receipt.queueOffset);
-  view.setUint16(28, Math.floor(receipt.grantSeq / 2 ** 32));
-  view.setUint32(30, receipt.grantSeq >>> 0);
-  bytes.set(receipt.nonce, 34);
-  return toBase64Url();
+  view.setUint16(28, Math.floor(grantSeq / 2 ** 32));
+  return lastScope.text + toBase64Url(PLACE_AT, SECRET_AT) + lastSecret.text;
+}
+
+function encodeScope(topicGen: number, groupGen: number): Scope {
+  view.setUint16(0, BROKER_GROUP);
+  setU64(view, 2, topicGen);
+  setU64(view, 10, groupGen);
+  return { text: toBase64Url(0, PLACE_AT), topicGen, groupGen };
+}
+
+/** The nonce is one array for as long as its grant lives, so its identity stands for its bytes. */
+function encodeSecret(grantSeqLow: number, nonce: Uint8Array): Secret {
+  view.setUint32(30, grantSeqLow);
+  bytes.set(nonce, 34);
+  return { text: toBase64Url(SECRET_AT, SIZE), grantSeqLow, nonce };
 }
 
 /** Undefined when the text is not a receipt. */
@@ -75,9 +115,9 @@ const NO_LETTER = 0xff;
 const VALUES = new Uint8Array(128).fill(NO_LETTER);
 for (let value = 0; value < LETTERS.length; value++) VALUES[LETTERS.charCodeAt(value)] = value;
 
-function toBase64Url(): string {
+function toBase64Url(from: number, to: number): string {
   let text = "";
-  for (let i = 0; i < SIZE; i += 3) {
+  for (let i = from; i < to; i += 3) {
     const word =
       ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
     text += (PAIRS[word >>> 12] as string) + (PAIRS[word & 0xfff] as string);

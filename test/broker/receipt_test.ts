@@ -41,6 +41,28 @@ describe("receipts", () => {
     );
   });
 
+  it("of one batch, or of two in turn, are each their own", () => {
+    const other = fc.record({
+      receipt,
+      queueOffset: safe,
+      scope: fc.boolean(),
+      secret: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(receipt, fc.array(other, { minLength: 1 }), (one, others) => {
+        const batch = others.map(({ receipt: another, queueOffset, scope, secret }) => ({
+          ...another,
+          queueOffset,
+          ...(scope ? { topicGen: one.topicGen, groupGen: one.groupGen } : {}),
+          ...(secret ? { grantSeq: one.grantSeq, nonce: one.nonce } : {}),
+        }));
+        const texts = batch.map(encodeReceipt);
+        assert.deepEqual(texts.map(decodeReceipt), batch);
+        assert.deepEqual([...batch].reverse().map(encodeReceipt), [...texts].reverse());
+      }),
+    );
+  });
+
   it("are another receipt, or none, with any letter changed", () => {
     const letter = fc.constantFrom(...Array.from("ABYZabyz0189-_+/=. é"));
     fc.assert(

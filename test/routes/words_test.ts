@@ -37,6 +37,15 @@ describe("parseTimestamp()", () => {
     it(`reads "${text}" as ${ms}`, () => assert.equal(parseTimestamp(text), ms));
   }
 
+  it("reads every one of a few times told in turn", () => {
+    const times = [1_700_000_000_000, 1_700_000_030_000, 1_700_000_000_001];
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...times)), (told) => {
+        for (const ms of told) assert.equal(formatTimestamp(ms), new Date(ms).toISOString());
+      }),
+    );
+  });
+
   it("undoes formatTimestamp()", () => {
     fc.assert(
       fc.property(fc.nat({ max: 4e12 }), (ms) => {
