@@ -53,10 +53,13 @@ export async function pay(gateway: Gateway, db: Payments, payment: Payment): Pro
   await ask(gateway, `/v1/transactions/${id}/commit`, {});
 }
 
-/** Answers one check-back: `POST {"transactionId": …}`, after its signature was verified. */
+/**
+ * Answers one check-back: `POST {"type", "timestamp", "data": {"transactionId", …}}`, after its
+ * signature was verified (Standard Webhooks, with the producer group's `checkSecret`).
+ */
 export async function onCheck(db: Payments, request: Request): Promise<Response> {
-  const { transactionId } = (await request.json()) as { transactionId: string };
-  return Response.json({ decision: await outcomeOf(db, transactionId) });
+  const { data } = (await request.json()) as { data: { transactionId: string } };
+  return Response.json({ decision: await outcomeOf(db, data.transactionId) });
 }
 
 /** The same without a public address: takes what is due and answers it; run it on a schedule. */

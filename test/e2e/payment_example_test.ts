@@ -104,7 +104,7 @@ describe("the payment example", () => {
     ]) {
       const request = new Request("https://pay.example/check", {
         method: "POST",
-        body: JSON.stringify({ transactionId }),
+        body: JSON.stringify({ data: { transactionId } }),
       });
       assert.deepEqual(await (await onCheck(db, request)).json(), { decision });
     }
