@@ -17,8 +17,8 @@ import type { TimerSource } from "./timer_core.ts";
 import type { TopicState } from "./topics.ts";
 
 /** Whether it was published with a delay, be that over or not. */
-export function isDelayed({ deliverAt }: NewMessage): boolean {
-  return deliverAt !== undefined;
+export function isDelayed({ deliverAt, delayMs }: NewMessage): boolean {
+  return deliverAt !== undefined || delayMs !== undefined;
 }
 
 /** When the message is due; undefined when it is due now. */
