@@ -3,7 +3,7 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle` and `delay`, which only run when named
+ *   --only post,batch   these scenarios; also `idle`, `backlog` and `delay`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --runtime bun       this runtime only
  *   --rounds 5 --seconds 3
@@ -19,6 +19,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { backlog } from "./backlog.ts";
 import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
 import { idle } from "./idle.ts";
@@ -59,7 +60,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const known = ["idle", "delay", ...SCENARIOS.map(({ id }) => id)];
+const known = ["idle", "backlog", "delay", ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
   process.exit(64);
@@ -77,6 +78,10 @@ if (only?.includes("idle")) {
   const seconds = values.seconds === undefined ? (settings.quick ? 10 : 60) : settings.seconds;
   const count = settings.quick ? 200 : 2000;
   console.log(await idle({ runtimes, seconds, count, dataRoot: values["data-dir"] }));
+}
+if (only?.includes("backlog")) {
+  const count = settings.quick ? 20_000 : 1_000_000;
+  console.log(await backlog({ runtimes, count, dataRoot: values["data-dir"] }));
 }
 
 if (only?.includes("delay")) {

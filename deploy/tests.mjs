@@ -15,7 +15,7 @@ import { parseJunit } from "./junit.mjs";
 import { run } from "./run.mjs";
 import { findRuntime, ROOT, RUNTIMES } from "./runtimes.mjs";
 
-const LIMIT_SECONDS = 600;
+const LIMIT_SECONDS = 900;
 /** For a test that sets no limit of its own; Bun's default is five seconds, the others have none. */
 const TEST_LIMIT_MS = 90_000;
 const LAST_LINES = 200;

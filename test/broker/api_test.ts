@@ -50,9 +50,12 @@ const PASSED = {
   tests: ["lag() of an ordered group counts nothing that was passed over"],
 };
 
-testBrokerApi("killed before every call", open("kill"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
-testBrokerApi("closed before every call", open("close"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
-testBrokerApi("losing power before every call", open("crash"), [
+/** What stops leave behind is proven on the two runtimes of first rank. */
+const testStopped = "Bun" in globalThis || "Deno" in globalThis ? testBrokerApi : () => {};
+
+testStopped("killed before every call", open("kill"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
+testStopped("closed before every call", open("close"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
+testStopped("losing power before every call", open("crash"), [
   ROTATION,
   LATER,
   DRAIN,
