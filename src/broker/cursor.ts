@@ -17,7 +17,7 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import { getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
+import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 
 export interface QueueCursor {
   readonly kind: "queue";
@@ -44,27 +44,45 @@ const STREAM_SIZE = 24; // of one broker group, all that this build has
 /** Broker groups are numbered from here. */
 const BROKER_GROUP = 0;
 
+const lettersFor = (size: number) => new Uint8Array(Math.ceil((size * 8) / 5));
+
+/** What is encoded at the moment. */
 const queueBytes = new Uint8Array(QUEUE_SIZE);
 const queueView = viewOf(queueBytes);
+const queueLetters = lettersFor(QUEUE_SIZE);
+/** The letters of the first ten bytes are its, and of queues below 256. */
+let lastTopicGen = -1;
+const streamBytes = new Uint8Array(STREAM_SIZE);
+const streamView = viewOf(streamBytes);
+const streamLetters = lettersFor(STREAM_SIZE);
 
-export function encodeQueueCursor(cursor: Omit<QueueCursor, "kind">): string {
-  queueBytes[0] = QUEUE;
-  setU64(queueView, 1, cursor.topicGen);
-  queueView.setUint16(9, cursor.queueId);
-  setU64(queueView, 11, cursor.queueOffset);
-  return base32(queueBytes);
+export function encodeQueueCursor({
+  topicGen,
+  queueId,
+  queueOffset,
+}: Omit<QueueCursor, "kind">): string {
+  queueView.setUint16(9, queueId);
+  setU64(queueView, 11, queueOffset);
+  if (topicGen === lastTopicGen && queueId <= 0xff) {
+    spell(queueBytes, { letters: queueLetters, from: 10 });
+  } else {
+    queueBytes[0] = QUEUE;
+    setU64(queueView, 1, topicGen);
+    spell(queueBytes, { letters: queueLetters, from: 0 });
+    lastTopicGen = queueId <= 0xff ? topicGen : -1;
+  }
+  return decodeUtf8(queueLetters);
 }
 
 export function encodeStreamCursor(cursor: Omit<StreamCursor, "kind">): string {
-  const bytes = new Uint8Array(STREAM_SIZE);
-  const view = viewOf(bytes);
-  bytes[0] = STREAM;
-  setU64(view, 1, cursor.topicGen);
-  bytes[9] = 1;
-  view.setUint16(10, BROKER_GROUP);
-  setU64(view, 12, cursor.position.logOffset);
-  view.setUint32(20, cursor.position.index);
-  return base32(bytes);
+  streamBytes[0] = STREAM;
+  setU64(streamView, 1, cursor.topicGen);
+  streamBytes[9] = 1;
+  streamView.setUint16(10, BROKER_GROUP);
+  setU64(streamView, 12, cursor.position.logOffset);
+  streamView.setUint32(20, cursor.position.index);
+  spell(streamBytes, { letters: streamLetters, from: 0 });
+  return decodeUtf8(streamLetters);
 }
 
 /** @throws `invalid-cursor` */
@@ -90,30 +108,28 @@ export function decodeCursor(text: string): QueueCursor | StreamCursor {
 }
 
 const ALPHABET = "0123456789abcdefghijklmnopqrstuv";
-/** Two letters for 10 bits. */
-const PAIRS = Array.from(
-  { length: 1024 },
-  (_, i) => ALPHABET.charAt(i >>> 5) + ALPHABET.charAt(i & 31),
-);
+const CODES = encodeUtf8(ALPHABET);
 const VALUES = new Map(ALPHABET.split("").map((letter, value) => [letter, value]));
 
-function base32(bytes: Uint8Array): string {
-  let text = "";
+/**
+ * Writes the letters of the bytes from `from` on, five for eight. Decoding them gives a flat text, where
+ * one put together from letters leaves the work to its reader.
+ */
+function spell(bytes: Uint8Array, { letters, from }: { letters: Uint8Array; from: number }): void {
   let buffer = 0;
   let bits = 0;
-  for (let i = 0; i < bytes.length; i++) {
+  let at = (from / 5) * 8;
+  for (let i = from; i < bytes.length; i++) {
     buffer = (buffer << 8) | (bytes[i] as number);
-    bits += 8;
-    if (bits < 10) continue;
-    bits -= 10;
-    text += PAIRS[(buffer >>> bits) & 0x3ff] as string;
-    buffer &= 0x3ff;
+    bits += 3;
+    letters[at++] = CODES[(buffer >>> bits) & 31] as number;
+    if (bits >= 5) {
+      bits -= 5;
+      letters[at++] = CODES[(buffer >>> bits) & 31] as number;
+    }
+    buffer &= 31;
   }
-  if (bits > 5) {
-    bits -= 5;
-    text += ALPHABET.charAt((buffer >>> bits) & 31);
-  }
-  return bits > 0 ? text + ALPHABET.charAt((buffer << (5 - bits)) & 31) : text;
+  if (bits > 0) letters[at] = CODES[(buffer << (5 - bits)) & 31] as number;
 }
 
 function fromBase32(text: string): Uint8Array | undefined {

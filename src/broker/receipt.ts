@@ -9,14 +9,14 @@
  *   place   queueId u16 · queueOffset u64 · grantSeq, high 16  16 letters
  *   secret  grantSeq, low 32 · nonce 8 bytes                   16 letters
  *
- * Receipts are given out in batches that differ in their places alone, so the last scope and
- * the last secret given out are remembered. Nothing is remembered of those shown: comparing
- * would tell a stranger, by the time it takes, how much of a guess was right.
+ * Receipts are given out in batches that differ in their places alone, so the letters of
+ * the last one stay where the next has the same. Nothing is remembered of those shown:
+ * comparing would tell a stranger, by the time it takes, how much of a guess was right.
  *
  * @module
  */
 
-import { getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
+import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 
 export interface Receipt {
   readonly topicGen: number;
@@ -39,48 +39,39 @@ const BROKER_GROUP = 0;
 const bytes = new Uint8Array(SIZE);
 const view = viewOf(bytes);
 
-interface Scope {
-  readonly text: string;
-  readonly topicGen: number;
-  readonly groupGen: number;
-}
-
-interface Secret {
-  readonly text: string;
-  readonly grantSeqLow: number;
-  readonly nonce: Uint8Array;
-}
-
-let lastScope: Scope | undefined;
-let lastSecret: Secret | undefined;
+/** Of the last receipt given out, and what they stand for. */
+const letters = new Uint8Array(TEXT_SIZE);
+const last = {
+  topicGen: -1,
+  groupGen: -1,
+  grantSeqLow: -1,
+  nonce: new Uint8Array(0) as Uint8Array,
+};
 
 export function encodeReceipt(receipt: Receipt): string {
-  const { topicGen, groupGen, grantSeq, nonce } = receipt;
-  if (lastScope?.topicGen !== topicGen || lastScope.groupGen !== groupGen) {
-    lastScope = encodeScope(topicGen, groupGen);
+  const { topicGen, groupGen, queueId, queueOffset, grantSeq, nonce } = receipt;
+  if (last.topicGen !== topicGen || last.groupGen !== groupGen) {
+    view.setUint16(0, BROKER_GROUP);
+    setU64(view, 2, topicGen);
+    setU64(view, 10, groupGen);
+    spell(0, PLACE_AT);
+    last.topicGen = topicGen;
+    last.groupGen = groupGen;
   }
-  const grantSeqLow = grantSeq >>> 0;
-  if (lastSecret?.nonce !== nonce || lastSecret.grantSeqLow !== grantSeqLow) {
-    lastSecret = encodeSecret(grantSeqLow, nonce);
-  }
-  view.setUint16(18, receipt.queueId);
-  setU64(view, 20, receipt.queueOffset);
+  view.setUint16(18, queueId);
+  setU64(view, 20, queueOffset);
   view.setUint16(28, Math.floor(grantSeq / 2 ** 32));
-  return lastScope.text + toBase64Url(PLACE_AT, SECRET_AT) + lastSecret.text;
-}
-
-function encodeScope(topicGen: number, groupGen: number): Scope {
-  view.setUint16(0, BROKER_GROUP);
-  setU64(view, 2, topicGen);
-  setU64(view, 10, groupGen);
-  return { text: toBase64Url(0, PLACE_AT), topicGen, groupGen };
-}
-
-/** The nonce is one array for as long as its grant lives, so its identity stands for its bytes. */
-function encodeSecret(grantSeqLow: number, nonce: Uint8Array): Secret {
-  view.setUint32(30, grantSeqLow);
-  bytes.set(nonce, 34);
-  return { text: toBase64Url(SECRET_AT, SIZE), grantSeqLow, nonce };
+  spell(PLACE_AT, SECRET_AT);
+  const grantSeqLow = grantSeq >>> 0;
+  // A nonce is one array for as long as its grant lives, so its identity stands for its bytes.
+  if (last.nonce !== nonce || last.grantSeqLow !== grantSeqLow) {
+    view.setUint32(30, grantSeqLow);
+    bytes.set(nonce, 34);
+    spell(SECRET_AT, SIZE);
+    last.nonce = nonce;
+    last.grantSeqLow = grantSeqLow;
+  }
+  return decodeUtf8(letters); // flat, where putting it together from pieces leaves the work to its reader
 }
 
 /** Undefined when the text is not a receipt. */
@@ -104,25 +95,23 @@ export function sameNonce(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0;
 }
 
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/** Two letters for 12 bits. */
-const PAIRS = Array.from(
-  { length: 4096 },
-  (_, i) => LETTERS.charAt(i >>> 6) + LETTERS.charAt(i & 63),
-);
+const ALPHABET = encodeUtf8("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 const NO_LETTER = 0xff;
 /** By ASCII code. */
 const VALUES = new Uint8Array(128).fill(NO_LETTER);
-for (let value = 0; value < LETTERS.length; value++) VALUES[LETTERS.charCodeAt(value)] = value;
+for (const [value, code] of ALPHABET.entries()) VALUES[code] = value;
 
-function toBase64Url(from: number, to: number): string {
-  let text = "";
-  for (let i = from; i < to; i += 3) {
-    const word =
-      ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
-    text += (PAIRS[word >>> 12] as string) + (PAIRS[word & 0xfff] as string);
+/** Writes the letters of bytes `[from, to)`, three for four. */
+function spell(from: number, to: number): void {
+  for (let i = from, at = (from / 3) * 4; i < to; i += 3, at += 4) {
+    const a = bytes[i] as number;
+    const b = bytes[i + 1] as number;
+    const c = bytes[i + 2] as number;
+    letters[at] = ALPHABET[a >>> 2] as number;
+    letters[at + 1] = ALPHABET[((a & 3) << 4) | (b >>> 4)] as number;
+    letters[at + 2] = ALPHABET[((b & 15) << 2) | (c >>> 6)] as number;
+    letters[at + 3] = ALPHABET[c & 63] as number;
   }
-  return text;
 }
 
 /** Returns false when a letter is none of ours. */

@@ -57,6 +57,26 @@ describe("cursors", () => {
     assert.equal(encodeStreamCursor(stream), "0800cbpvimg0008100000000003lnj8l000000o");
   });
 
+  it("of few topics in turn are each their own", () => {
+    const place = fc.record(
+      {
+        topicGen: fc.constantFrom(7, 2 ** 40 + 7),
+        queueId: fc.nat({ max: 600 }),
+        queueOffset: safe,
+      },
+      noNullPrototype,
+    );
+    fc.assert(
+      fc.property(fc.array(place), (places) => {
+        const texts = places.map(encodeQueueCursor);
+        assert.deepEqual(
+          texts.map(decodeCursor),
+          places.map((one) => ({ kind: "queue", ...one })),
+        );
+      }),
+    );
+  });
+
   it("are undone by decodeCursor()", () => {
     fc.assert(
       fc.property(queueCursor, (cursor) =>
