@@ -104,6 +104,8 @@ function resized(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
 export class MemoryDisk implements Disk {
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
+  readonly #dirsSynced = new Map<string, number>();
+  #order = 0;
   #prng: Prng;
   /** How many further syncs succeed before one fails; undefined: all do. */
   failSync: number | undefined;
@@ -150,9 +152,12 @@ export class MemoryDisk implements Disk {
   }
 
   async syncDir(path: string): Promise<void> {
+    const order = this.#order++;
     const inside = (name: string) => name.slice(0, Math.max(0, name.lastIndexOf("/"))) === path;
     const now = [...this.#names].filter(([name]) => inside(name));
     await this.takeTurns();
+    if (order < (this.#dirsSynced.get(path) ?? 0)) return; // one that began later has told more
+    this.#dirsSynced.set(path, order);
     for (const name of this.#durableNames.keys()) {
       if (inside(name) && !now.some(([one]) => one === name)) this.#durableNames.delete(name);
     }

@@ -127,6 +127,15 @@ describe("a power cut on MemoryDisk", () => {
     assert.deepEqual([...(await outcomes(makeDurably, content("d/f")))], ["1"]);
   });
 
+  it("forgets no name that one of two overlapping syncs of its directory has told", async () => {
+    const make = async (disk: MemoryDisk) => {
+      const first = disk.syncDir("d");
+      const made = disk.open("d/f", { create: true });
+      await Promise.all([first, made, disk.syncDir("d")]);
+    };
+    assert.deepEqual([...(await outcomes(make, content("d/f")))], [""]);
+  });
+
   it("may bring a removed name back, unless its directory was synced", async () => {
     const remove = async (disk: MemoryDisk) => {
       await durable(disk, "f", filled(1, 1));
