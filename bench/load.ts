@@ -153,6 +153,9 @@ function encoderOf(request: LoadRequest): () => Uint8Array {
     encodeRequest({ ...request, headers: { ...headers, [uniqueHeader]: `${prefix}${count++}` } });
 }
 
+const EMPTY = Buffer.alloc(0);
+const HEAD_SIZE_MAX = 16 * 1024;
+
 /** Sends the next request whenever an answer is complete, until the deadline. */
 function repeat(
   port: number,
@@ -162,6 +165,7 @@ function repeat(
     const socket = connect({ host: "127.0.0.1", port });
     let sentAt = 0;
     let missing = 0; // bytes of the present body that are still to come
+    let begun: Buffer = EMPTY; // a head that has not come whole
     const send = () => {
       sentAt = performance.now();
       if (sentAt >= work.deadline) socket.destroy();
@@ -172,9 +176,13 @@ function repeat(
     socket.on("error", reject);
     socket.on("close", () => resolve());
     socket.on("data", (data) => {
-      const chunk = data as Buffer;
+      const chunk = begun.length > 0 ? Buffer.concat([begun, data as Buffer]) : (data as Buffer);
+      begun = EMPTY;
       if (missing > 0) missing -= chunk.length;
-      else {
+      else if (chunk.length < HEAD_SIZE_MAX && !chunk.includes("\r\n\r\n")) {
+        begun = chunk;
+        return;
+      } else {
         const bodyAt = chunk.indexOf("\r\n\r\n") + 4;
         const head = chunk.toString("latin1", 0, bodyAt);
         const length = /content-length: (\d+)/i.exec(head)?.[1];
