@@ -8,12 +8,43 @@ import { MessageFields } from "../../storage/base/message.ts";
 import { type Frame, type MessageStore, readFrames, type Unit } from "../../storage/mod.ts";
 import type { StoredMessage } from "./api.ts";
 import { encodeQueueCursor } from "./cursor.ts";
+import { toRanges } from "./offsets.ts";
 import type { TopicState } from "./topics.ts";
+
+interface QueuePlace {
+  readonly topicGen: number;
+  readonly queueId: number;
+}
 
 export interface Visible {
   readonly queueId: number;
   readonly queueOffset: number;
   readonly unit: Unit;
+}
+
+/** The units at these queueOffsets, which are ascending; without those that lie nowhere any more. */
+export async function visibleAt(
+  { reader }: Pick<MessageStore, "reader">,
+  { queue, offsets }: { queue: QueuePlace; offsets: readonly number[] },
+): Promise<Visible[]> {
+  const { topicGen, queueId } = queue;
+  const visible: Visible[] = [];
+  for (const { first, count } of toRanges(offsets)) {
+    const end = first + count;
+    for (let from = first; from < end; ) {
+      const { firstOffset, units } = await reader.read(
+        { topicGen, queueId },
+        { from, max: end - from },
+      );
+      for (const [i, unit] of units.entries()) {
+        const queueOffset = firstOffset + i;
+        if (queueOffset < end) visible.push({ queueId, queueOffset, unit });
+      }
+      if (units.length === 0) break;
+      from = firstOffset + units.length;
+    }
+  }
+  return visible;
 }
 
 /** The messages, in order; undefined for one whose bytes are damaged. */

@@ -9,7 +9,7 @@ import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 import { KINDS, type Unit } from "../../storage/mod.ts";
 import type { DeadLetter, GroupsApi, NewMessage, StoredMessage } from "./api.ts";
-import { loadMessages } from "./bodies.ts";
+import { loadMessages, visibleAt } from "./bodies.ts";
 import {
   type DeadLetterPlace,
   lettersAfter,
@@ -147,9 +147,8 @@ async function unitOf(
   shell: Shell,
   { queue, queueOffset }: DeadLetterPlace,
 ): Promise<Unit | undefined> {
-  const range = { from: queueOffset, max: 1 };
-  const { firstOffset, units } = await shell.store.reader.read(queue, range);
-  return firstOffset === queueOffset ? units[0] : undefined;
+  const [visible] = await visibleAt(shell.store, { queue, offsets: [queueOffset] });
+  return visible?.unit;
 }
 
 /** Undefined when its bytes are damaged. */

@@ -9,7 +9,7 @@ import { compileFilter } from "../filter/mod.ts";
 import type { Filter, GroupConfig, GroupPatch, TopicConfig, TopicPatch } from "./api.ts";
 import { type Core, commit } from "./core.ts";
 import { encodeConfig } from "./entities.ts";
-import type { GroupState, StoredGroupConfig } from "./groups.ts";
+import type { GroupState, StoredGroupConfig, Subscription } from "./groups.ts";
 import type { TopicState } from "./topics.ts";
 
 export const DEFAULT_TOPIC: TopicConfig = {
@@ -42,6 +42,14 @@ export function groupNamed(core: Core, name: string): GroupState {
       group: name,
     },
   );
+}
+
+/** @throws `topic-not-found` */
+export function subscriptionTo(group: GroupState, topic: string): Subscription {
+  const subscription = group.subscriptions.get(topic);
+  if (subscription) return subscription;
+  const detail = `Cannot find "${topic}" in group "${group.name}": it has no subscription to it`;
+  throw new TidegateError("topic-not-found", detail, { topic });
 }
 
 export function putTopic(

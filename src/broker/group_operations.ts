@@ -5,13 +5,12 @@
  * @module
  */
 
-import { TidegateError } from "../../storage/base/errors.ts";
 import type { ConnectedConsumer, GroupsApi, Peeked, Start } from "./api.ts";
-import { loadMessages, type Visible } from "./bodies.ts";
+import { loadMessages, visibleAt } from "./bodies.ts";
 import { type Core, commit } from "./core.ts";
-import { groupNamed, topicNamed } from "./define.ts";
+import { groupNamed, subscriptionTo, topicNamed } from "./define.ts";
 import { endLeases } from "./grant.ts";
-import { type GroupState, popQueue, type Subscription } from "./groups.ts";
+import { type GroupState, popQueue } from "./groups.ts";
 import { LogReader } from "./reading.ts";
 import { hasUnseen, isScouted, refresh } from "./readiness.ts";
 import type { PopQueue } from "./pop_queue.ts";
@@ -20,14 +19,6 @@ import type { TopicState } from "./topics.ts";
 
 /** Messages that a peek looks through at most, where they must be looked at. */
 const LOOK_MAX = 20_000;
-
-/** @throws `topic-not-found` */
-export function subscriptionTo(group: GroupState, topic: string): Subscription {
-  const subscription = group.subscriptions.get(topic);
-  if (subscription) return subscription;
-  const detail = `Cannot find "${topic}" in group "${group.name}": it has no subscription to it`;
-  throw new TidegateError("topic-not-found", detail, { topic });
-}
 
 export async function seek(
   shell: Shell,
@@ -92,9 +83,10 @@ export async function peek(
   }
   const peeked: Peeked[] = [];
   let bytes = 0;
-  for (const subscription of group.ready) {
+  // As they stand now: they rotate meanwhile.
+  for (const subscription of [...group.ready]) {
     if (topic !== undefined && subscription.topic !== topic) continue;
-    for (const queue of subscription.ready) {
+    for (const queue of [...subscription.ready]) {
       if (peeked.length >= limit || bytes >= maxBytes) return peeked;
       for (const one of await peekQueue(shell, { queue, limit: limit - peeked.length })) {
         bytes += one.payload.length;
@@ -113,14 +105,8 @@ async function peekQueue(
   const topic = shell.core.fold.topics.of(queue.topicGen);
   if (!topic) return [];
   const next = nextOf(shell.core, { queue, limit });
-  const visible: Visible[] = [];
-  for (const [queueOffset] of next) {
-    const range = { from: queueOffset, max: 1 };
-    const { firstOffset, units } = await shell.store.reader.read(queue, range);
-    const [unit] = units;
-    if (unit && firstOffset === queueOffset)
-      visible.push({ queueId: queue.queueId, queueOffset, unit });
-  }
+  const offsets = [...next.keys()].sort((a, b) => a - b);
+  const visible = await visibleAt(shell.store, { queue, offsets });
   const messages = await loadMessages(shell.store, { topic, visible });
   return messages.flatMap((message) =>
     message ? [{ ...message, attempt: next.get(message.queueOffset) ?? 1 }] : [],

@@ -10,13 +10,11 @@
  * @module
  */
 
-import { TidegateError } from "../../storage/base/errors.ts";
 import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
-import { loadMessages, type Visible } from "./bodies.ts";
-import { groupNamed } from "./define.ts";
+import { loadMessages, visibleAt } from "./bodies.ts";
+import { groupNamed, subscriptionTo } from "./define.ts";
 import { bury, grant, grantMore, type GrantWish, isHeld, type Leased, reopen } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
-import { toRanges } from "./offsets.ts";
 import type { PopQueue } from "./pop_queue.ts";
 import { hasReady, hasUnseen } from "./readiness.ts";
 import { encodeReceipt } from "./receipt.ts";
@@ -100,14 +98,14 @@ async function leaseAhead(
 }
 
 /** A group that is there is used at once: what is leased waits for the log in any case. */
-function subscribedGroup(shell: Shell, request: ReceiveRequest): GroupState | Promise<never> {
+function subscribedGroup(shell: Shell, request: ReceiveRequest): GroupState | Promise<GroupState> {
   const group = shell.core.fold.groups.named(request.group);
   const { topic } = request;
   if (group && (topic === undefined || group.subscriptions.has(topic))) return group;
   return shell.decide(() => {
     const found = groupNamed(shell.core, request.group);
-    const detail = `Cannot receive from "${topic}": group "${found.name}" has no subscription to it`;
-    throw new TidegateError("topic-not-found", detail, { topic });
+    if (topic !== undefined) subscriptionTo(found, topic);
+    return found;
   });
 }
 
@@ -158,23 +156,11 @@ async function loadQueue(
   shell: Shell,
   { queue, leases }: { queue: PopQueue; leases: readonly Leased[] },
 ): Promise<Map<number, StoredMessage>> {
-  const { topicGen, queueId } = queue;
-  const topic = shell.core.fold.topics.of(topicGen);
+  const topic = shell.core.fold.topics.of(queue.topicGen);
   const found = new Map<number, StoredMessage>();
   if (!topic) return found;
   const offsets = leases.map(({ message }) => message.queueOffset).sort((a, b) => a - b);
-  const visible: Visible[] = [];
-  for (const { first, count } of toRanges(offsets)) {
-    for (let from = first; from < first + count; ) {
-      const max = first + count - from;
-      const slice = await shell.store.reader.read({ topicGen, queueId }, { from, max });
-      slice.units.forEach((unit, i) => {
-        visible.push({ queueId, queueOffset: slice.firstOffset + i, unit });
-      });
-      if (slice.units.length === 0) break;
-      from = slice.firstOffset + slice.units.length;
-    }
-  }
+  const visible = await visibleAt(shell.store, { queue, offsets });
   for (const message of await loadMessages(shell.store, { topic, visible })) {
     if (message) found.set(message.queueOffset, message);
   }

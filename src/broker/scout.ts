@@ -21,11 +21,10 @@
 import type { Clock } from "../../storage/base/clock.ts";
 import type { MessageStore, Unit } from "../../storage/mod.ts";
 import { type CompiledFilter, FilterCache, nominates } from "../filter/mod.ts";
-import { loadMessages } from "./bodies.ts";
+import { loadMessages, visibleAt } from "./bodies.ts";
 import { type Core, commit } from "./core.ts";
 import type { GroupState } from "./groups.ts";
 import { Lookahead } from "./lookahead.ts";
-import { toRanges } from "./offsets.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 import { hasReady, isUnseen, LOOKAHEAD_MAX, refresh } from "./readiness.ts";
 
@@ -176,17 +175,9 @@ export class Scout {
   }
 
   async #keyHashes(queue: PopQueue, open: readonly OpenMessage[]): Promise<Map<number, number>> {
-    const found = new Map<number, number>();
     const offsets = open.map(({ queueOffset }) => queueOffset).sort((a, b) => a - b);
-    for (const { first, count } of toRanges(offsets)) {
-      for (let from = first; from < first + count; ) {
-        const range = { from, max: first + count - from };
-        const { firstOffset, units } = await this.#ports.store.reader.read(queue, range);
-        units.forEach(({ keyHash }, i) => found.set(firstOffset + i, keyHash));
-        from = Math.max(from + 1, firstOffset + units.length);
-      }
-    }
-    return found;
+    const visible = await visibleAt(this.#ports.store, { queue, offsets });
+    return new Map(visible.map(({ queueOffset, unit }) => [queueOffset, unit.keyHash]));
   }
 
   /** Which of the units the filter wants. One whose message is damaged is: it becomes a dead letter. */

@@ -1,6 +1,6 @@
 /**
  * The one clock timer behind everything of the broker that falls due by itself:
- * delayed messages, and what later builds add. Each kind is a source, which knows
+ * delayed messages and check-backs of transactions. Each kind is a source, which knows
  * when it has something to do next and does a bounded part of it when asked.
  *
  *   armed ──the earliest wakeAt──▶ every source that is due runs once ──▶ armed
