@@ -7,8 +7,8 @@
  *
  * Who decides looks in memory first, at once; then asks the runs, which may take
  * reads; then looks in memory again, at append, for somebody may have appended
- * meanwhile. A key moves from memory to a run only in `version` steps, so a look
- * at the runs holds as long as the version does. From a segment's seal until its
+ * meanwhile. When a key comes to a run the version changes, and again when memory
+ * drops it, so what was found in either holds as long as the version does. From a segment's seal until its
  * run is in use, memory answers.
  *
  * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
@@ -66,6 +66,8 @@ export class DedupeStore {
   readonly #runs: DedupeRuns;
   /** By base of the segment, oldest first. */
   readonly #young = new Map<number, DedupeTable>();
+  /** How many tables were dropped. */
+  #dropped = 0;
   /** Sealed, and memory answers for them, oldest first. */
   readonly #waiting = new Map<number, Sealed>();
   /** Sealed, and nothing answers for them. */
@@ -110,9 +112,9 @@ export class DedupeStore {
     table.put(keyHash, { place: logOffset - base, storedAt });
   }
 
-  /** The keys of a sealed segment that was walked: its run answers, or is built. */
+  /** The keys of a sealed segment: its run answers, or is built. */
   forget(base: number): void {
-    this.#young.delete(base);
+    if (this.#young.delete(base)) this.#dropped++;
   }
 
   /** The logOffset of the message with this key, if it is in memory and in the window. */
@@ -124,9 +126,9 @@ export class DedupeStore {
     return undefined;
   }
 
-  /** Another one than before: a key may have moved from memory to a run. */
+  /** Another one than before: a key may have come to a run, or be in memory no longer. */
   get version(): number {
-    return this.#runs.version;
+    return this.#runs.version + this.#dropped; // both only grow
   }
 
   /**
@@ -197,7 +199,7 @@ export class DedupeStore {
     }
     this.#gaps.delete(base);
     this.#waiting.delete(base);
-    this.#young.delete(base);
+    this.forget(base);
   }
 
   /** Removes the runs that are out of the window and begins the merge that is due. */
@@ -318,7 +320,7 @@ export class DedupeStore {
       const covered = this.#runs.covers({ from: segment.base, to: segment.end });
       if (!covered) this.#gaps.set(segment.base, segment);
     }
-    for (const { base, end } of log.segments) if (end !== undefined) this.#young.delete(base);
+    for (const { base, end } of log.segments) if (end !== undefined) this.forget(base);
     void this.#build();
   }
 

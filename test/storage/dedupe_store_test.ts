@@ -255,6 +255,29 @@ describe("the dedupe store", () => {
     await keyed.check();
   });
 
+  it("is of another version once memory no longer has a key it had", async () => {
+    const keyed = await Keyed.on();
+    for (const key of keysOf(40)) keyed.put(key);
+    const { dedupe } = keyed.open.store;
+    const look = () => ({
+      young: dedupe.young(hashOf("k0"), keyed.now) !== undefined,
+      version: dedupe.version,
+    });
+    const looks = [look()];
+    const settled = keyed.quiet();
+    for (; looks.at(-1)?.young; await Promise.resolve()) {
+      looks.push(look());
+      if (looks.length % 1000 === 0) await setImmediate();
+    }
+    await settled;
+    const after = looks.at(-1);
+    assert.equal(after?.young, false);
+    assert.deepEqual(
+      looks.filter(({ young, version }) => young && version === after?.version),
+      [],
+    );
+  });
+
   it("asks no file about keys it never saw", async () => {
     const keyed = await filled(60);
     const { dedupe } = keyed.open.store;
