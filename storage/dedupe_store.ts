@@ -66,8 +66,7 @@ export class DedupeStore {
   readonly #runs: DedupeRuns;
   /** By base of the segment, oldest first. */
   readonly #young = new Map<number, DedupeTable>();
-  /** How many tables were dropped. */
-  #dropped = 0;
+  #droppedTables = 0;
   /** Sealed, and memory answers for them, oldest first. */
   readonly #waiting = new Map<number, Sealed>();
   /** Sealed, and nothing answers for them. */
@@ -114,7 +113,7 @@ export class DedupeStore {
 
   /** The keys of a sealed segment: its run answers, or is built. */
   forget(base: number): void {
-    if (this.#young.delete(base)) this.#dropped++;
+    if (this.#young.delete(base)) this.#droppedTables++;
   }
 
   /** The logOffset of the message with this key, if it is in memory and in the window. */
@@ -128,7 +127,7 @@ export class DedupeStore {
 
   /** Another one than before: a key may have come to a run, or be in memory no longer. */
   get version(): number {
-    return this.#runs.version + this.#dropped; // both only grow
+    return this.#runs.version + this.#droppedTables; // both only grow
   }
 
   /**

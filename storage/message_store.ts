@@ -14,7 +14,7 @@
  * @module
  */
 
-import { encodeMessage, messageDedupe, messageSizeMax } from "./base/message.ts";
+import { encodeMessage, type FoldedMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
@@ -25,13 +25,13 @@ import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
 import { QueueReader } from "./queue_reader.ts";
 import type { RecordKind } from "./records/kind.ts";
-import { KINDS, kindName, type KindName, type RecordOf } from "./records/mod.ts";
+import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
+import { recallKey, replay } from "./replay.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
 import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
-import { TidegateError } from "./base/errors.ts";
 import { stableHash } from "./base/hash.ts";
 import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
@@ -51,10 +51,14 @@ export interface Fold {
   /** One entry of the snapshot, in order of key. */
   restore(key: Uint8Array, value: Uint8Array): void;
   /** One record behind the snapshot, in log order. */
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void;
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
   /** What changed since the last call. */
   takeChanges(): Change[];
 }
+
+export type FoldedRecord<K extends KindName> =
+  | RecordOf<K>
+  | (K extends "message" ? FoldedMessage : never);
 
 export interface RecordPlace {
   readonly logOffset: number;
@@ -322,29 +326,4 @@ function payloadOf<K extends KindName>(kind: K, record: RecordOf<K>): Uint8Array
 /** What a record takes in the log, its frame header included. */
 export function recordFrameSize<K extends KindName>(kind: K, record: RecordOf<K>): number {
   return FRAME_HEADER_SIZE + payloadOf(kind, record).length;
-}
-
-/** A message with an idempotency key is remembered again. */
-function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
-  if (frame.kind !== KINDS.message.id) return;
-  const { logOffset, storedAt } = frame;
-  const found = messageDedupe(frame, { at: frame.payloadAt, end: frame.at + frame.size });
-  if (found) dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
-}
-
-function replay(fold: Fold, frame: Frame): void {
-  const name = kindName(frame.kind);
-  const place = {
-    logOffset: frame.logOffset,
-    storedAt: frame.storedAt,
-    deferred: (frame.flags & FLAG_DEFERRED) !== 0,
-    continued: (frame.flags & FLAG_CONTINUED) !== 0,
-    size: frame.size,
-  };
-  const record = name && KINDS[name].decode(frame.payload);
-  if (!name || !record) {
-    const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
-    throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
-  }
-  fold.apply(name, record, place);
 }

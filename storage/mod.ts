@@ -13,6 +13,7 @@ export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
   type Fold,
+  type FoldedRecord,
   messageFrameSizeMax,
   MessageStore,
   recordFrameSize,
