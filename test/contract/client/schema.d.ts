@@ -583,7 +583,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -1701,8 +1701,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Node is shutting down; Node is at capacity */
-        "draining-or-overloaded": {
+        /** @description Node is shutting down; Node is at capacity; Node cannot be reached */
+        "draining-or-overloaded-or-unavailable": {
             headers: {
                 /** @description Seconds to wait before trying again */
                 "Retry-After"?: number;
@@ -2081,7 +2081,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishMessage: {
@@ -2188,7 +2188,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2225,7 +2225,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishBatch: {
@@ -2289,7 +2289,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2322,7 +2322,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTopic: {
@@ -2353,7 +2353,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putTopic: {
@@ -2401,7 +2401,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteTopic: {
@@ -2434,7 +2434,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchTopic: {
@@ -2475,7 +2475,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getMessage: {
@@ -2508,7 +2508,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     recallMessage: {
@@ -2540,7 +2540,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listGroups: {
@@ -2572,7 +2572,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getGroup: {
@@ -2603,7 +2603,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putGroup: {
@@ -2652,7 +2652,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteGroup: {
@@ -2681,7 +2681,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchGroup: {
@@ -2722,7 +2722,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     pauseGroup: {
@@ -2753,7 +2753,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     resumeGroup: {
@@ -2784,7 +2784,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     seekGroup: {
@@ -2824,7 +2824,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     peekMessages: {
@@ -2862,7 +2862,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listConsumers: {
@@ -2893,7 +2893,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listDeadLetters: {
@@ -2931,7 +2931,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     redriveDeadLetters: {
@@ -2970,7 +2970,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     purgeDeadLetters: {
@@ -3009,7 +3009,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveMessages: {
@@ -3056,7 +3056,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     settleMessages: {
@@ -3095,7 +3095,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getLag: {
@@ -3126,7 +3126,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamTopics: {
@@ -3176,7 +3176,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     headStream: {
@@ -3207,7 +3207,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamLeases: {
@@ -3254,7 +3254,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listTransactions: {
@@ -3289,7 +3289,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     beginTransaction: {
@@ -3327,7 +3327,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     commitTransaction: {
@@ -3359,7 +3359,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     rollbackTransaction: {
@@ -3391,7 +3391,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTransaction: {
@@ -3422,7 +3422,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getProducerGroup: {
@@ -3453,7 +3453,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putProducerGroup: {
@@ -3501,7 +3501,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteProducerGroup: {
@@ -3530,7 +3530,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchProducerGroup: {
@@ -3570,7 +3570,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveChecks: {
@@ -3616,7 +3616,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getHealth: {
@@ -3696,7 +3696,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
 }
