@@ -8,7 +8,7 @@ import manifest from "../../package.json" with { type: "json" };
 import { systemClock } from "../../storage/base/clock_node.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import { type Config, isLoopback } from "../config.ts";
-import { createGateway } from "../gateway/app.ts";
+import { type AnsweredRequest, createGateway } from "../gateway/app.ts";
 import type { Handle, HttpServer, Runtime } from "../runtime/runtime.ts";
 import { documentationAsset } from "./assets.ts";
 import { openBrokerIn } from "./broker.ts";
@@ -52,6 +52,8 @@ export async function openNode(config: Config, ports: NodePorts): Promise<Runnin
     now: () => systemClock.now(),
     elapsed: () => systemClock.elapsed(),
     metrics: () => metrics.text(),
+    // Each costs more than a publish, so they are made only where somebody asked for them.
+    answered: config.logLevel === "debug" ? requestLog(ports.log) : undefined,
     report: (error, about) => ports.log("error", "A request failed", { ...about, error }),
     assets: documentationAsset,
     limits: { streamsMax: config.waitersMax },
@@ -65,6 +67,11 @@ export async function openNode(config: Config, ports: NodePorts): Promise<Runnin
     await broker.close();
     throw error;
   }
+}
+
+function requestLog(log: Log): (about: AnsweredRequest) => void {
+  return ({ durationMs, ...about }) =>
+    log("debug", "Request", { ...about, durationMs: Math.round(durationMs * 1000) / 1000 });
 }
 
 async function listen(
