@@ -17,6 +17,7 @@ import type { Clock } from "./base/clock.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { CheckpointFile } from "./checkpoint.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
+import type { FlushFigures } from "./flush_figures.ts";
 import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import { LogTail } from "./log_tail.ts";
 import { openSegments } from "./open_log.ts";
@@ -180,6 +181,11 @@ export class CommitLog {
   /** The disk has failed: nothing is confirmed any more. */
   get failed(): boolean {
     return this.#flusher.failed;
+  }
+
+  /** How batches were written and synced, since the start. */
+  get flushes(): FlushFigures {
+    return this.#flusher.figures;
   }
 
   /** Resolves when all that was appended is confirmed, or the disk has failed. */

@@ -31,11 +31,11 @@ import {
   DEDUPE_DIR,
   type DedupeEntry,
   mergedRange,
-  runPath,
   type RunRange,
   runRanges,
+  type SealedSegment as Sealed,
 } from "./dedupe_run.ts";
-import { RunDamage, type RunFile } from "./dedupe_run_file.ts";
+import { RunDamage, type RunFile, unreadable } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
 import { DedupeTable } from "./dedupe_table.ts";
 import type { StorePorts } from "./message_store.ts";
@@ -51,11 +51,6 @@ export interface DedupeOptions {
   readonly youngBytesMax?: number | undefined;
   readonly bloomBytesMax?: number | undefined;
   readonly mendWaitBytesMax?: number | undefined;
-}
-
-interface Sealed {
-  readonly base: number;
-  readonly end: number;
 }
 
 export class DedupeStore {
@@ -150,12 +145,19 @@ export class DedupeStore {
 
   /** @throws {TidegateError} retryable: `overloaded` when memory holds as many keys as it may. */
   admit(): void {
-    let bytes = 0;
-    for (const table of this.#young.values()) bytes += table.byteSize;
-    if (bytes < this.#youngBytesMax) return;
+    if (this.youngBytes < this.#youngBytesMax) return;
     const detail =
       "Cannot remember another idempotency key: those of sealed segments cannot be written to disk";
     throw new TidegateError("overloaded", detail, { limit: this.#youngBytesMax });
+  }
+
+  /** Memory of the keys that are in no run yet. */
+  get youngBytes(): number {
+    return this.#young.values().reduce((bytes, table) => bytes + table.byteSize, 0);
+  }
+
+  get runs(): readonly RunFile[] {
+    return this.#runs.list;
   }
 
   // Sealing and merging
@@ -341,10 +343,4 @@ export class DedupeStore {
     this.#closed = true;
     await this.#runs.close();
   }
-}
-
-function unreadable(range: RunRange): TidegateError {
-  const path = runPath(range);
-  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
-  return new TidegateError("data-damaged", detail, { ...range });
 }

@@ -21,6 +21,7 @@ export {
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export { storeMetrics } from "./metrics.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";

@@ -9,11 +9,13 @@
  */
 
 import type { Log } from "../../storage/base/logger.ts";
+import type { Collect } from "../../storage/base/metrics.ts";
 import { MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
 import type { BrokerApi } from "./api.ts";
 import { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
+import { brokerMetrics } from "./metrics.ts";
 import { Shell, type ShellPorts } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
 import { transactionsApi } from "./transactions_api.ts";
@@ -42,6 +44,7 @@ export interface Broker {
   readonly api: BrokerApi;
   /** What the start found. */
   readonly recovery: Recovery;
+  readonly metrics: Collect;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
   /** Makes everything durable and closes the files. No call may follow. */
@@ -85,6 +88,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
   return {
     api,
     recovery: store.log.recovery,
+    metrics: () => brokerMetrics(shell),
     drain() {
       shell.room.draining = true;
       shell.readers.wakeAll();
