@@ -8,8 +8,8 @@
  * Who decides looks in memory first, at once; then asks the runs, which may take
  * reads; then looks in memory again, at append, for somebody may have appended
  * meanwhile. When a key comes to a run the version changes, and again when memory
- * drops it, so what was found in either holds as long as the version does. From a segment's seal until its
- * run is in use, memory answers.
+ * drops it, so what was found in either holds as long as the version does. From a
+ * segment's seal until its run is in use, memory answers.
  *
  * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
  * keyed publishes are refused (runs cannot be written: the disk); and the
@@ -31,11 +31,10 @@ import {
   DEDUPE_DIR,
   type DedupeEntry,
   mergedRange,
-  runPath,
   type RunRange,
   runRanges,
 } from "./dedupe_run.ts";
-import { RunDamage, type RunFile } from "./dedupe_run_file.ts";
+import { RunDamage, type RunFile, unreadable } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
 import { DedupeTable } from "./dedupe_table.ts";
 import type { StorePorts } from "./message_store.ts";
@@ -151,8 +150,7 @@ export class DedupeStore {
 
   /** @throws {TidegateError} retryable: `overloaded` when memory holds as many keys as it may. */
   admit(): void {
-    let bytes = 0;
-    for (const table of this.#young.values()) bytes += table.byteSize;
+    const bytes = [...this.#young.values()].reduce((sum, { byteSize }) => sum + byteSize, 0);
     if (bytes < this.#youngBytesMax) return;
     const detail =
       "Cannot remember another idempotency key: those of sealed segments cannot be written to disk";
@@ -302,6 +300,12 @@ export class DedupeStore {
     });
   }
 
+  /** Somebody found the run of this range damaged. */
+  async mend(range: RunRange): Promise<void> {
+    await this.#discard(new RunDamage(range));
+    await this.#build();
+  }
+
   // Opening and closing
 
   /**
@@ -342,10 +346,4 @@ export class DedupeStore {
     this.#closed = true;
     await this.#runs.close();
   }
-}
-
-function unreadable(range: RunRange): TidegateError {
-  const path = runPath(range);
-  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
-  return new TidegateError("data-damaged", detail, { ...range });
 }

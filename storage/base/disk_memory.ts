@@ -29,6 +29,8 @@ type Pending = { readonly order: number } & (
 class Inode {
   cached = new Uint8Array(0);
   durable = new Uint8Array(0);
+  /** Sectors that cannot be read. */
+  readonly bad = new Set<number>();
   /** What was done to the cache and not to the platter, oldest first. */
   #pending: Pending[] = [];
   #order = 0;
@@ -70,6 +72,7 @@ class Inode {
     const survivor = new Inode();
     survivor.durable = applied(this.durable, landed);
     survivor.cached = survivor.durable.slice();
+    for (const sector of this.bad) survivor.bad.add(sector);
     return survivor;
   }
 
@@ -79,6 +82,7 @@ class Inode {
     twin.durable = this.durable.slice();
     twin.#pending = [...this.#pending];
     twin.#order = this.#order;
+    for (const sector of this.bad) twin.bad.add(sector);
     return twin;
   }
 }
@@ -133,7 +137,7 @@ export class MemoryDisk implements Disk {
   async open(path: string, { create }: { create: boolean }): Promise<DiskFile> {
     let inode = this.#names.get(path);
     if (!inode) {
-      if (!create) throw new Error(`Cannot open "${path}": no such file`);
+      if (!create) throw failure("ENOENT", `Cannot open "${path}": no such file`);
       inode = new Inode();
       this.#names.set(path, inode);
     }
@@ -142,13 +146,15 @@ export class MemoryDisk implements Disk {
 
   async rename(from: string, to: string): Promise<void> {
     const inode = this.#names.get(from);
-    if (!inode) throw new Error(`Cannot rename "${from}": no such file`);
+    if (!inode) throw failure("ENOENT", `Cannot rename "${from}": no such file`);
     this.#names.delete(from);
     this.#names.set(to, inode);
   }
 
   async remove(path: string): Promise<void> {
-    if (!this.#names.delete(path)) throw new Error(`Cannot remove "${path}": no such file`);
+    if (!this.#names.delete(path)) {
+      throw failure("ENOENT", `Cannot remove "${path}": no such file`);
+    }
   }
 
   async syncDir(path: string): Promise<void> {
@@ -216,9 +222,19 @@ export class MemoryDisk implements Disk {
   /** The bytes of a file, to look at. */
   bytes(path: string): Uint8Array {
     const inode = this.#names.get(path);
-    if (!inode) throw new Error(`Cannot read "${path}": no such file`);
+    if (!inode) throw failure("ENOENT", `Cannot read "${path}": no such file`);
     return inode.cached;
   }
+
+  /** The medium goes bad: a sector of the file cannot be read from now on. */
+  spoil(path: string, sector: number): void {
+    this.#names.get(path)?.bad.add(sector);
+  }
+}
+
+/** As the system tells it: callers look at the code. */
+function failure(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
 }
 
 class MemoryFile implements DiskFile {
@@ -234,16 +250,22 @@ class MemoryFile implements DiskFile {
     return Promise.resolve(this.#inode.cached.length);
   }
 
-  read(target: Uint8Array, position: number): Promise<number> {
+  async read(target: Uint8Array, position: number): Promise<number> {
+    for (const sector of this.#inode.bad) {
+      const [from, to] = [sector * SECTOR, (sector + 1) * SECTOR];
+      if (from < position + target.length && position < to) {
+        throw failure("EIO", "Cannot read: input/output error");
+      }
+    }
     const found = this.#inode.cached.subarray(position, position + target.length);
     target.set(found);
-    return Promise.resolve(found.length);
+    return found.length;
   }
 
   write(bytes: Uint8Array, position: number): void {
     const whole = this.#countDown("failWrite");
     this.#inode.write(whole ? bytes : bytes.subarray(0, bytes.length >> 1), position);
-    if (!whole) throw new Error("Cannot write: no space left on device");
+    if (!whole) throw failure("ENOSPC", "Cannot write: no space left on device");
   }
 
   async sync(): Promise<void> {
@@ -252,7 +274,7 @@ class MemoryFile implements DiskFile {
     const end = this.#inode.startSync();
     await this.#disk.takeTurns();
     end(whole ? "written" : "lost");
-    if (!whole) throw new Error("Cannot sync: input/output error");
+    if (!whole) throw failure("EIO", "Cannot sync: input/output error");
   }
 
   async truncate(size: number): Promise<void> {

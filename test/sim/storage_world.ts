@@ -25,7 +25,7 @@ import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { SEGMENT_HEADER_SIZE, SPARE_PATH } from "../../storage/segment.ts";
-import { SidecarDamage } from "../../storage/sidecar_file.ts";
+import { DerivedDamage } from "../../storage/damage.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
 import { type ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
 import { type Appended, QUEUES, StorageOracle } from "./storage_oracle.ts";
@@ -280,7 +280,7 @@ class StorageWorld {
     if (how === "clean close") await this.#open.store.close();
     this.#confirmed = Math.max(this.#confirmed, this.#open.confirms.at(-1) ?? 0);
     if (how === "clean close" && !this.#failing) assert.equal(this.#confirmed, this.#oracle.end);
-    const unexpected = this.#open.reports.filter((error) => !(error instanceof SidecarDamage));
+    const unexpected = this.#open.reports.filter((error) => !(error instanceof DerivedDamage));
     if (this.#disk.has(SPARE_PATH)) this.seen.add("stopped with a spare segment");
     if (!this.#failing && !this.#spareTaken) assert.deepEqual(unexpected, []);
     this.#disk = how === "power cut" ? this.#disk.crash() : this.#disk.clone();

@@ -21,6 +21,7 @@ import {
   type RecordPlace,
 } from "../../storage/message_store.ts";
 import type { KindName, RecordOf } from "../../storage/records/mod.ts";
+import type { DamagedRange } from "../../storage/recovery.ts";
 import type { Change } from "../../storage/snapshot.ts";
 
 export const KiB = 1024;
@@ -120,6 +121,7 @@ export interface StoreOptions {
   readonly segmentBytes?: number;
   readonly jobs?: Jobs;
   readonly dedupe?: DedupeOptions;
+  readonly scrubIntervalMs?: number;
 }
 
 /** A store, what it told, and a producer's view of it. */
@@ -131,16 +133,25 @@ export class OpenStore {
   readonly confirms: number[] = [];
   readonly fatal: Error[];
   readonly reports: Error[];
+  /** Ranges that were told of, in order. */
+  readonly damaged: DamagedRange[];
 
   private constructor(
     store: MessageStore,
-    parts: { fold: ChainFold; clock: ManualClock; fatal: Error[]; reports: Error[] },
+    parts: {
+      fold: ChainFold;
+      clock: ManualClock;
+      fatal: Error[];
+      reports: Error[];
+      damaged: DamagedRange[];
+    },
   ) {
     this.store = store;
     this.fold = parts.fold;
     this.clock = parts.clock;
     this.fatal = parts.fatal;
     this.reports = parts.reports;
+    this.damaged = parts.damaged;
     store.listen({ onWritten() {}, onConfirm: (end) => void this.confirms.push(end) });
   }
 
@@ -149,6 +160,7 @@ export class OpenStore {
     const fold = new ChainFold();
     const fatal: Error[] = [];
     const reports: Error[] = [];
+    const damaged: DamagedRange[] = [];
     const ports = {
       disk,
       clock,
@@ -156,10 +168,11 @@ export class OpenStore {
       jobs: options.jobs ?? inlineJobs({ disk, crc32 }),
       fatal: (error: Error) => void fatal.push(error),
       report: (error: Error) => void reports.push(error),
+      damaged: (range: DamagedRange) => void damaged.push(range),
     };
-    const { dedupe } = options;
-    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe });
-    return new OpenStore(store, { fold, clock, fatal, reports });
+    const { dedupe, scrubIntervalMs } = options;
+    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe, scrubIntervalMs });
+    return new OpenStore(store, { fold, clock, fatal, reports, damaged });
   }
 
   /** Appends the messages as one unit; returns where each lies. */
