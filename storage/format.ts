@@ -14,6 +14,7 @@ import { decodeUtf8, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
+import { salvaging } from "./base/salvage.ts";
 import { readSealed } from "./blocks.ts";
 import { CHECKPOINT_FORMAT, CHECKPOINT_PATH, CHECKPOINT_SLOT_SIZE } from "./checkpoint.ts";
 import { DEDUPE_DIR, RUN_FORMAT } from "./dedupe_run.ts";
@@ -67,7 +68,7 @@ async function refuse(
   },
 ): Promise<void> {
   const { kind, at = 0, disk, crc32 } = about;
-  const file = await disk.open(path, { create: false });
+  const file = salvaging(await disk.open(path, { create: false }));
   try {
     const header = await readHeader(file, { at, crcAt: kind.crcAt, crc32 });
     const format = header && laterFormat(header, kind.magic);

@@ -102,6 +102,11 @@ export class Sealer implements Sidecars {
     return this.#sidecars.get(base);
   }
 
+  before(base: number): number | undefined {
+    const older = [...this.#sidecars.keys()].filter((one) => one < base);
+    return older.length > 0 ? Math.max(...older) : undefined;
+  }
+
   mend(base: number): Promise<SidecarFile | undefined> {
     const mending =
       this.#mending.get(base) ?? this.#mend(base).finally(() => this.#mending.delete(base));

@@ -228,7 +228,9 @@ export class OpenStore {
     const rows: UnitRow[] = [];
     for (let from = queue?.start ?? 0; queue && from < queue.end; ) {
       const slice = await this.store.reader.read(queue, { from, max: 100 });
-      if (slice.units.length === 0) throw new Error(`The reader is stuck at ${from}`);
+      if (slice.firstOffset + slice.units.length === from) {
+        throw new Error(`The reader is stuck at ${from}`);
+      }
       for (const [i, unit] of slice.units.entries()) {
         rows.push([slice.firstOffset + i, unit.bodyLogOffset, unit.size]);
       }
