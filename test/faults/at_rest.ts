@@ -15,11 +15,13 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Disk } from "../../storage/base/disk.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import type { RecordPlace } from "../../storage/message_store.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
 import { draft, KiB, OpenStore, type UnitRow } from "../storage/fixture.ts";
+import { pause } from "./target.ts";
 
 export const AT_REST = ["flip", "cut"] as const;
 export type AtRest = (typeof AT_REST)[number];
@@ -95,11 +97,20 @@ async function write(dir: string): Promise<Written> {
     ...place,
     size: (places[i + 1]?.logOffset ?? end) - place.logOffset,
   }));
-  const names = await Promise.all(DIRS.map(async (one) => ({ one, found: await disk.list(one) })));
-  const files = names
-    .flatMap(({ one, found }) => found.map((name) => (one === "" ? name : `${one}/${name}`)))
-    .filter((path) => path === "checkpoint" || /\.(log|idx|snap|run|tmr)$/.test(path));
-  return { records, rows, fold: open.fold.dump(), end, files };
+  return { records, rows, fold: open.fold.dump(), end, files: await filesOf(disk) };
+}
+
+/** Of every kind; once the merging that was under way is over. */
+async function filesOf(disk: Disk): Promise<string[]> {
+  for (let before = ""; ; ) {
+    const names = await Promise.all(DIRS.map((dir) => disk.list(dir)));
+    const files = names
+      .flatMap((found, i) => found.map((name) => (i === 0 ? name : `${DIRS[i]}/${name}`)))
+      .filter((path) => path === "checkpoint" || /\.(log|idx|snap|run|tmr)$/.test(path));
+    if (files.join() === before) return files;
+    before = files.join();
+    await pause(100);
+  }
 }
 
 function delayed(i: number) {
