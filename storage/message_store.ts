@@ -161,7 +161,7 @@ export class MessageStore {
     await reveals.resume(timers, { log, passed });
     const derived = { queues, ids, dedupe, timers, timerFiles, from };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
-    await store.#sealer.start(sidecars.files, passed);
+    await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     if (options.scrubIntervalMs) store.scrubber.start(options.scrubIntervalMs);
     return store;

@@ -126,12 +126,18 @@ export class Sealer implements Sidecars {
   }
 
   /**
-   * Puts the files that are there in use and builds those that are not.
+   * Puts the files that are there in use and builds those that are not. When the
+   * snapshot of the last boundary is missing, since the node was killed before it
+   * was written, it is made up for: a node that is killed again and again would
+   * walk more of the log each time.
    *
-   * @param passed where the timers were according to the snapshot.
+   * @param snapshot what it covers, and where the timers were according to it.
    */
-  async start(sidecars: ReadonlyMap<number, SidecarFile>, passed: TimerKey): Promise<void> {
-    await this.#timerFiles.start(passed);
+  async start(
+    sidecars: ReadonlyMap<number, SidecarFile>,
+    snapshot: { readonly logOffset: number; readonly passed: TimerKey },
+  ): Promise<void> {
+    await this.#timerFiles.start(snapshot.passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
       if (end === undefined) await sidecar?.close();
@@ -142,6 +148,11 @@ export class Sealer implements Sidecars {
     }
     await this.#pending;
     this.#timerFiles.tidy();
+    if (snapshot.logOffset < this.#activeBase) this.#snapshotAtEnd();
+  }
+
+  get #activeBase(): number {
+    return this.#log.segmentAt(this.#log.end)?.base ?? this.#log.end;
   }
 
   capture(boundary: number): void {
@@ -230,15 +241,17 @@ export class Sealer implements Sidecars {
     return this.#pending;
   }
 
-  /** Writes a last snapshot, where the log ends, if all of it is confirmed; closes the sidecars. */
+  /** Where the log ends, all of which is confirmed. */
+  #snapshotAtEnd(): void {
+    const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
+    const changes = [...before, ...this.#fold.takeChanges()];
+    const captured = { boundary: this.#log.end, changes, passed: this.#timers.passed };
+    this.#snapshot(captured, this.#activeBase);
+  }
+
+  /** Writes a last snapshot, if all of the log is confirmed; closes the sidecars. */
   async close(): Promise<void> {
-    const boundary = this.#log.end;
-    if (this.#log.confirmOffset === boundary) {
-      const base = this.#log.segmentAt(boundary)?.base ?? boundary;
-      const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
-      const changes = [...before, ...this.#fold.takeChanges()];
-      this.#snapshot({ boundary, changes, passed: this.#timers.passed }, base);
-    }
+    if (this.#log.confirmOffset === this.#log.end) this.#snapshotAtEnd();
     await this.#pending;
     await this.#ports.jobs.close();
     for (const sidecar of [...this.#sidecars.values(), ...this.#retired]) await sidecar.close();
