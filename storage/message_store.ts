@@ -159,7 +159,7 @@ export class MessageStore {
       },
     });
     await reveals.resume(timers, { log, passed });
-    const derived = { queues, ids, dedupe, timers, timerFiles, from };
+    const derived = { queues, ids, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
     await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
@@ -178,8 +178,6 @@ export class MessageStore {
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
-      /** The logOffset of the snapshot, 0 for none. */
-      readonly from: number;
     },
   ) {
     const { log, spare, queues, ids, timers } = parts;

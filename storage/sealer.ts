@@ -67,7 +67,7 @@ export class Sealer implements Sidecars {
     readonly logOffset: number;
     readonly since: number;
     readonly changes: readonly Change[];
-  };
+  } = { logOffset: 0, since: 0, changes: [] };
   #pending: Promise<void> = Promise.resolve();
 
   constructor(
@@ -79,12 +79,9 @@ export class Sealer implements Sidecars {
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
-      /** The logOffset of the snapshot that was opened, 0 for none. */
-      readonly from: number;
     },
   ) {
     this.#ports = ports;
-    this.#last = { logOffset: parts.from, since: parts.from, changes: [] };
     this.#log = parts.log;
     this.#queues = parts.queues;
     this.#ids = parts.ids;
@@ -137,7 +134,9 @@ export class Sealer implements Sidecars {
     sidecars: ReadonlyMap<number, SidecarFile>,
     snapshot: { readonly logOffset: number; readonly passed: TimerKey },
   ): Promise<void> {
-    await this.#timerFiles.start(snapshot.passed);
+    const { logOffset, passed } = snapshot;
+    this.#last = { logOffset, since: logOffset, changes: [] };
+    await this.#timerFiles.start(passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
       if (end === undefined) await sidecar?.close();
@@ -148,7 +147,7 @@ export class Sealer implements Sidecars {
     }
     await this.#pending;
     this.#timerFiles.tidy();
-    if (snapshot.logOffset < this.#activeBase) this.#snapshotAtEnd();
+    if (logOffset < this.#activeBase) this.#snapshotAtEnd();
   }
 
   get #activeBase(): number {

@@ -64,7 +64,8 @@ export async function spoilAtRest(
       kinds.set(name, [...(kinds.get(name) ?? []), path]);
     }
     for (let i = 0; i < count; i++) {
-      const [, paths] = [...kinds][i % kinds.size] as [string, string[]];
+      const turn = kind === "flip" ? i : i >> 1;
+      const [, paths] = [...kinds][turn % kinds.size] as [string, string[]];
       const path = prng.pick(paths);
       if (kind === "flip") await trial.flip(path, prng);
       else if (i % 2 === 0) await trial.cutNewest(1 + (i >> 1));

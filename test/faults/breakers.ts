@@ -18,7 +18,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import type { Prng } from "../../storage/base/prng.ts";
 import { type RuntimeName, type Server, startServer } from "../e2e/server.ts";
@@ -49,25 +49,17 @@ export function openBreaker(fault: Fault, place: Place): { breaker: Breaker; dat
   const dataDir = join(place.dir, "disk", "data");
   mkdirSync(join(place.dir, "disk"), { recursive: true });
   const on = { runtime: place.runtime, dataDir };
-  switch (fault) {
-    case "kill":
-      return { breaker: killer(on), dataDir };
-    case "power":
-      return { breaker: powerCut(place, on), dataDir };
-    case "sync":
-      return {
-        breaker: tracer(place, on, { call: "fdatasync", errors: ["EIO"], most: 40 }),
-        dataDir,
-      };
-    case "write":
-      return {
-        breaker: tracer(place, on, { call: "pwrite64", errors: ["ENOSPC", "EIO"], most: 400 }),
-        dataDir,
-      };
-    case "full":
-      return { breaker: fullDisk(place, on), dataDir };
-  }
+  return { breaker: BREAKERS[fault](place, on), dataDir };
 }
+
+const BREAKERS: Readonly<Record<Fault, (place: Place, on: On) => Breaker>> = {
+  kill: (_, on) => killer(on),
+  power: powerCut,
+  sync: (place, on) => tracer(place, on, { call: "fdatasync", errors: ["EIO"], most: 40 }),
+  write: (place, on) =>
+    tracer(place, on, { call: "pwrite64", errors: ["ENOSPC", "EIO"], most: 400 }),
+  full: fullDisk,
+};
 
 /** Why a fault cannot be injected here; false where it can. */
 export function cannot(fault: Fault): string | false {
@@ -228,13 +220,8 @@ function fullDisk({ dir }: Place, on: On): Breaker {
     sh("mount", "-o", `remount,size=${size}m`, disk);
   };
   const free = () => {
-    const [, , , available = "0"] = sh("df", "-k", "--output=size,used,pcent,avail", disk)
-      .trim()
-      .split("\n")
-      .at(-1)
-      ?.trim()
-      .split(/\s+/) as string[];
-    return Number(available) * 1024;
+    const { bavail, bsize } = statfsSync(disk);
+    return bavail * bsize;
   };
   return {
     start({ fault, prng }) {

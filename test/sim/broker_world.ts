@@ -35,6 +35,8 @@ export const SIGHTS = [
   "power cut",
   "kill",
   "clean close",
+  "disk failed",
+  "derived file spoilt",
   "stopped with calls under way",
   "stopped again at once",
   "from a snapshot",
@@ -125,7 +127,8 @@ class World {
     const checks = this.#transactions.checks();
     const disk = new MemoryDisk(this.#prng.word(), this.#pacer.wait);
     disk.shortWrites = this.#prng.pick([0, 0, 30]);
-    const options = { disk, segmentBytes: this.#segmentBytes, chance: this.#chance, checks };
+    const fatal = this.#fatal();
+    const options = { disk, segmentBytes: this.#segmentBytes, chance: this.#chance, checks, fatal };
     this.#broker = await this.#drive(openTestBroker(options));
     const queues = 1 + this.#prng.below(5);
     await this.#drive(this.#api.topics.put("orders", { ...TOPIC, queues }));
@@ -148,15 +151,41 @@ class World {
   async step(): Promise<void> {
     if (this.#failed !== undefined) throw this.#failed;
     const roll = this.#prng.below(100);
-    if (roll < 50) this.#call();
+    if (this.#diskFailed) await this.#stop();
+    else if (roll < 50) this.#call();
     else if (roll < 80) await this.#pacer.steps(this.#prng.below(6));
     else if (roll < 95) this.#broker.clock.advance(this.#prng.below(LEASE_MS / 2));
-    else if (roll < 96) await this.#drive(this.#readAll("visible"));
+    else if (roll < 96) await this.#look();
     else if (roll < 97) this.#setClock();
+    else if (roll < 98) this.#failSoon();
     else await this.#stop();
     await rest();
     this.#hearAll();
   }
+
+  async #look(): Promise<void> {
+    if (!this.#failing) await this.#drive(this.#readAll("visible"));
+  }
+
+  /** The disk will say no, to the log or to a job beside it. */
+  #failSoon(): void {
+    const which = this.#prng.pick(["failWrite", "failSync"] as const);
+    this.#broker.disk[which] = this.#prng.below(6);
+    this.#failing = true;
+  }
+
+  /** Of this life: a process whose log's disk has failed answers nobody, and ends. */
+  #fatal(): () => void {
+    const life = this.#life;
+    return () => {
+      if (life !== this.#life) return;
+      this.#diskFailed = true;
+      this.seen.add("disk failed");
+    };
+  }
+
+  #failing = false;
+  #diskFailed = false;
 
   /** Lets the disk go on as far as the call needs it. */
   async #drive<T>(call: Promise<T>): Promise<T> {
@@ -466,7 +495,9 @@ class World {
   // Trouble
 
   async #stop(): Promise<void> {
-    const how = this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
+    const how = this.#failing
+      ? this.#prng.pick(["power cut", "kill"] as const)
+      : this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
     if (this.#prng.chance(70)) await this.#hurry();
     this.seen.add(how);
     if (this.#underWay > 0) this.seen.add("stopped with calls under way");
@@ -475,6 +506,8 @@ class World {
     this.#hearAll();
     if (this.#failed !== undefined) throw this.#failed;
     this.#life++;
+    this.#failing = false;
+    this.#diskFailed = false;
     this.#underWay = 0;
     this.#settling.clear();
     this.#once.stopped();
@@ -492,6 +525,7 @@ class World {
       this.#pacer.forget();
     }
     disk.shortWrites = this.#broker.disk.shortWrites;
+    if (this.#prng.chance(20)) this.#spoilDerived(disk);
     this.#aborts.length = 0;
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
     if ((await disk.list("dedupe")).length > 0) this.seen.add("dedupe runs");
@@ -501,6 +535,22 @@ class World {
     await this.#drive(this.#readAll("all"));
     await this.#drive(this.#checkDefinitions());
     this.#note("transactions", await this.#drive(this.#transactions.look(this.#api)));
+  }
+
+  /** Files derived from the log: one is gone, or has a bit flipped. */
+  #spoilDerived(disk: TestBroker["disk"]): void {
+    const paths = ["log", "snapshots", "dedupe", "timers"]
+      .flatMap((dir) => disk.names(dir).map((name) => `${dir}/${name}`))
+      .filter((path) => /\.(idx|snap|run|tmr)$/.test(path) && disk.bytes(path).length > 0);
+    if (paths.length === 0) return;
+    const path = this.#prng.pick(paths);
+    this.seen.add("derived file spoilt");
+    if (this.#prng.chance(50)) return disk.lose(path);
+    const at = this.#prng.below(disk.bytes(path).length);
+    const bit = 1 << this.#prng.below(8);
+    disk.damage(path, (bytes) => {
+      bytes[at] = (bytes[at] ?? 0) ^ bit;
+    });
   }
 
   /** Calls whose bytes are on their way to the disk when it stops. */
@@ -519,6 +569,7 @@ class World {
       clock,
       segmentBytes,
       chance: this.#chance,
+      fatal: deaf ? () => {} : this.#fatal(),
       ...(checks && { checks }),
     });
   }
@@ -535,6 +586,7 @@ class World {
 
   /** Without another start, which would forgive a queue that was forgotten, all is delivered. */
   async finish(): Promise<void> {
+    if (this.#failing) await this.#stop();
     while (this.#underWay > 0) {
       if (this.#failed !== undefined) throw this.#failed;
       this.#broker.clock.advance(1000);
