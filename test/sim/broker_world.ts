@@ -23,6 +23,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { stableHash } from "../../storage/base/hash.ts";
+import { decodeMessage } from "../../storage/base/message.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { GROUP, TOPIC, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
@@ -399,7 +400,7 @@ class World {
     const sure = this.#oracle.isSure(receipt) && !this.#settling.has(receipt);
     const now = this.#now;
     this.#settling.set(receipt, (this.#settling.get(receipt) ?? 0) + 1);
-    this.#oracle.settleAsked(receipt);
+    this.#oracle.settleAsked(receipt, op);
     this.#hear(this.#api.groups.settle("g", request), ([result]) => {
       assert(result);
       this.#note(op, result);
@@ -433,6 +434,21 @@ class World {
   }
 
   // Looking
+
+  async #deadLetters(): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let after: string | undefined; ; ) {
+      const page = { limit: 100, maxBytes: 1 << 20, after };
+      const { deadLetters, next } = await this.#api.groups.deadLetters("g", page);
+      for (const { message } of deadLetters) {
+        const id = message && decodeMessage(message.payload)?.id;
+        assert(id !== undefined, "a dead letter is whole");
+        found.add(id);
+      }
+      if (next === undefined) return found;
+      after = next;
+    }
+  }
 
   async #readAll(which: "all" | "visible" | "in the end"): Promise<void> {
     for (const topic of TOPICS) {
@@ -608,6 +624,7 @@ class World {
       const deliveries = await this.#drive(this.#api.groups.receive(request));
       this.#oracle.received(deliveries, this.#now);
       const ack = deliveries.map(({ receipt }) => receipt);
+      for (const receipt of ack) this.#oracle.settleAsked(receipt, "ack");
       const settle = { ack, release: [], extend: [], reject: [] };
       for (const result of await this.#drive(this.#api.groups.settle("g", settle))) {
         this.#oracle.settleAnswered("ack", result, { now: this.#now, alone: true });
@@ -617,6 +634,7 @@ class World {
     }
     await this.#drive(this.#readAll("in the end"));
     this.#oracle.checkBatches();
+    this.#oracle.checkLetters(await this.#drive(this.#deadLetters()));
     const { topics } = await this.#drive(this.#api.groups.lag("g"));
     for (const { topic, total } of topics) {
       assert.equal(total, 0, `${topic} is consumed to its end`);

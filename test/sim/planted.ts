@@ -117,6 +117,22 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     name: "M24",
+    about: "moves to the dead letters in two records",
+    world: "broker",
+    seeds: 500,
+    patches: [
+      {
+        file: "src/broker/grant.ts",
+        find: '  commit(core, { kind: "dead", record, now });',
+        put: `  const acked = items.map(({ queueOffset }) => ({ first: queueOffset, count: 1 }));
+  const settle = { groupGen: group.generation, topicGen, queueId, acked, timed: [] };
+  commit(core, { kind: "settle", record: settle, now });
+  commit(core, { kind: "dead", record, now });`,
+      },
+    ],
+  },
+  {
+    name: "M24a",
     about: "decides a transaction in one unit and shows its messages in another",
     world: "broker",
     seeds: 500,
