@@ -14,8 +14,17 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: ["6400bc90", "bbe60964", "c76a6f35", "ff34dfed", "d1554fc4", "6959bb7d"],
-  broker: ["81620f90", "dde3a31d", "1ae6508c", "18eb2494", "409bbfb7", "4d1efbd4"],
+  storage: [
+    "8b1fa118",
+    "ERR",
+    "actual",
+    "'message/1/0':",
+    "c76a6f35",
+    "db196e44",
+    "e22f88bf",
+    "bdea4ca8",
+  ],
+  broker: ["ff7df1c2", "50c8d9ac", "53a47c2c", "970b8ac5", "f5f0e999", "fa45e9af"],
 } as const;
 
 describe("a seed", () => {
