@@ -247,6 +247,11 @@ export class MemoryDisk implements Disk {
     return inode.cached;
   }
 
+  /** What of a file is synced, to look at. */
+  platter(path: string): Uint8Array {
+    return this.#names.get(path)?.durable ?? new Uint8Array(0);
+  }
+
   /** The file is gone, its name and all, as if it had never been. */
   lose(path: string): void {
     this.#names.delete(path);

@@ -57,7 +57,7 @@ export function rot(
 
 function segmentsOf(disk: MemoryDisk): Segment[] {
   if (!disk.has(CHECKPOINT_PATH)) return [];
-  const { durableEnd } = decodeCheckpoints(disk.bytes(CHECKPOINT_PATH), crc32);
+  const { durableEnd } = decodeCheckpoints(disk.platter(CHECKPOINT_PATH), crc32);
   const bases = segmentBases(disk.names(LOG_DIR));
   return bases.map((base, i) => {
     const next = bases[i + 1];

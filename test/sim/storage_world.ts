@@ -31,6 +31,7 @@ import { DerivedDamage } from "../../storage/damage.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
 import { newestSnapshot } from "../../storage/jobs.ts";
 import { type ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
+import { SNAPSHOT_DIR, snapshotOffsets, snapshotPath } from "../../storage/snapshot.ts";
 import { Pacer, rest } from "./pacer.ts";
 import { rot, type Rot } from "./rot.ts";
 import { type Appended, QUEUES, StorageOracle } from "./storage_oracle.ts";
@@ -58,6 +59,7 @@ export const SIGHTS = [
   "opened without a snapshot",
   "derived file lost",
   "derived file damaged",
+  "snapshot damaged while in use",
   "topic dropped",
   "revealed",
   "bit flipped",
@@ -271,6 +273,7 @@ class StorageWorld {
 
   async #pass(): Promise<void> {
     if (this.#prng.chance(20)) this.#rot({ files: false });
+    if (this.#prng.chance(20)) this.#spoilSnapshot();
     for (let left = 5; left > 0; left--) {
       this.#clock.advance(this.#prng.below(300));
       await rest();
@@ -343,6 +346,22 @@ class StorageWorld {
     this.#oracle.checkDamage(this.#open.store.damage.ranges, this.#confirmed);
   }
 
+  /** The newest one, while the process goes on that wrote it. */
+  #spoilSnapshot(): void {
+    const newest = snapshotOffsets(this.#disk.names(SNAPSHOT_DIR))[0];
+    if (newest === undefined) return;
+    this.#flip(snapshotPath(newest));
+    this.seen.add("snapshot damaged while in use");
+  }
+
+  #flip(name: string): void {
+    const at = this.#prng.below(this.#disk.bytes(name).length);
+    const bit = 1 << this.#prng.below(8);
+    this.#disk.damage(name, (bytes) => {
+      bytes[at] = (bytes[at] ?? 0) ^ bit;
+    });
+  }
+
   /** Sidecars and snapshots are derived: losing one costs time, never data. */
   async #spoilDerived(): Promise<void> {
     const names = [
@@ -357,11 +376,7 @@ class StorageWorld {
       this.#disk.lose(name);
       this.seen.add("derived file lost");
     } else {
-      const at = this.#prng.below(this.#disk.bytes(name).length);
-      const bit = 1 << this.#prng.below(8);
-      this.#disk.damage(name, (bytes) => {
-        bytes[at] = (bytes[at] ?? 0) ^ bit;
-      });
+      this.#flip(name);
       this.seen.add("derived file damaged");
     }
   }
