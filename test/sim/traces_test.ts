@@ -14,16 +14,7 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: [
-    "8b1fa118",
-    "ERR",
-    "actual",
-    "'message/1/0':",
-    "c76a6f35",
-    "db196e44",
-    "e22f88bf",
-    "bdea4ca8",
-  ],
+  storage: ["85d332b9", "b8370f43", "470c7b0a", "8ec6673a", "ec7936a1", "691e4ce7"],
   broker: ["ff7df1c2", "50c8d9ac", "53a47c2c", "970b8ac5", "f5f0e999", "fa45e9af"],
 } as const;
 
