@@ -6,15 +6,16 @@
  * @module
  */
 
-import { TidegateError } from "./base/errors.ts";
 import { decodeFolded, messageDedupe } from "./base/message.ts";
 import type { DedupeStore } from "./dedupe_store.ts";
+import { laterBuild } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, type Frame } from "./frame.ts";
 import type { Fold } from "./message_store.ts";
 import { KINDS, kindName } from "./records/mod.ts";
+import { segmentPath } from "./segment.ts";
 
-/** @throws `not-implemented` for a record of a later build. */
-export function replay(fold: Fold, frame: Frame): void {
+/** @throws `not-implemented` when the record is not one that this build knows. */
+export function replay(fold: Fold, frame: Frame, base: number): void {
   const { logOffset, kind } = frame;
   const name = kindName(kind);
   const record =
@@ -22,8 +23,8 @@ export function replay(fold: Fold, frame: Frame): void {
       ? decodeFolded(frame, payloadRange(frame))
       : name && KINDS[name].decode(frame.payload);
   if (!name || !record) {
-    const detail = `Cannot open the log: the record at ${logOffset} is of kind ${kind}, which this build does not know`;
-    throw new TidegateError("not-implemented", detail, { at: logOffset, kind });
+    const what = `a record of kind ${kind} at ${logOffset} that this build does not know`;
+    throw laterBuild(segmentPath(base), what);
   }
   fold.apply(name, record, {
     logOffset,

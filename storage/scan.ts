@@ -20,6 +20,8 @@ export interface ScanRange {
   readonly from: number;
   readonly to: number;
   readonly crc32: Crc32;
+  /** Bytes looked at in one go; smaller where others must not wait. */
+  readonly windowSize?: number;
 }
 
 export interface ScanStop {
@@ -37,10 +39,10 @@ export interface ScanStop {
 class Window {
   readonly #file: DiskFile;
   readonly #range: ScanRange;
-  bytes = new Uint8Array(0);
+  bytes: Uint8Array = new Uint8Array(0);
   view = viewOf(this.bytes);
   /** The same bytes, to find what is not zero: much faster than through the view. */
-  words = new Int32Array(0);
+  words: Int32Array = new Int32Array(0);
   start = 0;
 
   constructor(file: DiskFile, range: ScanRange) {
@@ -50,14 +52,17 @@ class Window {
 
   /** Makes the bytes from `logOffset` on the window's beginning. */
   async moveTo(logOffset: number): Promise<void> {
-    const size = Math.max(0, Math.min(WINDOW_SIZE, this.#range.to - logOffset));
-    const bytes = new Uint8Array(size);
-    const position = SEGMENT_HEADER_SIZE + logOffset - this.#range.base;
-    const got = await this.#file.read(bytes, position);
-    this.bytes = bytes.subarray(0, got);
+    this.bytes = await this.read(logOffset, this.#range.windowSize ?? WINDOW_SIZE);
     this.view = viewOf(this.bytes);
-    this.words = new Int32Array(bytes.buffer, 0, got >> 2);
+    this.words = new Int32Array(this.bytes.buffer, 0, this.bytes.length >> 2);
     this.start = logOffset;
+  }
+
+  /** So many bytes from there on, or what there is of them. */
+  read(logOffset: number, size: number): Promise<Uint8Array> {
+    const position = SEGMENT_HEADER_SIZE + logOffset - this.#range.base;
+    const there = Math.max(0, Math.min(size, this.#range.to - logOffset));
+    return readRange(this.#file, position, there);
   }
 }
 
@@ -107,12 +112,13 @@ export async function findFrame(file: DiskFile, range: ScanRange): Promise<Frame
     for (let at = nextCandidate(window, 0); at !== undefined; ) {
       const logOffset = window.start + at;
       const expected = { logOffset, prevCrc: undefined, crc32: range.crc32 };
-      const read = readFrame({ bytes: window.bytes, view: window.view, at }, expected);
+      let read = readFrame({ bytes: window.bytes, view: window.view, at }, expected);
+      if (read.kind === "short" && logOffset + read.need <= range.to) {
+        const bytes = await window.read(logOffset, read.need); // it may be whole
+        read = readFrame({ bytes, view: viewOf(bytes), at: 0 }, expected);
+      }
       if (read.kind === "frame") return read.frame;
-      if (read.kind === "short" && at > 0 && logOffset + read.need <= range.to) {
-        await window.moveTo(logOffset); // it may be whole: look again with all of it in view
-        at = 0;
-      } else at = nextCandidate(window, at + 1);
+      at = nextCandidate(window, at + 1);
     }
     from = window.start + window.bytes.length - FRAME_HEADER_SIZE + 1;
   }

@@ -7,6 +7,7 @@
 
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk } from "./base/disk.ts";
+import { salvaging } from "./base/salvage.ts";
 import type { Frame } from "./frame.ts";
 import { recoverSegment } from "./recovery.ts";
 import { segmentPath } from "./segment.ts";
@@ -17,7 +18,7 @@ export async function walkSegment(
   visit: (frame: Frame) => void,
   { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
 ): Promise<void> {
-  const file = await disk.open(segmentPath(base), { create: false });
+  const file = salvaging(await disk.open(segmentPath(base), { create: false }));
   try {
     const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
     await recoverSegment(segment, { crc32, visit });

@@ -93,6 +93,7 @@ export class BrokerFold implements Fold {
       else this.producerGroups.applyDrop(record);
     },
     grant: (record) => {
+      this.#given(record);
       const queue = this.queueOf(record);
       if (queue) this.#timed(queue, queue.applyGrant(record));
     },
@@ -144,6 +145,18 @@ export class BrokerFold implements Fold {
     message: { readonly queueId: number; readonly queueOffset: number },
   ): void {
     topic.next[message.queueId] = message.queueOffset + 1;
+    this.#changes.offsets(topic);
+  }
+
+  /**
+   * A queueOffset that was given out is of that message for good. Where damage took the
+   * message itself, the next one would get it, and count as settled.
+   */
+  #given({ topicGen, queueId, ranges }: RecordOf<"grant">): void {
+    const topic = this.topics.of(topicGen);
+    const last = ranges.at(-1);
+    if (!topic || !last || last.first + last.count <= (topic.next[queueId] ?? 0)) return;
+    topic.next[queueId] = last.first + last.count;
     this.#changes.offsets(topic);
   }
 
