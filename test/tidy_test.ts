@@ -27,6 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "src/broker/api.ts",
     "storage/base/errors.ts",
     "storage/base/message.ts",
+    "storage/base/metrics.ts",
   ],
   "src/runtime": [],
 };
