@@ -166,12 +166,12 @@ export const SETTINGS = {
   logLevel: setting(z.enum(["debug", "info", "warn", "error"]), {
     fallback: "info",
     value: "level",
-    about: "Least level to log: debug, info, warn or error",
+    about: "Least level to log: debug (every request), info, warn or error",
   }),
   logFormat: setting(z.enum(["text", "json"]), {
     fallback: "text",
     value: "format",
-    about: "How to log to stderr: text, or json for one object a line",
+    about: "How to log to stderr: text (in colour on a terminal), or json for one object a line",
   }),
 } as const satisfies Record<string, Setting<z.ZodType>>;
 

@@ -19,6 +19,7 @@ import { salvaging } from "./base/salvage.ts";
 import { CheckpointFile } from "./checkpoint.ts";
 import { DamageMap, type FoundBy } from "./damage.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
+import type { FlushFigures } from "./flush_figures.ts";
 import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import { LogTail } from "./log_tail.ts";
 import { openSegments } from "./open_log.ts";
@@ -187,6 +188,11 @@ export class CommitLog {
   /** The disk has failed: nothing is confirmed any more. */
   get failed(): boolean {
     return this.#flusher.failed;
+  }
+
+  /** How batches were written and synced, since the start. */
+  get flushes(): FlushFigures {
+    return this.#flusher.figures;
   }
 
   /** Resolves when all that was appended is confirmed, or the disk has failed. */

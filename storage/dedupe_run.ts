@@ -49,6 +49,12 @@ export const COUNT_SIZE = 2;
 const ENTRY_FIXED_SIZE = 51;
 
 /** The log offsets between which its segments lie. */
+/** A segment that is complete. */
+export interface SealedSegment {
+  readonly base: number;
+  readonly end: number;
+}
+
 export interface RunRange {
   readonly from: number;
   readonly to: number;

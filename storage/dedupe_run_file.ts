@@ -44,7 +44,7 @@ export class RunDamage extends DerivedDamage {
   }
 }
 
-/** It is damaged and cannot be built again: what may be in it nobody can tell. */
+/** The answer to a key that a damaged run may hold. */
 export function unreadable(range: RunRange): TidegateError {
   const path = runPath(range);
   const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;

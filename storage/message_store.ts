@@ -14,7 +14,7 @@
  * @module
  */
 
-import { encodeMessage, messageSizeMax } from "./base/message.ts";
+import { encodeMessage, type FoldedMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
@@ -54,10 +54,14 @@ export interface Fold {
   /** One entry of the snapshot, in order of key. */
   restore(key: Uint8Array, value: Uint8Array): void;
   /** One record behind the snapshot, in log order. */
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void;
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
   /** What changed since the last call. */
   takeChanges(): Change[];
 }
+
+export type FoldedRecord<K extends KindName> =
+  | RecordOf<K>
+  | (K extends "message" ? FoldedMessage : never);
 
 export interface RecordPlace {
   readonly logOffset: number;

@@ -14,6 +14,7 @@ export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
   type Fold,
+  type FoldedRecord,
   messageFrameSizeMax,
   MessageStore,
   recordFrameSize,
@@ -21,6 +22,7 @@ export {
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export { storeMetrics } from "./metrics.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";

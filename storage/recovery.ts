@@ -72,7 +72,7 @@ export function isDamage(facts: {
 
 /**
  * Walks one segment and visits its frames, whole units only, in order; a frame's
- * payload is valid only during the visit.
+ * bytes are some MiB that were read together: keep none.
  */
 export async function recoverSegment(
   segment: SegmentToRecover,
@@ -151,7 +151,7 @@ class Units {
   take(frame: Frame): void {
     const continued = (frame.flags & FLAG_CONTINUED) !== 0;
     if (this.#open.length === 0 && !continued) return this.#visit(frame);
-    this.#open.push(frame.copy());
+    this.#open.push(frame);
     if (!continued) this.release();
   }
 

@@ -41,6 +41,8 @@ class Window {
   readonly #range: ScanRange;
   bytes: Uint8Array = new Uint8Array(0);
   view = viewOf(this.bytes);
+  /** The same bytes, to find what is not zero: much faster than through the view. */
+  words: Int32Array = new Int32Array(0);
   start = 0;
 
   constructor(file: DiskFile, range: ScanRange) {
@@ -52,6 +54,7 @@ class Window {
   async moveTo(logOffset: number): Promise<void> {
     this.bytes = await this.read(logOffset, this.#range.windowSize ?? WINDOW_SIZE);
     this.view = viewOf(this.bytes);
+    this.words = new Int32Array(this.bytes.buffer, 0, this.bytes.length >> 2);
     this.start = logOffset;
   }
 
@@ -67,7 +70,7 @@ class Window {
  * Visits every valid frame from `range.from` on, until one is not valid.
  *
  * @param prevCrc of the frame before `range.from`, undefined when not known.
- * @param visit is given frames whose payload is valid only during the call.
+ * @param visit is given frames that keep some MiB in memory, all that was read with them.
  */
 export async function scanFrames(
   file: DiskFile,
@@ -150,23 +153,29 @@ export async function findFrameBehind(
 }
 
 /** The next position from `from` on where a frame could start: one that names its own logOffset. */
-function nextCandidate({ bytes, view, start }: Window, from: number): number | undefined {
+function nextCandidate(window: Window, from: number): number | undefined {
+  const { bytes, view, start } = window;
   const last = bytes.length - FRAME_HEADER_SIZE;
   for (let at = from; at <= last; at++) {
     const low = view.getUint32(at + 24);
     if (low === (start + at) >>> 0 && getU64(view, at + 20) === start + at) return at;
-    if (low === 0) at = Math.max(at, lastBeforeData({ bytes, view, start }, at));
+    if (low === 0) at = Math.max(at, lastBeforeData(window, at));
   }
   return undefined;
 }
 
 /** Within zeros, the last position where no frame can start: most of a segment that is not full. */
 function lastBeforeData(
-  { bytes, view, start }: Pick<Window, "bytes" | "view" | "start">,
+  { bytes, words, start }: Pick<Window, "bytes" | "words" | "start">,
   at: number,
 ): number {
   let data = at + 28;
-  while (data + 4 <= bytes.length && view.getUint32(data) === 0) data += 4;
+  while (data % 4 !== 0 && bytes[data] === 0) data++;
+  if (data % 4 === 0) {
+    let word = data / 4;
+    while (words[word] === 0) word++;
+    data = 4 * word;
+  }
   // A logOffset that is a multiple of 2^32 ends in zeros as well: stop before it.
   const wrap = TWO_32 * Math.ceil((start + at + 1) / TWO_32) - start;
   return Math.min(data - 28, wrap - 1);

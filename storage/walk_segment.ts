@@ -12,7 +12,7 @@ import type { Frame } from "./frame.ts";
 import { recoverSegment } from "./recovery.ts";
 import { segmentPath } from "./segment.ts";
 
-/** Visits its frames in order; a frame's payload is valid only during the visit. */
+/** Visits its frames in order; keep none, its bytes are some MiB that were read together. */
 export async function walkSegment(
   { base, end }: { readonly base: number; readonly end: number },
   visit: (frame: Frame) => void,

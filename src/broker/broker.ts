@@ -9,6 +9,7 @@
  */
 
 import type { Log } from "../../storage/base/logger.ts";
+import type { Collect } from "../../storage/base/metrics.ts";
 import {
   DerivedDamage,
   type FoundBy,
@@ -20,6 +21,7 @@ import type { BrokerApi } from "./api.ts";
 import { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
+import { brokerMetrics } from "./metrics.ts";
 import { Shell, type ShellPorts } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
 import { transactionsApi } from "./transactions_api.ts";
@@ -61,6 +63,7 @@ export interface Broker {
   readonly api: BrokerApi;
   /** What the start found. */
   readonly recovery: Recovery;
+  readonly metrics: Collect;
   damage(): DamageCounts;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
@@ -116,6 +119,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
   return {
     api,
     recovery: store.log.recovery,
+    metrics: () => brokerMetrics(shell),
     damage: () => ({
       ranges: store.damage.found,
       derived,

@@ -15,6 +15,7 @@ import type { MessageAttributes, MessageEnvelope } from "../../storage/base/mess
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
 import {
+  type FoldedRecord,
   type Fold,
   MessageStore,
   messageFrameSizeMax,
@@ -76,7 +77,7 @@ export class ChainFold implements Fold {
     this.#table.set(text.decode(key), value.slice());
   }
 
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void {
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void {
     const { topicGen, queueId } = record as { topicGen?: number; queueId?: number };
     const key = `${kind}/${topicGen ?? "-"}/${queueId ?? "-"}`;
     const before = this.#table.get(key);
