@@ -6,15 +6,12 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { openBroker } from "../src/broker/mod.ts";
 import { listen } from "../src/rpc/listen_node.ts";
 import { RpcServer, serveBroker, Services } from "../src/rpc/mod.ts";
 import { crc32 } from "../storage/base/checksum_node.ts";
 import { systemClock } from "../storage/base/clock_node.ts";
-import { digest } from "../storage/base/digest_node.ts";
-import { openNodeDisk } from "../storage/base/disk_node.ts";
 import { hmac } from "../storage/base/hmac_node.ts";
-import { workerJobs } from "../storage/jobs_node.ts";
+import { openLocalBroker } from "./local_broker.ts";
 import { BODY, DIRECT, measure, SECRET, SMALL, TOPIC } from "./rpc_calls.ts";
 
 const [dataDir = ""] = process.argv.slice(2);
@@ -22,33 +19,7 @@ const clock = systemClock;
 const entropy = (size: number) => new Uint8Array(randomBytes(size));
 const answer = new Uint8Array(4);
 
-const broker = await openBroker(
-  {
-    disk: openNodeDisk(dataDir),
-    clock,
-    crc32,
-    digest,
-    entropy,
-    jobs: workerJobs(dataDir),
-    log() {},
-    checks: {
-      caller: { call: () => new Promise(() => {}) },
-      urlFault: () => undefined,
-      secretFault: () => undefined,
-    },
-    fatal(error) {
-      throw error;
-    },
-  },
-  {
-    nodeId: "bench",
-    segmentBytes: 128 * 1024 * 1024,
-    autoCreate: true,
-    delayMaxMs: 86_400_000,
-    waitersMax: 1000,
-    idempotencyWindowMs: 86_400_000,
-  },
-);
+const broker = await openLocalBroker(dataDir);
 let id = 0;
 const services = serveBroker(new Services(), { api: broker.api, clock })
   .call(SMALL, () => Promise.resolve(answer))

@@ -211,7 +211,7 @@ export function messageDedupe(
 ): MessageEnvelope["dedupe"] {
   if (end - at < FIXED_SIZE || (view.getUint16(at + 34) & PRESENT.dedupe) === 0) return undefined;
   const payload = bytes.subarray(at, end);
-  return readOptional(payload, viewOf(payload))?.dedupe;
+  return readOptional(payload, viewOf(payload))?.fields.dedupe;
 }
 
 /**
@@ -226,14 +226,9 @@ export function decodeMessage(payload: Uint8Array): Message | undefined {
   const range = optional && rangeBehind(payload, { view, from: optional.end });
   const attributes = range && readAttributes({ bytes: payload, view }, range);
   if (!attributes) return undefined;
-  const { deliverAt, txnId, dedupe, producer, origin } = optional;
   return {
     ...fixedFields(view, 0),
-    deliverAt,
-    txnId,
-    dedupe,
-    producer,
-    origin,
+    ...optional.fields,
     ...attributes,
     body: payload.subarray(range.to),
   };
@@ -294,13 +289,15 @@ function rangeBehind(
 
 type Optional = Pick<MessageEnvelope, "deliverAt" | "txnId" | "dedupe" | "producer" | "origin">;
 
+const NO_OPTIONAL = { fields: {}, end: FIXED_SIZE };
+
 function readOptional(
   payload: Uint8Array,
   view: DataView,
-): (Optional & { end: number }) | undefined {
+): { readonly fields: Optional; readonly end: number } | undefined {
   const present = view.getUint16(34);
   let end = FIXED_SIZE;
-  if (present === 0) return { end };
+  if (present === 0) return NO_OPTIONAL;
   const fields: { -readonly [K in keyof Optional]: Optional[K] } = {};
   const has = (bit: number, size: number) => (present & bit) !== 0 && end + size <= payload.length;
   const shortText = () => {
@@ -329,5 +326,5 @@ function readOptional(
     fields.origin = { brokerGroup: view.getUint16(end), outSeq: getU64(view, end + 2) };
     end += 10;
   }
-  return end <= payload.length ? { ...fields, end } : undefined;
+  return end <= payload.length ? { fields, end } : undefined;
 }
