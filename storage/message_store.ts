@@ -1,7 +1,7 @@
 /**
  * The MessageStore: the CommitLog and everything that is derived from it.
  *
- *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, ids ──sealed──▶ sidecars
+ *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, indexes ──sealed──▶ sidecars
  *    │                     │
  *    │                     └──▶ listener: what became visible, how far is safe
  *    ├──▶ idempotency keys, at append ──sealed──▶ dedupe runs
@@ -20,18 +20,18 @@ import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
-import { IdIndex } from "./id_index.ts";
-import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
+import { type Fold, type RecordPlace, replay } from "./fold.ts";
+import { Indexes } from "./indexes.ts";
+import { type Jobs, newestSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
 import { QueueReader } from "./queue_reader.ts";
 import type { RecordKind } from "./records/kind.ts";
-import { KINDS, kindName, type KindName, type RecordOf } from "./records/mod.ts";
+import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
-import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
-import { TidegateError } from "./base/errors.ts";
+import { SNAPSHOT_DIR } from "./snapshot.ts";
 import { stableHash } from "./base/hash.ts";
 import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
@@ -44,26 +44,6 @@ export interface StorePorts extends LogPorts {
   readonly jobs: Jobs;
   /** A job failed: derived data is behind, nothing is lost. */
   report(error: Error): void;
-}
-
-/** The state that is folded from the log and kept in snapshots. */
-export interface Fold {
-  /** One entry of the snapshot, in order of key. */
-  restore(key: Uint8Array, value: Uint8Array): void;
-  /** One record behind the snapshot, in log order. */
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void;
-  /** What changed since the last call. */
-  takeChanges(): Change[];
-}
-
-export interface RecordPlace {
-  readonly logOffset: number;
-  readonly storedAt: number;
-  readonly deferred: boolean;
-  /** More records of its unit follow. */
-  readonly continued?: boolean;
-  /** Of its frame; known of messages. */
-  readonly size?: number;
 }
 
 export interface StoreListener {
@@ -79,7 +59,8 @@ export class MessageStore {
   readonly log: CommitLog;
   readonly queues: ConsumeQueues;
   readonly reader: QueueReader;
-  readonly ids: IdIndex;
+  /** Messages by id and by index key, and what happened to them. */
+  readonly indexes: Indexes;
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
@@ -122,7 +103,8 @@ export class MessageStore {
       if (!mark) fold.restore(entry[0], entry[1]);
       else if (walkFrom > 0) queues.restore(mark);
     }
-    const ids = new IdIndex();
+    const indexes = new Indexes();
+    for (const sidecar of sidecars.files.values()) indexes.know(sidecar);
     const dedupe = new DedupeStore(ports, options.dedupe ?? DEDUPE_DEFAULTS);
     const timers = new Timers();
     const reveals = new LastReveals();
@@ -138,11 +120,12 @@ export class MessageStore {
           dedupe.forget(walked); // or a long walk would hold the indexes of the whole log
           if (sidecars.files.has(walked)) {
             queues.release(walked);
-            ids.release(walked);
+            indexes.release(walked);
           }
         }
         walked = base;
-        indexFrame(frame, { queues, ids: ids.table(base), base });
+        queues.apply(frame, base);
+        indexes.apply(frame, base);
         const sealed = sidecars.files.has(base) || coversBase(timerFiles, base);
         if (!sealed || walkTimers.has(base)) timers.index(frame, base);
         recallKey(frame, dedupe, base);
@@ -152,7 +135,7 @@ export class MessageStore {
       },
     });
     await reveals.resume(timers, { log, passed });
-    const derived = { queues, ids, dedupe, timers, timerFiles };
+    const derived = { queues, indexes, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
     await store.#sealer.start(sidecars.files, passed);
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
@@ -165,25 +148,25 @@ export class MessageStore {
       readonly log: CommitLog;
       readonly spare: SpareSegment;
       readonly queues: ConsumeQueues;
-      readonly ids: IdIndex;
+      readonly indexes: Indexes;
       readonly dedupe: DedupeStore;
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
     },
   ) {
-    const { log, spare, queues, ids, timers } = parts;
+    const { log, spare, queues, indexes, timers } = parts;
     queues.takeTouched();
     this.log = log;
     this.#spare = spare;
     this.queues = queues;
-    this.ids = ids;
+    this.indexes = indexes;
     this.dedupe = parts.dedupe;
     this.timers = timers;
     this.#dispatched = log.end;
     this.#sealer = new Sealer(ports, parts);
     this.reader = new QueueReader(queues, this.#sealer);
-    ids.open(this.#sealer);
+    indexes.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
     log.listen({
       onWritten: (end) => this.#listener.onWritten(end),
@@ -283,11 +266,11 @@ export class MessageStore {
 
   #onConfirm(end: number): void {
     const base = this.log.segmentAt(this.#dispatched)?.base ?? this.#dispatched;
-    const index = { queues: this.queues, ids: this.ids.table(base), base }; // a batch has one segment
     for (const { chunk, from, to } of this.log.tail.slices(this.#dispatched, end)) {
       for (let at = from; at < to; ) {
         const frame = new Frame(chunk, at);
-        indexFrame(frame, index);
+        this.queues.apply(frame, base); // a batch has one segment
+        this.indexes.apply(frame, base);
         at += frame.size;
       }
     }
@@ -330,21 +313,4 @@ function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
   const { logOffset, storedAt } = frame;
   const found = messageDedupe(frame, { at: frame.payloadAt, end: frame.at + frame.size });
   if (found) dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
-}
-
-function replay(fold: Fold, frame: Frame): void {
-  const name = kindName(frame.kind);
-  const place = {
-    logOffset: frame.logOffset,
-    storedAt: frame.storedAt,
-    deferred: (frame.flags & FLAG_DEFERRED) !== 0,
-    continued: (frame.flags & FLAG_CONTINUED) !== 0,
-    size: frame.size,
-  };
-  const record = name && KINDS[name].decode(frame.payload);
-  if (!name || !record) {
-    const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
-    throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
-  }
-  fold.apply(name, record, place);
 }

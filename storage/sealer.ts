@@ -14,9 +14,10 @@
 
 import type { CommitLog } from "./commit_log.ts";
 import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
-import type { IdIndex } from "./id_index.ts";
+import type { Indexes } from "./indexes.ts";
 import type { Job } from "./jobs.ts";
-import type { Fold, StorePorts } from "./message_store.ts";
+import type { Fold } from "./fold.ts";
+import type { StorePorts } from "./message_store.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
@@ -43,7 +44,7 @@ export class Sealer implements Sidecars {
   readonly #ports: StorePorts;
   readonly #log: CommitLog;
   readonly #queues: ConsumeQueues;
-  readonly #ids: IdIndex;
+  readonly #indexes: Indexes;
   readonly #fold: Fold;
   readonly #timers: Timers;
   readonly #timerFiles: TimerFiles;
@@ -62,7 +63,7 @@ export class Sealer implements Sidecars {
     parts: {
       readonly log: CommitLog;
       readonly queues: ConsumeQueues;
-      readonly ids: IdIndex;
+      readonly indexes: Indexes;
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
@@ -71,7 +72,7 @@ export class Sealer implements Sidecars {
     this.#ports = ports;
     this.#log = parts.log;
     this.#queues = parts.queues;
-    this.#ids = parts.ids;
+    this.#indexes = parts.indexes;
     this.#fold = parts.fold;
     this.#timers = parts.timers;
     this.#timerFiles = new TimerFiles(ports, {
@@ -136,7 +137,8 @@ export class Sealer implements Sidecars {
     segment: Sealed & { readonly marks: readonly QueueMark[] | undefined },
   ): Promise<void> {
     const timers = !this.#timerFiles.covers(segment.base);
-    await this.#ports.jobs.run({ kind: "seal", ...segment, timers });
+    const { holding } = this.#indexes.keys;
+    await this.#ports.jobs.run({ kind: "seal", ...segment, holding, timers });
     const sidecar = await SidecarFile.open(this.#ports.disk, segment, this.#ports.crc32);
     if (!sidecar) return;
     this.#use(segment.base, sidecar);
@@ -146,7 +148,8 @@ export class Sealer implements Sidecars {
   #use(base: number, sidecar: SidecarFile): void {
     this.#sidecars.set(base, sidecar);
     this.#queues.release(base);
-    this.#ids.release(base);
+    this.#indexes.know(sidecar);
+    this.#indexes.release(base);
   }
 
   /** A boundary is behind us once something beyond it is confirmed: its segment exists. */

@@ -78,7 +78,7 @@ async function* candidates(
 ): AsyncGenerator<Candidate> {
   const hash = stableHash(id);
   for (const segment of store.log.segments.toReversed()) {
-    for (const logOffset of await store.ids.find(hash, segment.base)) {
+    for (const logOffset of await store.indexes.ids.find(hash, segment.base)) {
       const frame = await store.log.readAt(logOffset);
       if (frame?.kind !== KINDS.message.id) continue;
       const message = decodeMessage(frame.payload);

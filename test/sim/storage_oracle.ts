@@ -6,12 +6,19 @@
  */
 
 import assert from "node:assert/strict";
+import { decodeMessage } from "../../storage/base/message.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import type { MessageStore, RecordPlace } from "../../storage/message_store.ts";
+import type { KeyEntry } from "../../storage/keys.ts";
+import type { RecordPlace } from "../../storage/fold.ts";
+import type { MessageStore } from "../../storage/message_store.ts";
+import type { About } from "../../storage/ops.ts";
 import { ChainFold, type OpenStore } from "../storage/fixture.ts";
 
 /** Of each topic. */
 export const QUEUES = 3;
+
+/** Index keys that messages have. */
+export const KEYS = ["one", "two", "three", "four"];
 
 /** One appended record, as the oracle knows it. */
 export interface Appended {
@@ -25,6 +32,8 @@ export interface Appended {
   readonly hidden?: Hidden;
   readonly dropped?: number;
   readonly id?: string;
+  /** What it says about which messages. */
+  readonly about?: readonly About[];
 }
 
 export interface Visible {
@@ -33,6 +42,7 @@ export interface Visible {
   readonly queueOffset: number;
   readonly bodyLogOffset: number;
   readonly size: number;
+  readonly keys: readonly string[];
 }
 
 /** A deferred message that nothing revealed yet. */
@@ -41,6 +51,7 @@ export interface Hidden {
   readonly queueId: number;
   readonly bodyLogOffset: number;
   readonly size: number;
+  readonly keys: readonly string[];
 }
 
 export class StorageOracle {
@@ -103,6 +114,34 @@ export class StorageOracle {
     assert.deepEqual(open.fold.dump(), recount.dump());
     await this.#compareQueues(open);
     await this.#compareIds(open);
+    await this.compareIndexes(open);
+  }
+
+  /** The confirmed messages are found by their keys, what was said about them by what it is about. */
+  async compareIndexes({ store }: OpenStore): Promise<void> {
+    const confirmed = this.#log.filter(({ end }) => end <= store.log.confirmOffset);
+    const { topicGen } = this;
+    for (const key of KEYS) {
+      const expected = confirmed.flatMap(({ visible, place }) =>
+        visible.flatMap(({ keys, ...one }, item) =>
+          one.topicGen === topicGen && keys.includes(key)
+            ? [[place.logOffset, item, one.queueId, one.queueOffset]]
+            : [],
+        ),
+      );
+      assert.deepEqual(await findByKey(store, { topicGen, key }), expected.reverse(), key);
+    }
+    const told = new Map<string, { about: About; places: number[] }>();
+    for (const { about = [], place } of confirmed) {
+      for (const one of about) {
+        const key = `${one.hash}/${one.index}`;
+        const { places } = told.get(key) ?? { places: [] };
+        told.set(key, { about: one, places: [...places, place.logOffset] });
+      }
+    }
+    for (const { about, places } of told.values()) {
+      assert.deepEqual(await findOps(store, about), places, JSON.stringify(about));
+    }
   }
 
   async #compareQueues(open: OpenStore): Promise<void> {
@@ -113,11 +152,11 @@ export class StorageOracle {
     }
   }
 
-  async #compareIds({ store: { ids, log } }: OpenStore): Promise<void> {
+  async #compareIds({ store: { indexes, log } }: OpenStore): Promise<void> {
     for (const { id, place } of this.#log.slice(-20)) {
       if (id === undefined) continue;
       const base = log.segmentAt(place.logOffset)?.base ?? 0;
-      const found = await ids.find(stableHash(id), base);
+      const found = await indexes.ids.find(stableHash(id), base);
       assert(found.includes(place.logOffset), `the id of the message at ${place.logOffset}`);
     }
   }
@@ -146,4 +185,40 @@ export class StorageOracle {
     }
     return found;
   }
+}
+
+/** The last first: what made it visible, and where it lies in its queue. */
+async function findByKey(
+  { log, indexes, reader }: MessageStore,
+  { topicGen, key }: { readonly topicGen: number; readonly key: string },
+): Promise<number[][]> {
+  const found: number[][] = [];
+  for (const { base } of log.segments.toReversed()) {
+    for (let before: KeyEntry | undefined; ; ) {
+      const wanted = { topicGen, hash: stableHash(key) };
+      const entries = await indexes.keys.find(wanted, { base, before, max: 3 });
+      for (const { place, item, queueId, queueOffset } of entries) {
+        const { units } = await reader.read({ topicGen, queueId }, { from: queueOffset, max: 1 });
+        const frame = await log.readAt(units[0]?.bodyLogOffset ?? -1);
+        const keys = frame && decodeMessage(frame.payload)?.index;
+        if (keys?.includes(key)) found.push([base + place, item, queueId, queueOffset]);
+      }
+      before = entries.at(-1);
+      if (!before) break;
+    }
+  }
+  return found;
+}
+
+async function findOps({ log, indexes }: MessageStore, about: About): Promise<number[]> {
+  const found: number[] = [];
+  for (const { base } of log.segments) {
+    for (let from = base; ; ) {
+      const places = await indexes.ops.find(about, { base, from, max: 2 });
+      found.push(...places);
+      from = (places.at(-1) ?? -1) + 1;
+      if (places.length === 0) break;
+    }
+  }
+  return found;
 }

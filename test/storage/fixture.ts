@@ -14,12 +14,8 @@ import { stableHash } from "../../storage/base/hash.ts";
 import type { MessageAttributes, MessageEnvelope } from "../../storage/base/message.ts";
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
-import {
-  type Fold,
-  MessageStore,
-  messageFrameSizeMax,
-  type RecordPlace,
-} from "../../storage/message_store.ts";
+import type { Fold, RecordPlace } from "../../storage/fold.ts";
+import { MessageStore, messageFrameSizeMax } from "../../storage/message_store.ts";
 import type { KindName, RecordOf } from "../../storage/records/mod.ts";
 import type { Change } from "../../storage/snapshot.ts";
 
@@ -40,6 +36,7 @@ export interface Draft {
   readonly key?: string;
   readonly body?: Uint8Array;
   readonly dedupe?: MessageEnvelope["dedupe"];
+  readonly index?: readonly string[];
 }
 
 /** No zeros, so that none of it is there when it was never written. */
@@ -58,7 +55,7 @@ export function draft(parts: Draft): NewMessage {
       bornAt: 1_700_000_000_000,
       dedupe: parts.dedupe,
     },
-    attributes: { id, key },
+    attributes: { id, key, index: parts.index },
     body,
   };
 }
