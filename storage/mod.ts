@@ -19,6 +19,13 @@ export {
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export {
+  type About,
+  aboutBody,
+  aboutOffset,
+  aboutQueue,
+  aboutTransaction,
+} from "./ops.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";

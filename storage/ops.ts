@@ -6,7 +6,7 @@
  *
  *   about a block     256 consecutive queueOffsets of a queue: grant, settle, dead, redrive; `first`
  *                     and `last` bound those it names
- *   about a queue     all of it: skip, seek
+ *   about a queue     all of it: seek
  *   about a body      a deferred message, by its bodyLogOffset: reveal, recall
  *   about a transaction, by its id: prepare, decide, check
  *
@@ -73,8 +73,8 @@ export function indexOps(frame: Frame, { table, base }: { table: HashTable; base
   } else if (kind === KINDS.redrive.id) {
     const record = KINDS.redrive.decode(frame.payload);
     if (record) indexOffsets(record, { table, place, kind, offsets: record.offsets });
-  } else if (kind === KINDS.skip.id || kind === KINDS.seek.id) {
-    const record = KINDS.seek.decode(frame.payload); // the same layout
+  } else if (kind === KINDS.seek.id) {
+    const record = KINDS.seek.decode(frame.payload);
     if (record) put(aboutQueue(record));
   } else if (kind === KINDS.reveal.id) {
     for (const { bodyLogOffset } of KINDS.reveal.decode(frame.payload)?.items ?? []) {

@@ -20,7 +20,7 @@ import { topicNamed } from "./define.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 
-interface Candidate {
+export interface Candidate {
   readonly frame: Frame;
   readonly queueId: number;
   /** −1 for a delayed one. */
@@ -59,7 +59,7 @@ export async function recallById(
   return shell.refuse(notFound(name, id));
 }
 
-function notFound(name: string, id: string): TidegateError {
+export function notFound(name: string, id: string): TidegateError {
   const detail = `Cannot find message "${id}" in "${name}": no message has this id`;
   return new TidegateError("message-not-found", detail, { id });
 }
@@ -72,7 +72,7 @@ export function topicToRead(shell: Shell, name: string): TopicState | Promise<To
 }
 
 /** The records of the topic's messages with this id, newest first. */
-async function* candidates(
+export async function* candidates(
   { store }: Shell,
   { topic, id }: { readonly topic: TopicState; readonly id: string },
 ): AsyncGenerator<Candidate> {

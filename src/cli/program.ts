@@ -12,6 +12,7 @@ import { checkCommand } from "./check.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
 import { groupCommand } from "./group.ts";
 import { inspectCommand } from "./inspect.ts";
+import { searchCommand, traceCommand } from "./lookups.ts";
 import { publishCommand } from "./publish.ts";
 import { serveCommand } from "./serve.ts";
 import { tailCommand } from "./tail.ts";
@@ -59,6 +60,8 @@ function buildProgram(terminal: Terminal): Command {
   groupCommand(program, terminal);
   publishCommand(program, terminal);
   tailCommand(program, terminal);
+  searchCommand(program, terminal);
+  traceCommand(program, terminal);
   inspectCommand(program, terminal);
   checkCommand(program, terminal);
   return program;
