@@ -3,7 +3,7 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle`, `backlog` and `delay`, which only run when named
+ *   --only post,batch   these scenarios; also `idle`, `backlog`, `delay` and `rpc`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --runtime bun       this runtime only
  *   --rounds 5 --seconds 3
@@ -26,6 +26,7 @@ import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
 import { batch, post, postKeyed } from "./publish.ts";
 import { consume, read } from "./read.ts";
+import { rpc } from "./rpc.ts";
 import { type Figure, renderRows, type Row } from "./report.ts";
 import type { Measured, Scenario, Settings } from "./scenario.ts";
 import {
@@ -60,7 +61,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const known = ["idle", "backlog", "delay", ...SCENARIOS.map(({ id }) => id)];
+const known = ["idle", "backlog", "delay", "rpc", ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
   process.exit(64);
@@ -88,6 +89,11 @@ if (only?.includes("delay")) {
   const dueCount = settings.quick ? 5000 : 100_000;
   const pendingCount = Number(values.pending ?? (settings.quick ? 20_000 : 1_000_000));
   console.log(await delay({ runtimes, dueCount, pendingCount, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("rpc")) {
+  const { seconds } = settings;
+  console.log(await rpc({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
 }
 
 /** A scenario has processes and a data directory of its own: none pays for another's. */

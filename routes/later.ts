@@ -10,7 +10,6 @@ import { notImplemented } from "./problem.ts";
 
 const LATER: readonly (readonly [methods: string, path: string, feature: string])[] = [
   ["POST", "/v1/topics/:topic/purge", "purging a topic"],
-  ["GET", "/metrics", "metrics"],
 ];
 
 export function laterRoutes(app: App): void {

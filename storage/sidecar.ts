@@ -53,6 +53,7 @@ import { UNIT_SIZE, type UnitBuffer } from "./units.ts";
 export const SIDECAR_HEADER_SIZE = 96;
 export const DIRECTORY_ENTRY_SIZE = 88;
 const MAGIC = "TIDEIDX2";
+export const SIDECAR_FORMAT = MAGIC;
 
 export interface SidecarRun {
   readonly topicGen: number;

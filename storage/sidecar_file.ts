@@ -10,6 +10,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import { readSealed, sealedSize } from "./blocks.ts";
 import type { QueueMark } from "./consume_queues.ts";
+import { DerivedDamage } from "./damage.ts";
 import { type SectionName, SectionReader } from "./hash_section.ts";
 import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import {
@@ -24,7 +25,7 @@ import {
 import { UNIT_SIZE, Units } from "./units.ts";
 
 /** A sidecar does not hold what was written: it has to be built again. */
-export class SidecarDamage extends Error {
+export class SidecarDamage extends DerivedDamage {
   override readonly name = "SidecarDamage";
   readonly base: number;
 
@@ -172,15 +173,22 @@ export class SidecarFile {
 }
 
 /** The bases of all segments, the sidecars of all but the last, and those that have none. */
-export async function openSidecars(
-  disk: Disk,
-  crc32: Crc32,
-): Promise<{
+export async function openSidecars({
+  disk,
+  crc32,
+  report,
+}: {
+  readonly disk: Disk;
+  readonly crc32: Crc32;
+  /** Told of those that are there and damaged. */
+  report(error: Error): void;
+}): Promise<{
   readonly bases: readonly number[];
   readonly files: Map<number, SidecarFile>;
   readonly missing: readonly { readonly base: number; readonly end: number }[];
 }> {
-  const bases = segmentBases(await disk.list(LOG_DIR));
+  const names = await disk.list(LOG_DIR);
+  const bases = segmentBases(names);
   const files = new Map<number, SidecarFile>();
   const missing: { base: number; end: number }[] = [];
   for (const [i, base] of bases.entries()) {
@@ -189,6 +197,9 @@ export async function openSidecars(
     const sidecar = await SidecarFile.open(disk, { base, end }, crc32);
     if (sidecar) files.set(base, sidecar);
     else missing.push({ base, end });
+    if (!sidecar && names.some((name) => `${LOG_DIR}/${name}` === sidecarPath(base))) {
+      report(new SidecarDamage(base));
+    }
   }
   return { bases, files, missing };
 }

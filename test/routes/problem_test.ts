@@ -55,7 +55,6 @@ describe("a method a path does not take", () => {
 describe("what a later build brings", () => {
   const later: [method: string, path: string, feature: RegExp][] = [
     ["POST", "/v1/topics/a/purge", /purg/],
-    ["GET", "/metrics", /metrics/],
   ];
   for (const [method, path, feature] of later) {
     it(`${method} ${path} is a 501 problem that names it`, async () => {

@@ -113,7 +113,13 @@ describe("workerJobs()", () => {
         timers: true,
       } as const;
       const failing = jobs.run(seal);
-      const snapshot = { kind: "snapshot", logOffset: 5, walkFrom: 0, changes: [] } as const;
+      const snapshot = {
+        kind: "snapshot",
+        logOffset: 5,
+        walkFrom: 0,
+        changes: [],
+        since: 0,
+      } as const;
       const following = jobs.run(snapshot);
       await assert.rejects(failing, /ENOENT|No such file/);
       await following;

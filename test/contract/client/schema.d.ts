@@ -558,6 +558,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The node's figures, as Prometheus reads them
+         * @description Text format 0.0.4. Needs a credential where the node has keys, for it names consumer groups; answered also while the node shuts down.
+         */
+        get: operations["getMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/cluster": {
         parameters: {
             query?: never;
@@ -623,7 +643,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -1839,8 +1859,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Node is shutting down; Node is at capacity */
-        "draining-or-overloaded": {
+        /** @description Node is shutting down; Node is at capacity; Node cannot be reached */
+        "draining-or-overloaded-or-unavailable": {
             headers: {
                 /** @description Seconds to wait before trying again */
                 "Retry-After"?: number;
@@ -2219,7 +2239,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishMessage: {
@@ -2326,7 +2346,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2363,7 +2383,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishBatch: {
@@ -2427,7 +2447,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2460,7 +2480,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTopic: {
@@ -2491,7 +2511,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putTopic: {
@@ -2539,7 +2559,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteTopic: {
@@ -2572,7 +2592,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchTopic: {
@@ -2613,7 +2633,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getMessage: {
@@ -2646,7 +2666,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     recallMessage: {
@@ -2678,7 +2698,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     searchMessages: {
@@ -2723,7 +2743,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     traceMessage: {
@@ -2762,7 +2782,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listGroups: {
@@ -2794,7 +2814,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getGroup: {
@@ -2825,7 +2845,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putGroup: {
@@ -2874,7 +2894,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteGroup: {
@@ -2903,7 +2923,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchGroup: {
@@ -2944,7 +2964,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     pauseGroup: {
@@ -2975,7 +2995,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     resumeGroup: {
@@ -3006,7 +3026,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     seekGroup: {
@@ -3046,7 +3066,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     peekMessages: {
@@ -3084,7 +3104,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listConsumers: {
@@ -3115,7 +3135,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listDeadLetters: {
@@ -3153,7 +3173,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     redriveDeadLetters: {
@@ -3192,7 +3212,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     purgeDeadLetters: {
@@ -3231,7 +3251,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveMessages: {
@@ -3278,7 +3298,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     settleMessages: {
@@ -3317,7 +3337,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getLag: {
@@ -3348,7 +3368,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamTopics: {
@@ -3398,7 +3418,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     headStream: {
@@ -3429,7 +3449,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamLeases: {
@@ -3476,7 +3496,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listTransactions: {
@@ -3511,7 +3531,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     beginTransaction: {
@@ -3549,7 +3569,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     commitTransaction: {
@@ -3581,7 +3601,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     rollbackTransaction: {
@@ -3613,7 +3633,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTransaction: {
@@ -3644,7 +3664,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getProducerGroup: {
@@ -3675,7 +3695,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putProducerGroup: {
@@ -3723,7 +3743,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteProducerGroup: {
@@ -3752,7 +3772,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchProducerGroup: {
@@ -3792,7 +3812,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveChecks: {
@@ -3838,7 +3858,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getHealth: {
@@ -3894,6 +3914,33 @@ export interface operations {
             };
         };
     };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
     getCluster: {
         parameters: {
             query?: never;
@@ -3918,7 +3965,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
 }
