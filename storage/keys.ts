@@ -17,7 +17,8 @@
  */
 
 import { scopedHash } from "./base/hash.ts";
-import { indexKeyHashes, MessageFields } from "./base/message.ts";
+import { MessageFields } from "./base/message.ts";
+import { indexKeyHashes } from "./base/message_keys.ts";
 import { FLAG_DEFERRED, type Frame } from "./frame.ts";
 import { WORDS } from "./hash_section.ts";
 import { HashTable } from "./hash_table.ts";

@@ -12,7 +12,7 @@
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
-import { indexKeyHashes } from "./base/message.ts";
+import { indexKeyHashes } from "./base/message_keys.ts";
 import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import type { KeyTable } from "./keys.ts";
 import { KINDS } from "./records/mod.ts";

@@ -187,7 +187,7 @@ export function deferredUntil(view: DataView, at: number): number | undefined {
 }
 
 /** `stableHash` of the id of the payload in `[at, end)`; undefined when it is not a message. */
-export function messageIdHash(source: Source, range: PayloadRange): number | undefined {
+export function messageIdHash(source: PayloadSource, range: PayloadRange): number | undefined {
   const { bytes, view } = source;
   const idAt = attributesAt(source, range);
   if (idAt === undefined || idAt + 3 > range.end || bytes[idAt] !== TAG.id) return undefined;
@@ -195,40 +195,21 @@ export function messageIdHash(source: Source, range: PayloadRange): number | und
   return to <= range.end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
 }
 
-/** `stableHash` of each index key of the payload in `[at, end)`, each hash once. */
-export function indexKeyHashes(source: Source, { at, end }: PayloadRange): readonly number[] {
-  const { bytes, view } = source;
-  const first = attributesAt(source, { at, end });
-  if (first === undefined) return NO_HASHES;
-  let hashes: number[] | undefined;
-  const attributesEnd = Math.min(end, first + view.getUint32(at + 36));
-  for (let next = first; next + 3 <= attributesEnd; ) {
-    const tag = bytes[next] as number;
-    if (tag > TAG.index) break; // they are in order
-    const from = next + 3;
-    next = from + view.getUint16(from - 2);
-    if (tag !== TAG.index || next > attributesEnd) continue;
-    const hash = stableHashBytes(bytes, { from, to: next });
-    if (!hashes) hashes = [hash];
-    else if (!hashes.includes(hash)) hashes.push(hash);
-  }
-  return hashes ?? NO_HASHES;
-}
-
-const NO_HASHES: readonly number[] = [];
-
-interface Source {
+export interface PayloadSource {
   readonly bytes: Uint8Array;
   readonly view: DataView;
 }
 
-interface PayloadRange {
+export interface PayloadRange {
   readonly at: number;
   readonly end: number;
 }
 
 /** Where the attributes of the payload in `[at, end)` begin; undefined when it is not a message. */
-function attributesAt({ bytes, view }: Source, { at, end }: PayloadRange): number | undefined {
+export function attributesAt(
+  { bytes, view }: PayloadSource,
+  { at, end }: PayloadRange,
+): number | undefined {
   if (end - at < FIXED_SIZE) return undefined;
   if (view.getUint16(at + 34) === 0) return at + FIXED_SIZE;
   const payload = bytes.subarray(at, end);
@@ -238,7 +219,7 @@ function attributesAt({ bytes, view }: Source, { at, end }: PayloadRange): numbe
 
 /** What the payload in `[at, end)` says about its idempotency key; undefined when it has none. */
 export function messageDedupe(
-  { bytes, view }: Source,
+  { bytes, view }: PayloadSource,
   { at, end }: PayloadRange,
 ): MessageEnvelope["dedupe"] {
   if (end - at < FIXED_SIZE || (view.getUint16(at + 34) & PRESENT.dedupe) === 0) return undefined;

@@ -6,12 +6,12 @@ import { stableHash } from "../../storage/base/hash.ts";
 import {
   decodeMessage,
   encodeMessage,
-  indexKeyHashes,
   type Message,
   MessageFields,
   messageIdHash,
   messageSizeMax,
 } from "../../storage/base/message.ts";
+import { indexKeyHashes } from "../../storage/base/message_keys.ts";
 import { KINDS } from "../../storage/records/mod.ts";
 import { fullMessage } from "./samples.ts";
 
