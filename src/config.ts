@@ -160,6 +160,11 @@ export const SETTINGS = {
     value: "duration",
     about: "How long an `Idempotency-Key` is remembered: `90s`, `15m`, `24h`, `7d`",
   }),
+  scrubInterval: setting(duration({ minMs: SECOND_MS, maxMs: 365 * DAY_MS }), {
+    fallback: "7d",
+    value: "duration",
+    about: "In which all that is stored is read once, to find damage while it is young",
+  }),
   waitersMax: setting(integer({ min: 1, max: 1_000_000 }), {
     fallback: "10000",
     value: "count",

@@ -42,6 +42,7 @@ import { KEY_HASH_SIZE } from "./dedupe_table.ts";
 
 export const DEDUPE_DIR = "dedupe";
 const MAGIC = "TIDEDUP1";
+export const RUN_FORMAT = MAGIC;
 export const FINGERPRINT_SIZE = 8;
 export const RUN_HEADER_SIZE = 48;
 export const COUNT_SIZE = 2;

@@ -19,6 +19,7 @@ import type { Disk, DiskFile } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
 import { Bloom, isBloomSize } from "./bloom.ts";
+import { DerivedDamage } from "./damage.ts";
 import {
   compareKeys,
   COUNT_SIZE,
@@ -33,7 +34,7 @@ import {
 } from "./dedupe_run.ts";
 
 /** A run does not hold what was written: it has to be built again. */
-export class RunDamage extends Error {
+export class RunDamage extends DerivedDamage {
   override readonly name = "RunDamage";
   readonly range: RunRange;
 

@@ -8,13 +8,12 @@
  * Who decides looks in memory first, at once; then asks the runs, which may take
  * reads; then looks in memory again, at append, for somebody may have appended
  * meanwhile. When a key comes to a run the version changes, and again when memory
- * drops it, so what was found in either holds as long as the version does. From a segment's seal until its
- * run is in use, memory answers.
+ * drops it, so what was found in either holds as long as the version does. From a
+ * segment's seal until its run is in use, memory answers.
  *
  * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
- * keyed publishes are refused (runs cannot be written: the disk); and the
- * filters of the runs, folded to fit {@linkcode BLOOM_BYTES_MAX} together. While
- * a merge is under way, new runs stand beside the four.
+ * keyed publishes are refused; and the filters of the runs, folded to fit
+ * {@linkcode BLOOM_BYTES_MAX}. While runs are merged, new ones stand beside the four.
  *
  * Nothing is forgotten early: a segment whose run is missing or damaged is a gap,
  * and while there is one no key is called new. A gap is mended from the log; where
@@ -61,8 +60,7 @@ export class DedupeStore {
   readonly #runs: DedupeRuns;
   /** By base of the segment, oldest first. */
   readonly #young = new Map<number, DedupeTable>();
-  /** How many tables were dropped. */
-  #dropped = 0;
+  #droppedTables = 0;
   /** Sealed, and memory answers for them, oldest first. */
   readonly #waiting = new Map<number, Sealed>();
   /** Sealed, and nothing answers for them. */
@@ -109,7 +107,7 @@ export class DedupeStore {
 
   /** The keys of a sealed segment: its run answers, or is built. */
   forget(base: number): void {
-    if (this.#young.delete(base)) this.#dropped++;
+    if (this.#young.delete(base)) this.#droppedTables++;
   }
 
   /** The logOffset of the message with this key, if it is in memory and in the window. */
@@ -123,7 +121,7 @@ export class DedupeStore {
 
   /** Another one than before: a key may have come to a run, or be in memory no longer. */
   get version(): number {
-    return this.#runs.version + this.#dropped; // both only grow
+    return this.#runs.version + this.#droppedTables; // both only grow
   }
 
   /**
@@ -134,8 +132,7 @@ export class DedupeStore {
    * cannot be read; retryable: `overloaded` while keys of a segment are in no run.
    */
   older(keyHash: Uint8Array, now: number): undefined | Promise<DedupeEntry | undefined> {
-    const [lost] = this.#lost;
-    if (lost) return Promise.reject(unreadable(lost));
+    if (this.#lost[0]) return Promise.reject(unreadable(this.#lost[0]));
     if (this.#gaps.size > 0) return this.#mend().then(() => this.older(keyHash, now));
     return this.#runs.lookup(keyHash, now - this.windowMs)?.catch(async (error: unknown) => {
       if (!(error instanceof RunDamage)) throw error;
@@ -302,6 +299,12 @@ export class DedupeStore {
       const after = segments[i + 1]?.firstStoredAt ?? 0; // 0: its header is damaged
       return after === 0 || after > since ? [{ base, end }] : [];
     });
+  }
+
+  /** Somebody found the run of this range damaged. */
+  async mend(range: RunRange): Promise<void> {
+    await this.#discard(new RunDamage(range));
+    await this.#build();
   }
 
   // Opening and closing

@@ -20,9 +20,16 @@ import type { Fold, StorePorts } from "./message_store.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
-import type { Change } from "./snapshot.ts";
+import {
+  type Change,
+  SnapshotDamage,
+  snapshotOffsets,
+  snapshotPath,
+  SNAPSHOT_DIR,
+} from "./snapshot.ts";
 import type { TimerKey } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
+import type { LogRange } from "./timer_layout.ts";
 import { TimerFiles } from "./timer_files.ts";
 import { encodeTimerMark } from "./timer_mark.ts";
 import type { Timers } from "./timers.ts";
@@ -55,6 +62,12 @@ export class Sealer implements Sidecars {
   readonly #captured: Captured[] = [];
   /** Changes of a snapshot that could not be written. */
   #leftOver: Change[] = [];
+  /** The last snapshot, the one its changes go by, and those: all it takes to do without it. */
+  #last: {
+    readonly logOffset: number;
+    readonly since: number;
+    readonly changes: readonly Change[];
+  } = { logOffset: 0, since: 0, changes: [] };
   #pending: Promise<void> = Promise.resolve();
 
   constructor(
@@ -84,6 +97,11 @@ export class Sealer implements Sidecars {
 
   at(base: number): SidecarFile | undefined {
     return this.#sidecars.get(base);
+  }
+
+  before(base: number): number | undefined {
+    const older = [...this.#sidecars.keys()].filter((one) => one < base);
+    return older.length > 0 ? Math.max(...older) : undefined;
   }
 
   mend(base: number): Promise<SidecarFile | undefined> {
@@ -116,7 +134,9 @@ export class Sealer implements Sidecars {
     sidecars: ReadonlyMap<number, SidecarFile>,
     snapshot: { readonly logOffset: number; readonly passed: TimerKey },
   ): Promise<void> {
-    await this.#timerFiles.start(snapshot.passed);
+    const { logOffset, passed } = snapshot;
+    this.#last = { logOffset, since: logOffset, changes: [] };
+    await this.#timerFiles.start(passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
       if (end === undefined) await sidecar?.close();
@@ -127,7 +147,7 @@ export class Sealer implements Sidecars {
     }
     await this.#pending;
     this.#timerFiles.tidy();
-    if (snapshot.logOffset < this.#activeBase) this.#snapshotAtEnd();
+    if (logOffset < this.#activeBase) this.#snapshotAtEnd();
   }
 
   get #activeBase(): number {
@@ -177,10 +197,40 @@ export class Sealer implements Sidecars {
       const mark = encodeTimerMark(passed);
       const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks, mark]);
       this.#leftOver = changes;
-      await this.#ports.jobs.run({ kind: "snapshot", logOffset, walkFrom, changes } satisfies Job);
+      await this.#write({ logOffset, walkFrom, changes });
       this.#leftOver = [];
       await this.#timerFiles.onSnapshot(passed);
     });
+  }
+
+  /** Where the last snapshot was damaged since, the one before and the changes of both do as well. */
+  async #write(next: Pick<Job & { kind: "snapshot" }, "logOffset" | "walkFrom" | "changes">) {
+    const { jobs, report } = this.#ports;
+    const { logOffset, since, changes } = this.#last;
+    try {
+      await jobs.run({ kind: "snapshot", ...next, since: logOffset });
+      this.#last = { logOffset: next.logOffset, since: logOffset, changes: next.changes };
+    } catch (error) {
+      if (!(error instanceof SnapshotDamage)) throw error;
+      report(error);
+      const both = latest([...changes, ...next.changes]);
+      await jobs.run({ kind: "snapshot", ...next, changes: both, since });
+      this.#last = { logOffset: next.logOffset, since, changes: both };
+    }
+  }
+
+  /** It was found damaged. */
+  dropSnapshot(logOffset: number): Promise<void> {
+    const { disk, report } = this.#ports;
+    return this.#enqueue(async () => {
+      if (!snapshotOffsets(await disk.list(SNAPSHOT_DIR)).includes(logOffset)) return;
+      report(new SnapshotDamage(logOffset));
+      await disk.remove(snapshotPath(logOffset));
+    });
+  }
+
+  mendTimers(range: LogRange): Promise<void> {
+    return this.#timerFiles.mendRange(range);
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {

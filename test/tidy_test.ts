@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "src/filter": ["storage/base"],
   "src/broker": ["storage/mod.ts", "storage/base", "src/filter/mod.ts"],
   "src/webhook": ["storage/base"],
+  "src/rpc": ["storage/base", "src/broker/api.ts"],
   routes: ["src/broker/api.ts", "storage/base/errors.ts", "storage/base/message.ts"],
   "src/gateway": [
     "routes",
@@ -47,6 +48,7 @@ const PURE_ROOMS = [
   "storage",
   "src/filter",
   "src/webhook",
+  "src/rpc",
   "src/broker",
 ];
 

@@ -146,9 +146,7 @@ export interface ProducerGroupsApi {
   /** Its transactions stay. @throws `producer-group-not-found` */
   delete(name: string): Promise<void>;
   /** In order of name; `next` is the `after` of the following page. */
-  list(
-    page: Page,
-  ): Promise<{
+  list(page: Page): Promise<{
     readonly producerGroups: readonly ProducerGroup[];
     readonly next?: string | undefined;
   }>;

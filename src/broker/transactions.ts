@@ -19,7 +19,7 @@
  */
 
 import { Heap } from "../../storage/base/heap.ts";
-import type { Message } from "../../storage/base/message.ts";
+import type { FoldedMessage, Message } from "../../storage/base/message.ts";
 import { type Change, fields, type RecordOf, type RecordPlace } from "../../storage/mod.ts";
 import type { TransactionState } from "./api.ts";
 import { keyOf, read, write } from "./entities.ts";
@@ -142,11 +142,11 @@ export class TransactionTable {
 
   /** A message that waits for a decision was appended. */
   appended(
-    message: Pick<Message, "txnId" | "topicGen" | "queueId" | "keyHash" | "tagHash" | "id" | "key">,
+    message: FoldedMessage | (Omit<Half, "bodyLogOffset" | "size"> & Pick<Message, "txnId">),
     { logOffset: bodyLogOffset, size = 0 }: Pick<RecordPlace, "logOffset" | "size">,
   ): void {
+    if (message.txnId === undefined) return;
     const { txnId, topicGen, queueId, keyHash, tagHash, id, key } = message;
-    if (txnId === undefined) return;
     if (this.#unit?.txnId !== txnId) this.#unit = { txnId, halves: [] };
     this.#unit.halves.push({ bodyLogOffset, size, topicGen, queueId, keyHash, tagHash, id, key });
   }

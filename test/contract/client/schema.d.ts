@@ -620,7 +620,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -1742,8 +1742,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Node is shutting down; Node is at capacity */
-        "draining-or-overloaded": {
+        /** @description Node is shutting down; Node is at capacity; Node cannot be reached */
+        "draining-or-overloaded-or-unavailable": {
             headers: {
                 /** @description Seconds to wait before trying again */
                 "Retry-After"?: number;
@@ -2122,7 +2122,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishMessage: {
@@ -2229,7 +2229,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2266,7 +2266,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishBatch: {
@@ -2330,7 +2330,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2363,7 +2363,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTopic: {
@@ -2394,7 +2394,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putTopic: {
@@ -2442,7 +2442,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteTopic: {
@@ -2475,7 +2475,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchTopic: {
@@ -2516,7 +2516,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getMessage: {
@@ -2549,7 +2549,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     recallMessage: {
@@ -2581,7 +2581,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listGroups: {
@@ -2613,7 +2613,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getGroup: {
@@ -2644,7 +2644,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putGroup: {
@@ -2693,7 +2693,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteGroup: {
@@ -2722,7 +2722,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchGroup: {
@@ -2763,7 +2763,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     pauseGroup: {
@@ -2794,7 +2794,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     resumeGroup: {
@@ -2825,7 +2825,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     seekGroup: {
@@ -2865,7 +2865,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     peekMessages: {
@@ -2903,7 +2903,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listConsumers: {
@@ -2934,7 +2934,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listDeadLetters: {
@@ -2972,7 +2972,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     redriveDeadLetters: {
@@ -3011,7 +3011,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     purgeDeadLetters: {
@@ -3050,7 +3050,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveMessages: {
@@ -3097,7 +3097,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     settleMessages: {
@@ -3136,7 +3136,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getLag: {
@@ -3167,7 +3167,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamTopics: {
@@ -3217,7 +3217,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     headStream: {
@@ -3248,7 +3248,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamLeases: {
@@ -3295,7 +3295,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listTransactions: {
@@ -3330,7 +3330,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     beginTransaction: {
@@ -3368,7 +3368,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     commitTransaction: {
@@ -3400,7 +3400,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     rollbackTransaction: {
@@ -3432,7 +3432,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTransaction: {
@@ -3463,7 +3463,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listProducerGroups: {
@@ -3495,7 +3495,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getProducerGroup: {
@@ -3526,7 +3526,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putProducerGroup: {
@@ -3574,7 +3574,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteProducerGroup: {
@@ -3603,7 +3603,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchProducerGroup: {
@@ -3643,7 +3643,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveChecks: {
@@ -3689,7 +3689,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getHealth: {
@@ -3769,7 +3769,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getCluster: {
@@ -3796,7 +3796,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
 }
