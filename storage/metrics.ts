@@ -13,8 +13,8 @@ export function storeMetrics(store: MessageStore): readonly Family[] {
   return [...logFamilies(store), ...flushFamilies(store), ...derivedFamilies(store)];
 }
 
-function logFamilies({ log }: MessageStore): Family[] {
-  const { end, writtenEnd, confirmOffset, segments, recovery, tail } = log;
+function logFamilies({ log, damage }: MessageStore): Family[] {
+  const { end, writtenEnd, confirmOffset, segments, tail } = log;
   const ends = { appended: end, written: writtenEnd, confirmed: confirmOffset };
   const { byKind, bytes } = tail.appended;
   return [
@@ -45,8 +45,8 @@ function logFamilies({ log }: MessageStore): Family[] {
     }),
     gauge({
       name: "tidegate_log_damaged_ranges",
-      help: "Ranges of the log whose bytes are not what was written, as found at the start",
-      value: recovery.damaged.length,
+      help: "Ranges of the log whose bytes are not what was written, as far as they were met",
+      value: damage.ranges.length,
     }),
   ];
 }
