@@ -181,6 +181,17 @@ describe("tidegate backup and restore", () => {
       assert.match(warned.join("\n"), /no complete backup/);
     }));
 
+  it("end with a word about the disk when a file cannot be had", () =>
+    withDirs(async ({ data, backup, written }) => {
+      mkdirSync(join(backup, "log", (written.segments[1] ?? "").split("/").at(-1) ?? ""), {
+        recursive: true,
+      }); // where a segment is to lie
+      const { exitCode, warned } = await runCommand(["backup", data, backup]);
+      assert.equal(exitCode, EXIT.io.code);
+      assert.match(warned.join("\n"), /^tidegate: The copy cannot go on: /);
+      assert(!existsSync(join(backup, "checkpoint")));
+    }));
+
   it("say when there is no log", async () => {
     for (const command of ["backup", "restore"]) {
       const { exitCode } = await runCommand([command, "/nowhere", "/nowhere-else"]);
