@@ -36,6 +36,7 @@ function setting<Schema extends z.ZodType>(schema: Schema, facts: Omit<Setting<S
 }
 
 const text = z.string().min(1);
+const optionalPath = z.string();
 const toggle = z.stringbool({ error: "expected true or false" });
 const port = integer({ min: 0, max: 65_535 });
 
@@ -124,6 +125,16 @@ export const SETTINGS = {
   behindProxy: setting(toggle, {
     fallback: "false",
     about: "A proxy in front cuts off slow clients; on Deno this serves with the faster Deno.serve",
+  }),
+  tlsCert: setting(optionalPath, {
+    fallback: "",
+    value: "file",
+    about: "Serve over TLS with this certificate (PEM, with its chain); read again when it changes",
+  }),
+  tlsKey: setting(optionalPath, {
+    fallback: "",
+    value: "file",
+    about: "Its private key (PEM); both files are read again at SIGHUP, too",
   }),
   corsOrigins: setting(list(origin), {
     fallback: "",
@@ -230,6 +241,7 @@ export function readConfig({ flags, env }: Sources): Config {
   if (problems.length > 0) throw new ConfigError(problems.join("\n"));
   const config = Object.fromEntries(entries) as Config;
   refuseOpenDoor(config);
+  refuseHalfCertificate(config);
   return Object.freeze(config);
 }
 
@@ -256,6 +268,11 @@ function refuseOpenDoor({ host, apiKeys, insecure }: Config): void {
     `Cannot serve on ${host} without authentication: set ${variableOf("apiKeys")}, ` +
       `or pass --insecure to serve everyone who can reach the address`,
   );
+}
+
+function refuseHalfCertificate({ tlsCert, tlsKey }: Config): void {
+  if ((tlsCert === "") === (tlsKey === "")) return;
+  throw new ConfigError("Cannot serve over TLS with one of --tls-cert and --tls-key: give both");
 }
 
 /** Whether only this machine can connect to `host`. */

@@ -29,6 +29,8 @@ describe("readConfig()", () => {
       apiKeys: [],
       insecure: false,
       behindProxy: false,
+      tlsCert: "",
+      tlsKey: "",
       corsOrigins: [],
       autoCreate: true,
       delayMax: 40 * 86_400_000,

@@ -22,6 +22,7 @@ import {
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { systemClock } from "../../storage/base/clock_node.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
 import { LOG_DIR } from "../../storage/segment.ts";
 import { type DataDir, holdDataDir } from "./data_dir.ts";
 import { CliError, EXIT } from "./exit.ts";
@@ -49,7 +50,7 @@ export function backupCommands(parent: Command, terminal: Terminal): void {
     .addHelpText("after", ABOUT_BACKUP)
     .action(async (from: string, to: string) => {
       requireLog(from, "back up");
-      tell(await backUp(from, to), terminal);
+      tell(await backUp(from, to).catch(diskFailure), terminal);
     });
   parent
     .command("restore <backup-dir> <data-dir>")
@@ -57,7 +58,7 @@ export function backupCommands(parent: Command, terminal: Terminal): void {
     .addHelpText("after", ABOUT_RESTORE)
     .action(async (from: string, to: string) => {
       requireLog(from, "restore");
-      tell(await restore(from, to), terminal);
+      tell(await restore(from, to).catch(diskFailure), terminal);
     });
 }
 
@@ -66,6 +67,13 @@ interface Result extends Copied {
   readonly end: number;
   readonly word: string;
   readonly target: string;
+}
+
+/** What a disk says carries a code, and no stack is wanted of it. @throws {CliError} `io` */
+function diskFailure(error: unknown): never {
+  if (error instanceof CliError || !(error instanceof Error) || !("code" in error)) throw error;
+  if (error instanceof TidegateError) throw error;
+  throw new CliError("io", `The copy cannot go on: ${error.message}`, error);
 }
 
 function requireLog(path: string, verb: string): void {

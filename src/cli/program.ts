@@ -11,6 +11,7 @@ import { ConfigError } from "../config.ts";
 import { backupCommands } from "./backup.ts";
 import { checkCommand } from "./check.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
+import { definitionCommands } from "./definitions.ts";
 import { groupCommand } from "./group.ts";
 import { inspectCommand } from "./inspect.ts";
 import { searchCommand, traceCommand } from "./lookups.ts";
@@ -66,6 +67,7 @@ function buildProgram(terminal: Terminal): Command {
   inspectCommand(program, terminal);
   checkCommand(program, terminal);
   backupCommands(program, terminal);
+  definitionCommands(program, terminal);
   return program;
 }
 

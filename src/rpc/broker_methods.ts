@@ -154,6 +154,7 @@ export const PRODUCERS: Section<ProducerGroupsApi> = {
   get: of(81, "producers.get", { about: "A producer group", ...READS }),
   patch: of(82, "producers.patch", { about: "Changes a producer group" }),
   delete: of(83, "producers.delete", { about: "Deletes a producer group" }),
+  list: of(84, "producers.list", { about: "Producer groups, in order of name", ...READS }),
 };
 
 /** A method of a section, whichever it is. */

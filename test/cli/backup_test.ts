@@ -12,6 +12,7 @@ import { describe, it } from "node:test";
 import { holdDataDir } from "../../src/cli/data_dir.ts";
 import { EXIT } from "../../src/cli/exit.ts";
 import type { Findings } from "../../src/cli/verify.ts";
+import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
 import { withTempDir } from "../e2e/server.ts";
@@ -181,12 +182,44 @@ describe("tidegate backup and restore", () => {
       assert.match(warned.join("\n"), /no complete backup/);
     }));
 
+  it("end with a word about the disk when a file cannot be had", () =>
+    withDirs(async ({ data, backup, written }) => {
+      mkdirSync(join(backup, "log", (written.segments[1] ?? "").split("/").at(-1) ?? ""), {
+        recursive: true,
+      }); // where a segment is to lie
+      const { exitCode, warned } = await runCommand(["backup", data, backup]);
+      assert.equal(exitCode, EXIT.io.code);
+      assert.match(warned.join("\n"), /^tidegate: The copy cannot go on: /);
+      assert(!existsSync(join(backup, "checkpoint")));
+    }));
+
   it("say when there is no log", async () => {
     for (const command of ["backup", "restore"]) {
       const { exitCode } = await runCommand([command, "/nowhere", "/nowhere-else"]);
       assert.equal(exitCode, EXIT.noInput.code);
     }
   });
+
+  it("wait for the checkpoint that covers what was answered", () =>
+    withTempDir(async (dir) => {
+      const [data, backup] = [join(dir, "data"), join(dir, "backup")];
+      mkdirSync(data);
+      const node = holdDataDir(data);
+      const clock = new ManualClock();
+      const open = await OpenStore.on({ disk: openNodeDisk(data), segmentBytes: 64 * KiB, clock });
+      await open.putAll([draft({ queueOffset: 0 })]);
+      clock.advance(1000); // a checkpoint is written
+      await open.putAll([draft({ queueOffset: 1 })]);
+      const { end } = open.store.log;
+      const copying = runCommand(["backup", data, backup]);
+      const late = setInterval(() => clock.advance(500), 50);
+      const { exitCode, printed } = await copying;
+      clearInterval(late);
+      await open.store.close();
+      node.release();
+      assert.equal(exitCode, EXIT.ok.code);
+      assert.match(printed[0] ?? "", new RegExp(`^backed up up to ${end} `));
+    }));
 
   it("wait no longer than for ever: a node that confirms nothing is told of", () =>
     withDirs(async ({ data, backup }) => {

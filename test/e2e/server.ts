@@ -90,7 +90,7 @@ export interface StartingServer {
   server(): Server;
 }
 
-const READY_LINE = /tidegate \S+ ready on (http:\/\/127\.0\.0\.1:(\d+)) \(([^,)]+)/;
+const READY_LINE = /tidegate \S+ ready on (https?:\/\/127\.0\.0\.1:(\d+)) \(([^,)]+)/;
 
 /** Starts a server without waiting for it: a start can be interrupted, too. */
 export function spawnServer(options: StartOptions): StartingServer {

@@ -68,6 +68,7 @@ describe("the contract", () => {
       "listConsumers",
       "listDeadLetters",
       "listGroups",
+      "listProducerGroups",
       "listTopics",
       "listTransactions",
       "patchGroup",

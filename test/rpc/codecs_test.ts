@@ -438,6 +438,7 @@ describe("the methods of a broker", () => {
       "producers.get": 81,
       "producers.patch": 82,
       "producers.delete": 83,
+      "producers.list": 84,
       "status.watch": 90,
     });
   });
@@ -458,6 +459,7 @@ describe("the methods of a broker", () => {
       "transactions.get",
       "transactions.list",
       "producers.get",
+      "producers.list",
     ]);
     const twice = all.filter(({ effect }) => effect === "idempotent").map(({ name }) => name);
     assert.deepEqual(twice, [
