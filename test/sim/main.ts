@@ -1,10 +1,13 @@
 /**
- * Runs histories of a simulation, of the storage or of the broker on it, as
- * many as told or until one fails.
+ * Runs histories of a simulation, of the storage, of the broker on it or of a
+ * broker group, as many as told or until one fails.
  *
  *   npm run sim -- --world storage --seed 1 --count 1000
+ *   npm run sim -- --world cluster --planted --count 10000
  *
- * Prints the failing seed with the command that replays it; exit code 1.
+ * Prints the failing seed with the command that replays it; exit code 1. With
+ * `--planted` each known bug is put into the cluster in turn, and histories are run
+ * until one breaks: exit code 1 when one never does.
  *
  * @module
  */
@@ -12,11 +15,19 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { simulate as simulateBroker } from "./broker_world.ts";
+import { hunt, PLANTED } from "./cluster_plants.ts";
+import { simulate as simulateCluster } from "./cluster_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
-const WORLDS = new Map<string, typeof simulateBroker | typeof simulateStorage>([
+interface History {
+  readonly trace: number;
+  readonly seen: ReadonlySet<string>;
+}
+
+const WORLDS = new Map<string, (seed: number) => History | Promise<History>>([
   ["storage", simulateStorage],
   ["broker", simulateBroker],
+  ["cluster", (seed) => simulateCluster(seed)],
 ]);
 
 const { values } = parseArgs({
@@ -24,6 +35,7 @@ const { values } = parseArgs({
     world: { type: "string", default: "storage" },
     seed: { type: "string", default: "1" },
     count: { type: "string", default: "1000" },
+    planted: { type: "boolean", default: false },
   },
 });
 const { world } = values;
@@ -35,12 +47,27 @@ if (
   !Number.isSafeInteger(first) ||
   !Number.isSafeInteger(count) ||
   first < 0 ||
-  count < 1
+  count < 1 ||
+  (values.planted && world !== "cluster")
 ) {
   console.error(
-    "Usage: npm run sim -- --world storage|broker --seed <first seed> --count <how many>",
+    "Usage: npm run sim -- --world storage|broker|cluster --seed <first seed> --count <how many> [--planted]",
   );
   process.exit(64);
+}
+
+if (values.planted) {
+  let missed = 0;
+  for (const planted of PLANTED) {
+    const { seeds, what } = hunt(planted, count);
+    if (!seeds) missed++;
+    const result = seeds
+      ? `found in history ${seeds}: ${what.split("\n")[0]?.slice(0, 100)}`
+      : "NOT FOUND";
+    console.log(`${planted.name}: ${result}`);
+  }
+  console.log(`${PLANTED.length - missed} of ${PLANTED.length} planted bugs were found`);
+  process.exit(missed > 0 ? 1 : 0);
 }
 
 const sights = new Map<string, number>();
