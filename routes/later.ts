@@ -12,7 +12,6 @@ const LATER: readonly (readonly [methods: string, path: string, feature: string]
   ["GET", "/v1/topics/:topic/messages/:id/trace", "message traces"],
   ["GET", "/v1/topics/:topic/search", "searching a topic"],
   ["POST", "/v1/topics/:topic/purge", "purging a topic"],
-  ["GET", "/metrics", "metrics"],
 ];
 
 export function laterRoutes(app: App): void {

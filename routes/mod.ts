@@ -50,6 +50,7 @@ export interface Routes {
 }
 
 /** Where nearly every request goes; a topic's name needs no decoding. */
+const MESSAGES_ROUTE = "/v1/topics/{topic}/messages";
 const MESSAGES = /^\/v1\/topics\/([A-Za-z0-9][A-Za-z0-9._-]{0,126})\/messages$/;
 
 export function createRoutes(ports: Ports): Routes {
@@ -67,8 +68,11 @@ export function createRoutes(ports: Ports): Routes {
     // The router and its context cost a publish a tenth of its time, and a request that waits a
     // kilobyte all the while, for one name out of the path.
     const topic = MESSAGES.exec(call.path)?.[1];
-    if (topic !== undefined && request.method === "POST") return hot.publish(topic, request, call);
-    if (topic !== undefined && request.method === "GET") return hot.readLog(topic, request, call);
+    if (topic !== undefined) {
+      call.route = MESSAGES_ROUTE;
+      if (call.method === "POST") return hot.publish(topic, request, call);
+      if (call.method === "GET") return hot.readLog(topic, request, call);
+    }
     return app.fetch(request, call);
   };
   return { fetch: route, allowed };

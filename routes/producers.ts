@@ -127,6 +127,7 @@ function checksRoute(app: App, ports: Ports): void {
     input: { params: ProducerGroupParams, json: ReceiveChecks },
     bodyOptional: true,
     async handle({ params, json: wanted, call, request }) {
+      call.held = wanted.waitMs > 0;
       const hold = ports.holds.begin(call, request);
       try {
         const { transactions } = ports.broker;

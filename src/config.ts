@@ -149,6 +149,11 @@ export const SETTINGS = {
     value: "duration",
     about: "How long an `Idempotency-Key` is remembered: `90s`, `15m`, `24h`, `7d`",
   }),
+  scrubInterval: setting(duration({ minMs: SECOND_MS, maxMs: 365 * DAY_MS }), {
+    fallback: "7d",
+    value: "duration",
+    about: "In which all that is stored is read once, to find damage while it is young",
+  }),
   waitersMax: setting(integer({ min: 1, max: 1_000_000 }), {
     fallback: "10000",
     value: "count",
@@ -161,12 +166,12 @@ export const SETTINGS = {
   logLevel: setting(z.enum(["debug", "info", "warn", "error"]), {
     fallback: "info",
     value: "level",
-    about: "Least level to log: debug, info, warn or error",
+    about: "Least level to log: debug (every request), info, warn or error",
   }),
   logFormat: setting(z.enum(["text", "json"]), {
     fallback: "text",
     value: "format",
-    about: "How to log to stderr: text, or json for one object a line",
+    about: "How to log to stderr: text (in colour on a terminal), or json for one object a line",
   }),
 } as const satisfies Record<string, Setting<z.ZodType>>;
 

@@ -16,8 +16,10 @@
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
+import { TidegateError } from "./base/errors.ts";
 import { CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
 import { Bloom, isBloomSize } from "./bloom.ts";
+import { DerivedDamage } from "./damage.ts";
 import {
   compareKeys,
   COUNT_SIZE,
@@ -32,7 +34,7 @@ import {
 } from "./dedupe_run.ts";
 
 /** A run does not hold what was written: it has to be built again. */
-export class RunDamage extends Error {
+export class RunDamage extends DerivedDamage {
   override readonly name = "RunDamage";
   readonly range: RunRange;
 
@@ -40,6 +42,13 @@ export class RunDamage extends Error {
     super(`Cannot read the idempotency keys of ${runPath(range)}: the file is damaged`);
     this.range = { from: range.from, to: range.to };
   }
+}
+
+/** The answer to a key that a damaged run may hold. */
+export function unreadable(range: RunRange): TidegateError {
+  const path = runPath(range);
+  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
+  return new TidegateError("data-damaged", detail, { ...range });
 }
 
 export class RunFile {

@@ -8,13 +8,12 @@
  * Who decides looks in memory first, at once; then asks the runs, which may take
  * reads; then looks in memory again, at append, for somebody may have appended
  * meanwhile. When a key comes to a run the version changes, and again when memory
- * drops it, so what was found in either holds as long as the version does. From a segment's seal until its
- * run is in use, memory answers.
+ * drops it, so what was found in either holds as long as the version does. From a
+ * segment's seal until its run is in use, memory answers.
  *
  * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
- * keyed publishes are refused (runs cannot be written: the disk); and the
- * filters of the runs, folded to fit {@linkcode BLOOM_BYTES_MAX} together. While
- * a merge is under way, new runs stand beside the four.
+ * keyed publishes are refused; and the filters of the runs, folded to fit
+ * {@linkcode BLOOM_BYTES_MAX}. While runs are merged, new ones stand beside the four.
  *
  * Nothing is forgotten early: a segment whose run is missing or damaged is a gap,
  * and while there is one no key is called new. A gap is mended from the log; where
@@ -31,11 +30,11 @@ import {
   DEDUPE_DIR,
   type DedupeEntry,
   mergedRange,
-  runPath,
   type RunRange,
   runRanges,
+  type SealedSegment as Sealed,
 } from "./dedupe_run.ts";
-import { RunDamage, type RunFile } from "./dedupe_run_file.ts";
+import { RunDamage, type RunFile, unreadable } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
 import { DedupeTable } from "./dedupe_table.ts";
 import type { StorePorts } from "./message_store.ts";
@@ -53,11 +52,6 @@ export interface DedupeOptions {
   readonly mendWaitBytesMax?: number | undefined;
 }
 
-interface Sealed {
-  readonly base: number;
-  readonly end: number;
-}
-
 export class DedupeStore {
   readonly windowMs: number;
   readonly #ports: StorePorts;
@@ -66,8 +60,7 @@ export class DedupeStore {
   readonly #runs: DedupeRuns;
   /** By base of the segment, oldest first. */
   readonly #young = new Map<number, DedupeTable>();
-  /** How many tables were dropped. */
-  #dropped = 0;
+  #droppedTables = 0;
   /** Sealed, and memory answers for them, oldest first. */
   readonly #waiting = new Map<number, Sealed>();
   /** Sealed, and nothing answers for them. */
@@ -114,7 +107,7 @@ export class DedupeStore {
 
   /** The keys of a sealed segment: its run answers, or is built. */
   forget(base: number): void {
-    if (this.#young.delete(base)) this.#dropped++;
+    if (this.#young.delete(base)) this.#droppedTables++;
   }
 
   /** The logOffset of the message with this key, if it is in memory and in the window. */
@@ -128,7 +121,7 @@ export class DedupeStore {
 
   /** Another one than before: a key may have come to a run, or be in memory no longer. */
   get version(): number {
-    return this.#runs.version + this.#dropped; // both only grow
+    return this.#runs.version + this.#droppedTables; // both only grow
   }
 
   /**
@@ -139,8 +132,7 @@ export class DedupeStore {
    * cannot be read; retryable: `overloaded` while keys of a segment are in no run.
    */
   older(keyHash: Uint8Array, now: number): undefined | Promise<DedupeEntry | undefined> {
-    const [lost] = this.#lost;
-    if (lost) return Promise.reject(unreadable(lost));
+    if (this.#lost[0]) return Promise.reject(unreadable(this.#lost[0]));
     if (this.#gaps.size > 0) return this.#mend().then(() => this.older(keyHash, now));
     return this.#runs.lookup(keyHash, now - this.windowMs)?.catch(async (error: unknown) => {
       if (!(error instanceof RunDamage)) throw error;
@@ -151,12 +143,19 @@ export class DedupeStore {
 
   /** @throws {TidegateError} retryable: `overloaded` when memory holds as many keys as it may. */
   admit(): void {
-    let bytes = 0;
-    for (const table of this.#young.values()) bytes += table.byteSize;
-    if (bytes < this.#youngBytesMax) return;
+    if (this.youngBytes < this.#youngBytesMax) return;
     const detail =
       "Cannot remember another idempotency key: those of sealed segments cannot be written to disk";
     throw new TidegateError("overloaded", detail, { limit: this.#youngBytesMax });
+  }
+
+  /** Memory of the keys that are in no run yet. */
+  get youngBytes(): number {
+    return this.#young.values().reduce((bytes, table) => bytes + table.byteSize, 0);
+  }
+
+  get runs(): readonly RunFile[] {
+    return this.#runs.list;
   }
 
   // Sealing and merging
@@ -302,6 +301,12 @@ export class DedupeStore {
     });
   }
 
+  /** Somebody found the run of this range damaged. */
+  async mend(range: RunRange): Promise<void> {
+    await this.#discard(new RunDamage(range));
+    await this.#build();
+  }
+
   // Opening and closing
 
   /**
@@ -342,10 +347,4 @@ export class DedupeStore {
     this.#closed = true;
     await this.#runs.close();
   }
-}
-
-function unreadable(range: RunRange): TidegateError {
-  const path = runPath(range);
-  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
-  return new TidegateError("data-damaged", detail, { ...range });
 }

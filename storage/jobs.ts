@@ -10,6 +10,7 @@
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, readRange, replaceFile } from "./base/disk.ts";
 import { messageIdHash } from "./base/message.ts";
+import { salvaging } from "./base/salvage.ts";
 import { ConsumeQueues, type QueueMark } from "./consume_queues.ts";
 import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
 import type { RunRange } from "./dedupe_run.ts";
@@ -26,6 +27,8 @@ import {
   SNAPSHOT_DIR,
   snapshotOffsets,
   snapshotPath,
+  type Snapshot,
+  SnapshotDamage,
 } from "./snapshot.ts";
 import { walkSegment } from "./walk_segment.ts";
 import type { TimerKey } from "./timer_entry.ts";
@@ -64,6 +67,8 @@ export type Job =
       /** The base of the segment where its consume queues stand so. */
       readonly walkFrom: number;
       readonly changes: readonly Change[];
+      /** The logOffset of the snapshot since which they are; 0 for none. */
+      readonly since: number;
     }
   | {
       /** Builds the dedupe run of a sealed segment. */
@@ -218,29 +223,53 @@ async function prepareSegment(job: Job & { kind: "prepare" }, { disk }: JobPorts
 
 const GENERATIONS_KEPT = 2;
 
+/** @throws {SnapshotDamage} when the snapshot that the changes go by is not there. */
 async function writeSnapshot(
   job: Job & { kind: "snapshot" },
   { disk, crc32 }: JobPorts,
 ): Promise<void> {
-  const before = await newestSnapshot(disk, crc32);
+  const { snapshot: before, damaged } = await newestSnapshot(disk, crc32);
+  if ((before?.logOffset ?? 0) < job.since) throw new SnapshotDamage(job.since);
   const entries = mergeEntries(before?.entries ?? [], job.changes);
   const { logOffset, walkFrom } = job;
   const file = encodeSnapshot({ logOffset, walkFrom, entries }, crc32);
   await replaceFile(disk, snapshotPath(logOffset), [file]);
   const offsets = snapshotOffsets(await disk.list(SNAPSHOT_DIR));
-  for (const offset of offsets.slice(GENERATIONS_KEPT)) await disk.remove(snapshotPath(offset));
+  const useless = damaged.filter((offset) => offset !== logOffset);
+  const whole = offsets.filter((offset) => !useless.includes(offset));
+  for (const offset of [...useless, ...whole.slice(GENERATIONS_KEPT)]) {
+    await disk.remove(snapshotPath(offset));
+  }
 }
 
-/** The newest snapshot that is whole. */
-export async function newestSnapshot(disk: Disk, crc32: Crc32) {
+/** The newest snapshot that is whole, and the logOffsets of those behind it that are not. */
+export async function newestSnapshot(
+  disk: Disk,
+  crc32: Crc32,
+): Promise<{ readonly snapshot: Snapshot | undefined; readonly damaged: readonly number[] }> {
+  const damaged: number[] = [];
   for (const offset of snapshotOffsets(await disk.list(SNAPSHOT_DIR))) {
-    const file = await disk.open(snapshotPath(offset), { create: false });
+    const file = salvaging(await disk.open(snapshotPath(offset), { create: false }));
     try {
       const snapshot = decodeSnapshot(await readRange(file, 0, await file.size()), crc32);
-      if (snapshot?.logOffset === offset) return snapshot;
+      if (snapshot?.logOffset === offset) return { snapshot, damaged };
+      damaged.push(offset);
     } finally {
       await file.close();
     }
   }
-  return undefined;
+  return { snapshot: undefined, damaged };
+}
+
+/** As {@linkcode newestSnapshot}; what is damaged is told and removed, so that two generations are whole again soon. */
+export async function openSnapshot(
+  { disk, crc32 }: JobPorts,
+  report: (error: Error) => void,
+): Promise<Snapshot | undefined> {
+  const { snapshot, damaged } = await newestSnapshot(disk, crc32);
+  for (const offset of damaged) {
+    report(new SnapshotDamage(offset));
+    await disk.remove(snapshotPath(offset));
+  }
+  return snapshot;
 }

@@ -14,24 +14,27 @@
  * @module
  */
 
-import { encodeMessage, messageDedupe, messageSizeMax } from "./base/message.ts";
+import { encodeMessage, type FoldedMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
+import type { DamageMap } from "./damage.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
+import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
 import { IdIndex } from "./id_index.ts";
-import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
+import { indexFrame, type Jobs, openSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
 import { QueueReader } from "./queue_reader.ts";
 import type { RecordKind } from "./records/kind.ts";
-import { KINDS, kindName, type KindName, type RecordOf } from "./records/mod.ts";
+import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
+import { recallKey, replay } from "./replay.ts";
+import { Scrubber } from "./scrubber.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
 import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
-import { TidegateError } from "./base/errors.ts";
 import { stableHash } from "./base/hash.ts";
 import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
@@ -51,10 +54,14 @@ export interface Fold {
   /** One entry of the snapshot, in order of key. */
   restore(key: Uint8Array, value: Uint8Array): void;
   /** One record behind the snapshot, in log order. */
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void;
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
   /** What changed since the last call. */
   takeChanges(): Change[];
 }
+
+export type FoldedRecord<K extends KindName> =
+  | RecordOf<K>
+  | (K extends "message" ? FoldedMessage : never);
 
 export interface RecordPlace {
   readonly logOffset: number;
@@ -83,6 +90,7 @@ export class MessageStore {
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
+  readonly scrubber: Scrubber;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
@@ -95,16 +103,19 @@ export class MessageStore {
       readonly segmentBytes: number;
       readonly fold: Fold;
       readonly dedupe?: DedupeOptions | undefined;
+      /** In so long all that is stored is read once, to find damage; undefined: it is not. */
+      readonly scrubIntervalMs?: number | undefined;
     },
   ): Promise<MessageStore> {
     const { fold } = options;
     const { disk, crc32 } = ports;
     await disk.makeDir(LOG_DIR);
     await disk.makeDir(SNAPSHOT_DIR);
+    await refuseLaterFormats(disk, crc32);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
-    const sidecars = await openSidecars(disk, crc32);
-    const timerFiles = await openTimerFiles(disk, crc32);
-    const snapshot = await newestSnapshot(disk, crc32);
+    const sidecars = await openSidecars(ports);
+    const timerFiles = await openTimerFiles(ports);
+    const snapshot = await openSnapshot(ports, ports.report);
     const from = snapshot?.logOffset ?? 0;
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
     const known = snapshot?.walkFrom ?? 0;
@@ -148,14 +159,15 @@ export class MessageStore {
         recallKey(frame, dedupe, base);
         if (frame.logOffset < from) return;
         reveals.take(frame);
-        replay(fold, frame);
+        replay(fold, frame, base);
       },
     });
     await reveals.resume(timers, { log, passed });
     const derived = { queues, ids, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
-    await store.#sealer.start(sidecars.files, passed);
+    await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
+    if (options.scrubIntervalMs) store.scrubber.start(options.scrubIntervalMs);
     return store;
   }
 
@@ -182,6 +194,7 @@ export class MessageStore {
     this.timers = timers;
     this.#dispatched = log.end;
     this.#sealer = new Sealer(ports, parts);
+    this.scrubber = new Scrubber(ports, { log, sealer: this.#sealer, dedupe: this.dedupe });
     this.reader = new QueueReader(queues, this.#sealer);
     ids.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
@@ -193,6 +206,10 @@ export class MessageStore {
         this.dedupe.seal(segment);
       },
     });
+  }
+
+  get damage(): DamageMap {
+    return this.log.damage;
   }
 
   listen(listener: StoreListener): void {
@@ -299,6 +316,7 @@ export class MessageStore {
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
+    await this.scrubber.close();
     await this.dedupe.close();
     await this.#spare.close();
     await this.#sealer.close();
@@ -322,29 +340,4 @@ function payloadOf<K extends KindName>(kind: K, record: RecordOf<K>): Uint8Array
 /** What a record takes in the log, its frame header included. */
 export function recordFrameSize<K extends KindName>(kind: K, record: RecordOf<K>): number {
   return FRAME_HEADER_SIZE + payloadOf(kind, record).length;
-}
-
-/** A message with an idempotency key is remembered again. */
-function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
-  if (frame.kind !== KINDS.message.id) return;
-  const { logOffset, storedAt } = frame;
-  const found = messageDedupe(frame, { at: frame.payloadAt, end: frame.at + frame.size });
-  if (found) dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
-}
-
-function replay(fold: Fold, frame: Frame): void {
-  const name = kindName(frame.kind);
-  const place = {
-    logOffset: frame.logOffset,
-    storedAt: frame.storedAt,
-    deferred: (frame.flags & FLAG_DEFERRED) !== 0,
-    continued: (frame.flags & FLAG_CONTINUED) !== 0,
-    size: frame.size,
-  };
-  const record = name && KINDS[name].decode(frame.payload);
-  if (!name || !record) {
-    const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
-    throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
-  }
-  fold.apply(name, record, place);
 }

@@ -7,12 +7,14 @@
 export type { DamagedRange } from "./recovery.ts";
 export type { Recovery, Segment } from "./commit_log.ts";
 export type { ConsumeQueue } from "./consume_queues.ts";
+export { type DamageMap, DerivedDamage, type FoundBy } from "./damage.ts";
 export type { DedupeEntry } from "./dedupe_run.ts";
 export type { DedupeOptions } from "./dedupe_store.ts";
 export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
   type Fold,
+  type FoldedRecord,
   messageFrameSizeMax,
   MessageStore,
   recordFrameSize,
@@ -20,6 +22,7 @@ export {
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export { storeMetrics } from "./metrics.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";

@@ -8,6 +8,7 @@
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
+import { salvaging } from "./base/salvage.ts";
 import type { Recovery, Segment } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
 import { type DamagedRange, recoverSegment } from "./recovery.ts";
@@ -86,7 +87,11 @@ export async function openSegments(
     lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
     if (!next) await settleTail(segment, { ...options, crc32, end });
   }
-  const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
+  const segments = found.map((segment, i) => ({
+    ...segment,
+    file: salvaging(segment.file), // what is there from now on is synced
+    end: found[i + 1]?.base,
+  }));
   const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
   const recovery = { damaged, torn, damagedHeaders, frames };
   return { segments, end, lastCrc: lastCrc ?? 0, lastStoredAt, epoch, recovery };
@@ -99,12 +104,13 @@ async function findSegments(
   const bases = segmentBases(await disk.list(LOG_DIR));
   const found: Found[] = [];
   for (const [i, base] of bases.entries()) {
-    const file = await disk.open(segmentPath(base), { create: false });
+    const last = i === bases.length - 1;
+    const below = last ? SEGMENT_HEADER_SIZE + options.durableEnd - base : Infinity;
+    const file = salvaging(await disk.open(segmentPath(base), { create: false }), { below });
     const header = decodeSegmentHeader(
       await readRange(file, 0, SEGMENT_HEADER_SIZE),
       options.crc32,
     );
-    const last = i === bases.length - 1;
     if (!header && last && (await isUnborn({ file, base }, options))) {
       await file.close();
       await disk.remove(segmentPath(base));

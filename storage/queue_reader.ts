@@ -15,6 +15,7 @@ import { type Unit, Units } from "./units.ts";
 
 /** A run, wherever it lies. */
 interface Run {
+  readonly base: number;
   readonly first: number;
   readonly count: number;
   readonly links: Links;
@@ -42,7 +43,10 @@ export class QueueReader {
     this.#sidecars = sidecars;
   }
 
-  /** Up to `max` units from queueOffset `from` on; may stop short of both, then ask again. */
+  /**
+   * Up to `max` units from queueOffset `from` on; may stop short of both, then ask again at
+   * `firstOffset` and what came. Where damage took all of a run it is stepped over.
+   */
   async read(
     queue: { readonly topicGen: number; readonly queueId: number },
     range: { readonly from: number; readonly max: number },
@@ -53,7 +57,7 @@ export class QueueReader {
     const { at, newer } = await this.#runAt(found, (link) => link.first > from);
     // Past the end of its run lies a hole that damage made: go on behind it.
     const run = at && from >= at.first + at.count ? newer : at;
-    if (!run) return { firstOffset: from, units: [] };
+    if (!run) return { firstOffset: found.end, units: [] }; // damage took all that is left
     const skip = Math.max(0, from - run.first);
     const units = await run.units(skip, Math.min(range.max, run.count - skip));
     return {
@@ -84,17 +88,40 @@ export class QueueReader {
     tooNew: (link: Link) => boolean,
   ): Promise<{ at: Run | undefined; newer: Run | undefined }> {
     let newer: Run | undefined;
-    for (let link = queue.links.previous; link; ) {
-      const at = memoryRun(queue, link) ?? (await this.#sidecarRun(queue, link));
-      if (!at) break;
-      if (!tooNew(link)) return { at, newer };
+    for (let { links } = queue; ; ) {
+      const at = await this.#step(queue, { links, tooNew });
+      if (!at) return { at: newer, newer: undefined };
+      if (!tooNew(at)) return { at, newer };
       newer = at;
-      link = nextLink(at.links, tooNew);
+      ({ links } = at);
     }
-    return { at: newer, newer: undefined };
   }
 
-  async #sidecarRun(queue: ConsumeQueue, { base }: Link): Promise<Run | undefined> {
+  /**
+   * The farthest step back that does not step over the run looked for. Where damage took a
+   * run, and a sidecar built since has none, what is older is not lost with it.
+   */
+  async #step(
+    queue: ConsumeQueue,
+    { links, tooNew }: { links: Links; tooNew: (link: Link) => boolean },
+  ): Promise<Run | undefined> {
+    for (const link of [links.skip256, links.skip16]) {
+      const run = link && tooNew(link) ? await this.#run(queue, link.base) : undefined;
+      if (run) return run;
+    }
+    let base = links.previous?.base;
+    for (; base !== undefined; base = this.#sidecars.before(base)) {
+      const run = await this.#run(queue, base);
+      if (run) return run;
+    }
+    return undefined;
+  }
+
+  async #run(queue: ConsumeQueue, base: number): Promise<Run | undefined> {
+    return memoryRun(queue, base) ?? (await this.#sidecarRun(queue, base));
+  }
+
+  async #sidecarRun(queue: ConsumeQueue, base: number): Promise<Run | undefined> {
     const entry = await withSidecar(this.#sidecars, base, (sidecar) => sidecar.entry(queue));
     if (!entry) return undefined;
     const { first, count, links } = entry;
@@ -105,7 +132,7 @@ export class QueueReader {
       };
       return (await withSidecar(this.#sidecars, base, read)) ?? NO_UNITS;
     };
-    return { first, count, links, units };
+    return { base, first, count, links, units };
   }
 }
 
@@ -130,17 +157,11 @@ async function firstWhere(
   return low + block.firstWhere((i) => reached(block, i));
 }
 
-/** The farthest step back that does not step over the run looked for. */
-function nextLink(links: Links, tooNew: (link: Link) => boolean): Link | undefined {
-  if (links.skip256 && tooNew(links.skip256)) return links.skip256;
-  if (links.skip16 && tooNew(links.skip16)) return links.skip16;
-  return links.previous;
-}
-
-function memoryRun(queue: ConsumeQueue, { base }: Link): Run | undefined {
+function memoryRun(queue: ConsumeQueue, base: number): Run | undefined {
   const run = queue.runs.findLast((one) => one.base === base);
   if (!run) return undefined;
   return {
+    base,
     first: run.first,
     count: run.units.count,
     links: run.links,

@@ -46,6 +46,7 @@ import { UNIT_SIZE, type UnitBuffer } from "./units.ts";
 export const SIDECAR_HEADER_SIZE = 64;
 export const DIRECTORY_ENTRY_SIZE = 88;
 const MAGIC = "TIDEIDX1";
+export const SIDECAR_FORMAT = MAGIC;
 
 export interface SidecarRun {
   readonly topicGen: number;

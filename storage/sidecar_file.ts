@@ -11,6 +11,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import { readSealed, sealedSize } from "./blocks.ts";
 import type { QueueMark } from "./consume_queues.ts";
+import { DerivedDamage } from "./damage.ts";
 import { ID_PAIR_SIZE } from "./ids.ts";
 import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import {
@@ -28,7 +29,7 @@ import { UNIT_SIZE, Units } from "./units.ts";
 const ID_BLOCK = 512;
 
 /** A sidecar does not hold what was written: it has to be built again. */
-export class SidecarDamage extends Error {
+export class SidecarDamage extends DerivedDamage {
   override readonly name = "SidecarDamage";
   readonly base: number;
 
@@ -180,15 +181,22 @@ export class SidecarFile {
 }
 
 /** The bases of all segments, the sidecars of all but the last, and those that have none. */
-export async function openSidecars(
-  disk: Disk,
-  crc32: Crc32,
-): Promise<{
+export async function openSidecars({
+  disk,
+  crc32,
+  report,
+}: {
+  readonly disk: Disk;
+  readonly crc32: Crc32;
+  /** Told of those that are there and damaged. */
+  report(error: Error): void;
+}): Promise<{
   readonly bases: readonly number[];
   readonly files: Map<number, SidecarFile>;
   readonly missing: readonly { readonly base: number; readonly end: number }[];
 }> {
-  const bases = segmentBases(await disk.list(LOG_DIR));
+  const names = await disk.list(LOG_DIR);
+  const bases = segmentBases(names);
   const files = new Map<number, SidecarFile>();
   const missing: { base: number; end: number }[] = [];
   for (const [i, base] of bases.entries()) {
@@ -197,6 +205,9 @@ export async function openSidecars(
     const sidecar = await SidecarFile.open(disk, { base, end }, crc32);
     if (sidecar) files.set(base, sidecar);
     else missing.push({ base, end });
+    if (!sidecar && names.some((name) => `${LOG_DIR}/${name}` === sidecarPath(base))) {
+      report(new SidecarDamage(base));
+    }
   }
   return { bases, files, missing };
 }

@@ -34,6 +34,7 @@ describe("readConfig()", () => {
       delayMax: 40 * 86_400_000,
       segmentBytes: 134_217_728,
       idempotencyWindow: 86_400_000,
+      scrubInterval: 7 * 86_400_000,
       waitersMax: 10_000,
       webhookAllowPrivate: false,
       logLevel: "info",

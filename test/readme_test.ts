@@ -309,6 +309,17 @@ describe("the README's commands for transactions", { skip: needs("curl", "sh") }
   });
 });
 
+describe("the README's way to watch a node", { skip: needs("curl", "sh", "grep") }, () => {
+  const commands = new Commands("Watching it");
+
+  before(() => commands.start());
+  after(() => commands.stop());
+
+  it("shows figures", async () => {
+    assert.match(await commands.run(), /^tidegate_log_records_total\{kind="epoch-start"\} 1$/m);
+  });
+});
+
 describe("the README's table of settings", () => {
   it("is current (npm run readme writes it)", () => assert.equal(withSettings(readme), readme));
 });

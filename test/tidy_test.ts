@@ -21,12 +21,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "src/broker": ["storage/mod.ts", "storage/base", "src/filter/mod.ts"],
   "src/cluster": ["storage/mod.ts", "storage/base"],
   "src/webhook": ["storage/base"],
+  "src/rpc": ["storage/base", "src/broker/api.ts"],
   routes: ["src/broker/api.ts", "storage/base/errors.ts", "storage/base/message.ts"],
   "src/gateway": [
     "routes",
     "src/broker/api.ts",
     "storage/base/errors.ts",
     "storage/base/message.ts",
+    "storage/base/metrics.ts",
   ],
   "src/runtime": [],
 };
@@ -48,6 +50,7 @@ const PURE_ROOMS = [
   "src/filter",
   "src/webhook",
   "src/cluster",
+  "src/rpc",
   "src/broker",
 ];
 

@@ -9,7 +9,14 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { Change, Fold, KindName, RecordOf, RecordPlace } from "../../storage/mod.ts";
+import type {
+  Change,
+  Fold,
+  FoldedRecord,
+  KindName,
+  RecordOf,
+  RecordPlace,
+} from "../../storage/mod.ts";
 import { fields } from "../../storage/mod.ts";
 import type { Filter, SubscriptionConfig, TopicConfig } from "./api.ts";
 import { Changes } from "./changes.ts";
@@ -32,7 +39,7 @@ import { ProducerTable } from "./producers.ts";
 import { type TopicState, TopicTable } from "./topics.ts";
 import { TransactionTable } from "./transactions.ts";
 
-type Apply<K extends KindName> = (record: RecordOf<K>, place: RecordPlace) => void;
+type Apply<K extends KindName> = (record: FoldedRecord<K>, place: RecordPlace) => void;
 
 export class BrokerFold implements Fold {
   readonly topics = new TopicTable();
@@ -48,7 +55,7 @@ export class BrokerFold implements Fold {
     return Math.max(this.#lastGeneration + 1, now * 1024);
   }
 
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, place: RecordPlace): void {
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, place: RecordPlace): void {
     const apply = this.#appliers[kind];
     if (apply) return apply(record, place);
     const detail = `Cannot fold the record at ${place.logOffset}: this build does not have "${kind}"`;
@@ -86,6 +93,7 @@ export class BrokerFold implements Fold {
       else this.producerGroups.applyDrop(record);
     },
     grant: (record) => {
+      this.#given(record);
       const queue = this.queueOf(record);
       if (queue) this.#timed(queue, queue.applyGrant(record));
     },
@@ -137,6 +145,18 @@ export class BrokerFold implements Fold {
     message: { readonly queueId: number; readonly queueOffset: number },
   ): void {
     topic.next[message.queueId] = message.queueOffset + 1;
+    this.#changes.offsets(topic);
+  }
+
+  /**
+   * A queueOffset that was given out is of that message for good. Where damage took the
+   * message itself, the next one would get it, and count as settled.
+   */
+  #given({ topicGen, queueId, ranges }: RecordOf<"grant">): void {
+    const topic = this.topics.of(topicGen);
+    const last = ranges.at(-1);
+    if (!topic || !last || last.first + last.count <= (topic.next[queueId] ?? 0)) return;
+    topic.next[queueId] = last.first + last.count;
     this.#changes.offsets(topic);
   }
 

@@ -89,6 +89,15 @@ export class GroupTable {
     return this.#byTopic.get(topic) ?? [];
   }
 
+  get count(): number {
+    return this.#byName.size;
+  }
+
+  /** In the order they were made. */
+  all(): Iterable<GroupState> {
+    return this.#byName.values();
+  }
+
   names(): readonly string[] {
     return [...this.#byName.keys()].sort();
   }

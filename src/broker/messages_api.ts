@@ -176,7 +176,10 @@ async function read(
     position = page.position;
     const waitMs = deadline - shell.now();
     const over = waitMs <= 0 || signal?.aborted || shell.room.draining;
-    if (page.messages.length > 0 || over) return page;
+    if (page.messages.length > 0 || over) {
+      shell.traffic.read(page.messages);
+      return page;
+    }
     const more = (!page.upToDate && moved) || shell.store.log.confirmOffset !== seen;
     if (more) continue;
     await shell.readers.wait(topic.generation, { waitMs, signal });

@@ -24,6 +24,7 @@ import { Replies } from "./replies.ts";
 import { Scout } from "./scout.ts";
 import { ScheduledIds } from "./scheduled_ids.ts";
 import { TimerCore } from "./timer_core.ts";
+import { Traffic } from "./traffic.ts";
 import { KeyedWaiters, WaitRoom } from "./waiters.ts";
 
 /** Appended and not yet on disk, at most: more is refused, not queued. */
@@ -54,6 +55,7 @@ export class Shell {
   readonly timers: TimerCore;
   readonly scheduledIds: ScheduledIds;
   readonly checks: Checks;
+  readonly traffic = new Traffic();
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
 

@@ -43,6 +43,10 @@ export class TopicTable {
     this.#byGeneration.delete(topic.generation);
   }
 
+  get count(): number {
+    return this.#byName.size;
+  }
+
   names(): readonly string[] {
     return [...this.#byName.keys()].sort();
   }

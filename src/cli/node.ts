@@ -8,13 +8,14 @@ import manifest from "../../package.json" with { type: "json" };
 import { systemClock } from "../../storage/base/clock_node.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import { type Config, isLoopback } from "../config.ts";
-import { createGateway } from "../gateway/app.ts";
+import { type AnsweredRequest, createGateway } from "../gateway/app.ts";
 import type { Handle, HttpServer, Runtime } from "../runtime/runtime.ts";
 import { documentationAsset } from "./assets.ts";
 import { openBrokerIn } from "./broker.ts";
 import { holdDataDir } from "./data_dir.ts";
 import type { Draining } from "./drain.ts";
 import { CliError } from "./exit.ts";
+import { NodeMetrics } from "./metrics.ts";
 
 export interface RunningNode extends Draining {
   /** What `serve` prints when requests are answered. */
@@ -35,18 +36,32 @@ export interface NodePorts {
 export async function openNode(config: Config, ports: NodePorts): Promise<RunningNode> {
   const dataDir = holdDataDir(config.dataDir);
   const broker = await openBrokerIn(dataDir, { config, ...ports });
+  const runtime = await currentRuntime();
+  const { version } = manifest;
+  const metrics = new NodeMetrics(systemClock, {
+    dataDir: config.dataDir,
+    version,
+    runtime: runtime.name,
+  });
+  metrics.add(broker.metrics);
   const gateway = createGateway({
     broker: broker.api,
     apiKeys: config.apiKeys,
     corsOrigins: config.corsOrigins,
-    version: manifest.version,
+    version,
     now: () => systemClock.now(),
+    elapsed: () => systemClock.elapsed(),
+    metrics: () => metrics.text(),
+    // Each costs more than a publish, so they are made only where somebody asked for them.
+    answered: config.logLevel === "debug" ? requestLog(ports.log) : undefined,
     report: (error, about) => ports.log("error", "A request failed", { ...about, error }),
     assets: documentationAsset,
     limits: { streamsMax: config.waitersMax },
   });
+  metrics.add(() => gateway.metrics());
   try {
-    const server = await listen(config, (request, host) => gateway.fetch(request, host));
+    const handle: Handle = (request, host) => gateway.fetch(request, host);
+    const server = await listen(config, { runtime, handle });
     return { broker, gateway, server, readyLine: readyLine(config, server) };
   } catch (error) {
     await broker.close();
@@ -54,10 +69,17 @@ export async function openNode(config: Config, ports: NodePorts): Promise<Runnin
   }
 }
 
-async function listen(config: Config, handle: Handle): Promise<HttpServer> {
+function requestLog(log: Log): (about: AnsweredRequest) => void {
+  return ({ durationMs, ...about }) =>
+    log("debug", "Request", { ...about, durationMs: Math.round(durationMs * 1000) / 1000 });
+}
+
+async function listen(
+  config: Config,
+  { runtime, handle }: { readonly runtime: Runtime; readonly handle: Handle },
+): Promise<HttpServer> {
   const { host, port, behindProxy } = config;
   const exposed = !isLoopback(host) && !behindProxy;
-  const runtime = await currentRuntime();
   try {
     return await runtime.serve({ hostname: host, port, exposed }, handle);
   } catch (error) {

@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { TidegateError } from "../../storage/base/errors.ts";
 import { ConfigError } from "../config.ts";
+import { backupCommands } from "./backup.ts";
 import { checkCommand } from "./check.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
 import { groupCommand } from "./group.ts";
@@ -61,6 +62,7 @@ function buildProgram(terminal: Terminal): Command {
   tailCommand(program, terminal);
   inspectCommand(program, terminal);
   checkCommand(program, terminal);
+  backupCommands(program, terminal);
   return program;
 }
 

@@ -12,7 +12,9 @@
 
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { type Disk, type DiskFile, readRange } from "../../storage/base/disk.ts";
-import { decodeCheckpoints } from "../../storage/checkpoint.ts";
+import { salvaging } from "../../storage/base/salvage.ts";
+import { CHECKPOINT_PATH, decodeCheckpoints } from "../../storage/checkpoint.ts";
+import { refuseLaterFormats } from "../../storage/format.ts";
 import { describePayload, kindName } from "../../storage/records/mod.ts";
 import { type DamagedRange, recoverSegment } from "../../storage/recovery.ts";
 import {
@@ -47,6 +49,7 @@ export interface Findings {
 
 /** @throws what the disk says. */
 export async function verifyDataDir(disk: Disk): Promise<Findings> {
+  await refuseLaterFormats(disk, crc32);
   const notes: string[] = [];
   const newestSnapshot = await verifySnapshots(disk, notes);
   const durableEnd = Math.max(await checkpointedEnd(disk), newestSnapshot);
@@ -78,7 +81,7 @@ class LogVerifier {
   }
 
   async verify(base: number, sealedEnd: number | undefined): Promise<void> {
-    const file = await this.#disk.open(segmentPath(base), { create: false });
+    const file = salvaging(await this.#disk.open(segmentPath(base), { create: false }));
     try {
       await this.#verifyFrames(file, { base, sealedEnd });
     } finally {
@@ -158,7 +161,7 @@ async function verifyTimers(disk: Disk, notes: string[]): Promise<void> {
 }
 
 async function checkpointedEnd(disk: Disk): Promise<number> {
-  const bytes = await readWhole(disk, "checkpoint");
+  const bytes = await readWhole(disk, CHECKPOINT_PATH);
   return bytes ? decodeCheckpoints(bytes, crc32).durableEnd : 0;
 }
 
@@ -183,7 +186,7 @@ async function readWhole(disk: Disk, path: string): Promise<Uint8Array | undefin
     throw error;
   }
   try {
-    return await readRange(file, 0, await file.size());
+    return await readRange(salvaging(file), 0, await file.size());
   } finally {
     await file.close();
   }

@@ -24,7 +24,7 @@ import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 const SEGMENT_BYTES = 2048;
 
 async function foldedEntries(disk: MemoryDisk): Promise<Entry[]> {
-  const snapshot = await newestSnapshot(disk, crc32);
+  const { snapshot } = await newestSnapshot(disk, crc32);
   const entries = snapshot?.entries ?? [];
   return entries.filter((entry) => !decodeQueueMark(entry) && !decodeTimerMark(entry));
 }

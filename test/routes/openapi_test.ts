@@ -58,6 +58,7 @@ describe("the contract", () => {
       "getHealth",
       "getLag",
       "getMessage",
+      "getMetrics",
       "getProducerGroup",
       "getReadiness",
       "getTopic",

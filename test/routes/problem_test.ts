@@ -57,7 +57,6 @@ describe("what a later build brings", () => {
     ["GET", "/v1/topics/a/messages/m/trace", /trace/],
     ["GET", "/v1/topics/a/search", /search/],
     ["POST", "/v1/topics/a/purge", /purg/],
-    ["GET", "/metrics", /metrics/],
   ];
   for (const [method, path, feature] of later) {
     it(`${method} ${path} is a 501 problem that names it`, async () => {

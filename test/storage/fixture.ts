@@ -15,12 +15,14 @@ import type { MessageAttributes, MessageEnvelope } from "../../storage/base/mess
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
 import {
+  type FoldedRecord,
   type Fold,
   MessageStore,
   messageFrameSizeMax,
   type RecordPlace,
 } from "../../storage/message_store.ts";
 import type { KindName, RecordOf } from "../../storage/records/mod.ts";
+import type { DamagedRange } from "../../storage/recovery.ts";
 import type { Change } from "../../storage/snapshot.ts";
 
 export const KiB = 1024;
@@ -75,7 +77,7 @@ export class ChainFold implements Fold {
     this.#table.set(text.decode(key), value.slice());
   }
 
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void {
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void {
     const { topicGen, queueId } = record as { topicGen?: number; queueId?: number };
     const key = `${kind}/${topicGen ?? "-"}/${queueId ?? "-"}`;
     const before = this.#table.get(key);
@@ -120,6 +122,7 @@ export interface StoreOptions {
   readonly segmentBytes?: number;
   readonly jobs?: Jobs;
   readonly dedupe?: DedupeOptions;
+  readonly scrubIntervalMs?: number;
 }
 
 /** A store, what it told, and a producer's view of it. */
@@ -131,16 +134,25 @@ export class OpenStore {
   readonly confirms: number[] = [];
   readonly fatal: Error[];
   readonly reports: Error[];
+  /** Ranges that were told of, in order. */
+  readonly damaged: DamagedRange[];
 
   private constructor(
     store: MessageStore,
-    parts: { fold: ChainFold; clock: ManualClock; fatal: Error[]; reports: Error[] },
+    parts: {
+      fold: ChainFold;
+      clock: ManualClock;
+      fatal: Error[];
+      reports: Error[];
+      damaged: DamagedRange[];
+    },
   ) {
     this.store = store;
     this.fold = parts.fold;
     this.clock = parts.clock;
     this.fatal = parts.fatal;
     this.reports = parts.reports;
+    this.damaged = parts.damaged;
     store.listen({ onWritten() {}, onConfirm: (end) => void this.confirms.push(end) });
   }
 
@@ -149,6 +161,7 @@ export class OpenStore {
     const fold = new ChainFold();
     const fatal: Error[] = [];
     const reports: Error[] = [];
+    const damaged: DamagedRange[] = [];
     const ports = {
       disk,
       clock,
@@ -156,10 +169,11 @@ export class OpenStore {
       jobs: options.jobs ?? inlineJobs({ disk, crc32 }),
       fatal: (error: Error) => void fatal.push(error),
       report: (error: Error) => void reports.push(error),
+      damaged: (range: DamagedRange) => void damaged.push(range),
     };
-    const { dedupe } = options;
-    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe });
-    return new OpenStore(store, { fold, clock, fatal, reports });
+    const { dedupe, scrubIntervalMs } = options;
+    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe, scrubIntervalMs });
+    return new OpenStore(store, { fold, clock, fatal, reports, damaged });
   }
 
   /** Appends the messages as one unit; returns where each lies. */
@@ -215,7 +229,9 @@ export class OpenStore {
     const rows: UnitRow[] = [];
     for (let from = queue?.start ?? 0; queue && from < queue.end; ) {
       const slice = await this.store.reader.read(queue, { from, max: 100 });
-      if (slice.units.length === 0) throw new Error(`The reader is stuck at ${from}`);
+      if (slice.firstOffset + slice.units.length === from) {
+        throw new Error(`The reader is stuck at ${from}`);
+      }
       for (const [i, unit] of slice.units.entries()) {
         rows.push([slice.firstOffset + i, unit.bodyLogOffset, unit.size]);
       }

@@ -276,7 +276,7 @@ describe("a sidecar", () => {
   it("belongs to a segment that another one follows", async () => {
     const disk = await fileOf(sidecarPath(0), whole);
     for (const base of [0, 500, 900]) await disk.open(segmentPath(base), { create: true });
-    const { files, missing } = await openSidecars(disk, crc32);
+    const { files, missing } = await openSidecars({ disk, crc32, report() {} });
     assert.deepEqual([...files.keys()], [0]);
     assert.deepEqual(missing, [{ base: 500, end: 900 }]);
   });

@@ -179,6 +179,27 @@ describe("a store that is opened again", () => {
     assert(recovery.frames < 20, `${recovery.frames} frames of ${segments.length} segments`);
   });
 
+  it("makes up for snapshots that a kill kept from being written", async () => {
+    const { disk, view } = await filled();
+    await removeAll(disk, ".snap");
+    const open = await OpenStore.on({ disk, segmentBytes: SEGMENT_BYTES });
+    await quiet(open);
+    assert(open.store.log.recovery.frames > 50);
+    const left = disk.clone(); // nothing was appended in this life
+    const again = await OpenStore.on({ disk: left, segmentBytes: SEGMENT_BYTES });
+    await quiet(again);
+    const { frames } = again.store.log.recovery;
+    assert(frames < 20, `${frames} frames`);
+    assert.deepEqual(await look(again), view);
+  });
+
+  it("writes no snapshot at a start that had the newest one", async () => {
+    const { disk } = await filled();
+    const before = await names(disk, ".snap");
+    await quiet(await OpenStore.on({ disk, segmentBytes: SEGMENT_BYTES }));
+    assert.deepEqual(await names(disk, ".snap"), before);
+  });
+
   it("keeps two snapshots, and no more", async () => {
     const { disk } = await filled();
     assert.equal((await names(disk, ".snap")).length, 2);

@@ -518,6 +518,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The node's figures, as Prometheus reads them
+         * @description Text format 0.0.4. Needs a credential where the node has keys, for it names consumer groups; answered also while the node shuts down.
+         */
+        get: operations["getMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/cluster": {
         parameters: {
             query?: never;
@@ -583,7 +603,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -1701,8 +1721,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Node is shutting down; Node is at capacity */
-        "draining-or-overloaded": {
+        /** @description Node is shutting down; Node is at capacity; Node cannot be reached */
+        "draining-or-overloaded-or-unavailable": {
             headers: {
                 /** @description Seconds to wait before trying again */
                 "Retry-After"?: number;
@@ -2081,7 +2101,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishMessage: {
@@ -2188,7 +2208,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2225,7 +2245,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishBatch: {
@@ -2289,7 +2309,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2322,7 +2342,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTopic: {
@@ -2353,7 +2373,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putTopic: {
@@ -2401,7 +2421,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteTopic: {
@@ -2434,7 +2454,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchTopic: {
@@ -2475,7 +2495,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getMessage: {
@@ -2508,7 +2528,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     recallMessage: {
@@ -2540,7 +2560,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listGroups: {
@@ -2572,7 +2592,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getGroup: {
@@ -2603,7 +2623,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putGroup: {
@@ -2652,7 +2672,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteGroup: {
@@ -2681,7 +2701,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchGroup: {
@@ -2722,7 +2742,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     pauseGroup: {
@@ -2753,7 +2773,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     resumeGroup: {
@@ -2784,7 +2804,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     seekGroup: {
@@ -2824,7 +2844,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     peekMessages: {
@@ -2862,7 +2882,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listConsumers: {
@@ -2893,7 +2913,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listDeadLetters: {
@@ -2931,7 +2951,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     redriveDeadLetters: {
@@ -2970,7 +2990,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     purgeDeadLetters: {
@@ -3009,7 +3029,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveMessages: {
@@ -3056,7 +3076,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     settleMessages: {
@@ -3095,7 +3115,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getLag: {
@@ -3126,7 +3146,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamTopics: {
@@ -3176,7 +3196,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     headStream: {
@@ -3207,7 +3227,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamLeases: {
@@ -3254,7 +3274,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listTransactions: {
@@ -3289,7 +3309,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     beginTransaction: {
@@ -3327,7 +3347,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     commitTransaction: {
@@ -3359,7 +3379,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     rollbackTransaction: {
@@ -3391,7 +3411,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTransaction: {
@@ -3422,7 +3442,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getProducerGroup: {
@@ -3453,7 +3473,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putProducerGroup: {
@@ -3501,7 +3521,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteProducerGroup: {
@@ -3530,7 +3550,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchProducerGroup: {
@@ -3570,7 +3590,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveChecks: {
@@ -3616,7 +3636,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getHealth: {
@@ -3672,6 +3692,33 @@ export interface operations {
             };
         };
     };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
     getCluster: {
         parameters: {
             query?: never;
@@ -3696,7 +3743,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
 }
