@@ -1,11 +1,14 @@
 /**
  * Both coordinators keep to their suite; the one in etcd over a real etcd, which
- * is also stopped, made to forget its leases, and asked for a password.
+ * is also stopped for a while, made to ask for a password, and spoken to over TLS.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
@@ -18,6 +21,7 @@ import { openEtcdTransport } from "../../src/cluster/etcd_transport_node.ts";
 import { foundingState } from "../../src/cluster/group_state.ts";
 import { type EtcdServer, startEtcd } from "../fakes/etcd_server.ts";
 import { needs } from "../fakes/needs.ts";
+import { TEST_AUTHORITY, TEST_CERTIFICATE, TEST_KEY } from "../fakes/test_certificate.ts";
 import { type OpenedCoordinator, testCoordinator } from "../suites/coordinator.ts";
 
 const skip = needs("etcd");
@@ -136,6 +140,42 @@ describe("over a real etcd", { skip }, () => {
         return error instanceof TidegateError && error.details["refused"] === true;
       });
       await coordinator.close();
+    });
+
+    it("speaks TLS, with the authority it was given and no other", { skip }, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "tidegate-etcd-tls-"));
+      writeFileSync(join(folder, "cert.pem"), TEST_CERTIFICATE);
+      writeFileSync(join(folder, "key.pem"), TEST_KEY);
+      const files = [
+        "--cert-file",
+        join(folder, "cert.pem"),
+        "--key-file",
+        join(folder, "key.pem"),
+      ];
+      const server = await startEtcd({ scheme: "https", more: files });
+      const over = (authorities?: string) => {
+        const transport = openEtcdTransport({ urls: [server.url], authorities });
+        return new EtcdCoordinator(new EtcdClient(transport), { clock: systemClock, cluster: "t" });
+      };
+      const [trusting, other] = [over(TEST_AUTHORITY), over()];
+      try {
+        await until(async () => {
+          return trusting.look("g").then(
+            ({ revision }) => revision === 0,
+            () => false, // it listens before it is ready
+          );
+        });
+        assert.equal((await trusting.found("g", STATE)).kind, "done");
+        let hints = 0;
+        trusting.watch("g", () => void hints++);
+        await until(() => hints > 0);
+        await assert.rejects(other.look("g"), TidegateError);
+      } finally {
+        await trusting.close();
+        await other.close();
+        await server.stop();
+        rmSync(folder, { recursive: true });
+      }
     });
 
     it("has a password, and takes a new token when the old one is gone", { skip }, async () => {
