@@ -21,7 +21,7 @@ type DiskWork =
   | { readonly kind: "sync" }
   | { readonly kind: "truncate"; readonly to: number }
   | { readonly kind: "promise"; readonly promised: Promised }
-  | { readonly kind: "rewrite"; readonly range: LogRange };
+  | { readonly kind: "rewrite"; readonly range: LogRange; readonly units: readonly Unit[] };
 
 interface Waiting {
   readonly end: number;
@@ -311,8 +311,11 @@ export class SimNode {
       case "mend":
         return this.#mend(effect);
       case "rewrite":
-        this.#rewrite(effect.range, effect.bytes as readonly Unit[]);
-        return;
+        return this.#enqueue({
+          kind: "rewrite",
+          range: effect.range,
+          units: effect.bytes as readonly Unit[],
+        });
       case "snapshot":
         world.saw("snapshot taken");
         return this.later(world.chance.below(50 * MS), () => this.#beginAgain(effect.from));
@@ -413,7 +416,7 @@ export class SimNode {
         disk.promised = work.promised;
         return { kind: "promised", promised: work.promised };
       case "rewrite":
-        return { kind: "repaired", range: work.range };
+        return this.#rewrite(work.range, work.units);
       default:
         return undefined;
     }
@@ -436,13 +439,11 @@ export class SimNode {
     this.#world.send(this, to, { kind: "mended", epoch, boot, ...range, bytes: units });
   }
 
-  #rewrite(range: LogRange, units: readonly Unit[]): void {
-    for (const unit of units) {
-      if (!this.disk.holds(unit)) return;
-      this.disk.damaged.delete(unit);
-    }
+  #rewrite(range: LogRange, units: readonly Unit[]): ReplicaEvent | undefined {
+    if (!units.every((unit) => this.disk.holds(unit))) return undefined; // cut meanwhile
+    for (const unit of units) this.disk.damaged.delete(unit);
     this.#world.saw("bytes mended");
-    this.#enqueue({ kind: "rewrite", range });
+    return { kind: "repaired", range };
   }
 
   /** Sets the log aside and begins again on a new disk, with a snapshot where one is to be had. */
