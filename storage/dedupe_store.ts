@@ -302,9 +302,8 @@ export class DedupeStore {
   }
 
   /** Somebody found the run of this range damaged. */
-  async mend(range: RunRange): Promise<void> {
-    await this.#discard(new RunDamage(range));
-    await this.#build();
+  mend(range: RunRange): Promise<void> {
+    return this.#mendAfter(new RunDamage(range));
   }
 
   // Opening and closing

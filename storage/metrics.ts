@@ -10,11 +10,16 @@ import type { MessageStore } from "./message_store.ts";
 import { KINDS } from "./records/mod.ts";
 
 export function storeMetrics(store: MessageStore): readonly Family[] {
-  return [...logFamilies(store), ...flushFamilies(store), ...derivedFamilies(store)];
+  return [
+    ...logFamilies(store),
+    ...damageFamilies(store),
+    ...flushFamilies(store),
+    ...derivedFamilies(store),
+  ];
 }
 
 function logFamilies({ log }: MessageStore): Family[] {
-  const { end, writtenEnd, confirmOffset, segments, recovery, tail } = log;
+  const { end, writtenEnd, confirmOffset, segments, tail } = log;
   const ends = { appended: end, written: writtenEnd, confirmed: confirmOffset };
   const { byKind, bytes } = tail.appended;
   return [
@@ -43,10 +48,30 @@ function logFamilies({ log }: MessageStore): Family[] {
       help: "Bytes appended to the log, by kind of record",
       samples: byKindOf(bytes),
     }),
+  ];
+}
+
+function damageFamilies({ damage, scrubber }: MessageStore): Family[] {
+  return [
     gauge({
       name: "tidegate_log_damaged_ranges",
-      help: "Ranges of the log whose bytes are not what was written, as found at the start",
-      value: recovery.damaged.length,
+      help: "Ranges of the log whose bytes are not what was written, whoever met them",
+      value: damage.ranges.length,
+    }),
+    counter({
+      name: "tidegate_log_damage_found_total",
+      help: "Times that damage nobody knew of was met: by the start, the scrubber, a reader",
+      samples: Object.entries(damage.found).map(([by, value]) => ({ labels: { by }, value })),
+    }),
+    counter({
+      name: "tidegate_scrub_bytes_total",
+      help: "Bytes at rest that were read and checked",
+      value: scrubber.bytes,
+    }),
+    counter({
+      name: "tidegate_scrub_passes_total",
+      help: "Times that all at rest was read once",
+      value: scrubber.passes,
     }),
   ];
 }

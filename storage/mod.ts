@@ -31,4 +31,4 @@ export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
 export type { Change } from "./snapshot.ts";
 export type { Timer, TimerKey } from "./timer_entry.ts";
 export type { Timers, TimerState } from "./timers.ts";
-export type { Unit } from "./units.ts";
+export { lostUnit, type Unit } from "./units.ts";

@@ -26,6 +26,8 @@ interface Run {
 export interface UnitSlice {
   readonly firstOffset: number;
   readonly units: readonly Unit[];
+  /** Damage took what lay from here up to `firstOffset`, and all that told of it. */
+  readonly lostFrom?: number;
 }
 
 /** Where to begin: an offset, or the first unit visible at or after a log position or a time. */
@@ -45,7 +47,7 @@ export class QueueReader {
 
   /**
    * Up to `max` units from queueOffset `from` on; may stop short of both, then ask again at
-   * `firstOffset` and what came. Where damage took all of a run it is stepped over.
+   * `firstOffset` and what came. Where damage took all of a run it is stepped over, and told.
    */
   async read(
     queue: { readonly topicGen: number; readonly queueId: number },
@@ -57,12 +59,14 @@ export class QueueReader {
     const { at, newer } = await this.#runAt(found, (link) => link.first > from);
     // Past the end of its run lies a hole that damage made: go on behind it.
     const run = at && from >= at.first + at.count ? newer : at;
-    if (!run) return { firstOffset: found.end, units: [] }; // damage took all that is left
+    if (!run) return { firstOffset: found.end, units: [], lostFrom: from };
     const skip = Math.max(0, from - run.first);
+    const firstOffset = run.first + skip;
     const units = await run.units(skip, Math.min(range.max, run.count - skip));
     return {
-      firstOffset: run.first + skip,
+      firstOffset,
       units: Array.from({ length: units.count }, (_, i) => units.unit(i)),
+      ...(firstOffset > from && { lostFrom: from }),
     };
   }
 

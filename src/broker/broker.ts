@@ -9,14 +9,8 @@
  */
 
 import type { Log } from "../../storage/base/logger.ts";
-import type { Collect } from "../../storage/base/metrics.ts";
-import {
-  DerivedDamage,
-  type FoundBy,
-  MessageStore,
-  type Recovery,
-  type StorePorts,
-} from "../../storage/mod.ts";
+import { type Collect, counter } from "../../storage/base/metrics.ts";
+import { DerivedDamage, MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
 import type { BrokerApi } from "./api.ts";
 import { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
@@ -50,21 +44,11 @@ export interface BrokerOptions {
   readonly scrubIntervalMs?: number | undefined;
 }
 
-/** Since the start. */
-export interface DamageCounts {
-  /** Ranges of the log that nobody knew of before, by who met them. */
-  readonly ranges: Readonly<Record<FoundBy, number>>;
-  /** Files derived from the log that had to be built again. */
-  readonly derived: number;
-  readonly scrub: { readonly bytes: number; readonly passes: number };
-}
-
 export interface Broker {
   readonly api: BrokerApi;
   /** What the start found. */
   readonly recovery: Recovery;
   readonly metrics: Collect;
-  damage(): DamageCounts;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
   /** Makes everything durable and closes the files. No call may follow. */
@@ -119,12 +103,14 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
   return {
     api,
     recovery: store.log.recovery,
-    metrics: () => brokerMetrics(shell),
-    damage: () => ({
-      ranges: store.damage.found,
-      derived,
-      scrub: { bytes: store.scrubber.bytes, passes: store.scrubber.passes },
-    }),
+    metrics: async () => [
+      ...(await brokerMetrics(shell)),
+      counter({
+        name: "tidegate_derived_files_mended_total",
+        help: "Files derived from the log that were found damaged and are built again",
+        value: derived,
+      }),
+    ],
     drain() {
       shell.room.draining = true;
       shell.readers.wakeAll();

@@ -4,8 +4,10 @@
  *
  * There is nothing between two calls, so no connection can be lost, no stream kept
  * and no cancel sent: giving up ends the request, and with it the wait for its
- * answer. Whatever is not an answer proven to come from the server (http_signature.ts)
- * may have been sent by anybody on the way: then the outcome is unknown.
+ * answer. Nor is there an order: calls made at once may overtake each other.
+ *
+ * Whatever is not an answer proven to come from the server (http_signature.ts) may
+ * have been sent by anybody on the way: then the outcome is unknown.
  *
  * @module
  */

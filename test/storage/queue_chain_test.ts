@@ -358,6 +358,6 @@ describe("a consume queue that lost a run to damage", () => {
     const end = history.rows[0].length;
     const from = history.rows[0].findIndex(({ base }) => base === bases.at(-1));
     const slice = await history.reader.read({ topicGen: 1, queueId: 0 }, { from, max: 10 });
-    assert.deepEqual(slice, { firstOffset: end, units: [] });
+    assert.deepEqual(slice, { firstOffset: end, units: [], lostFrom: from });
   });
 });
