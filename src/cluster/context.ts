@@ -98,7 +98,7 @@ export class ReplicaContext {
 
   leased(until: number, fresh: boolean): void {
     this.#leaseUntil = until;
-    if (!fresh || this.plants.trustNewLease) return;
+    if (!fresh) return;
     this.#leaseProven = false;
     this.#leasedFrom = this.#ids;
     this.look();
@@ -110,7 +110,7 @@ export class ReplicaContext {
    * granted again proves nothing of the time between.
    */
   leaseHolds(now: number): boolean {
-    return (this.#leaseProven || this.plants.trustNewLease === true) && now < this.#leaseUntil;
+    return this.#leaseProven && now < this.#leaseUntil;
   }
 
   #see(sighting: Sighting | undefined): boolean {

@@ -37,8 +37,6 @@ export interface Plants {
   readonly trustRestart?: boolean;
   /** A lease is counted from the answer to its keep-alive, and twice (npm etcd3). */
   readonly leaseFromReply?: boolean;
-  /** A lease that ran out and was granted again is taken for one that held. */
-  readonly trustNewLease?: boolean;
 }
 
 export const NO_PLANTS: Plants = {};
