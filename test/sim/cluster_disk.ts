@@ -143,6 +143,10 @@ export class SimDisk {
   /** What a node finds at its start: recovery has synced all there is. */
   recover(): Restored {
     this.synced = this.units.length;
+    for (const unit of this.damaged) {
+      const there = this.units[this.countBelow(unit.to) - 1] === unit;
+      if (!there) this.damaged.delete(unit); // it went with the power
+    }
     const confirmed = this.units.reduce((most, unit) => Math.max(most, unit.confirmOffset), 0);
     return {
       start: this.start,
