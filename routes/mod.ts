@@ -31,8 +31,10 @@ import { problemPageRoutes } from "./problem_pages.ts";
 import { type Publish, publishing } from "./publish.ts";
 import { producerRoutes } from "./producers.ts";
 import { type ReadLog, readingLog } from "./read_log.ts";
+import { searchRoutes } from "./search.ts";
 import { streamRoutes } from "./stream.ts";
 import { topicRoutes } from "./topics.ts";
+import { traceRoutes } from "./trace.ts";
 import { transactionRoutes } from "./transactions.ts";
 
 export { toYaml } from "./openapi.ts";
@@ -96,6 +98,8 @@ function createApp(ports: Ports, { publish, readLog }: Hot): App {
   registerMessagesContract(app);
   topicRoutes(app, ports);
   messageRoutes(app, ports);
+  searchRoutes(app, ports);
+  traceRoutes(app, ports);
   groupRoutes(app, ports);
   groupOperationRoutes(app, ports);
   deadLetterRoutes(app, ports);

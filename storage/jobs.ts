@@ -8,17 +8,21 @@
  */
 
 import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, readRange, replaceFile } from "./base/disk.ts";
-import { messageIdHash } from "./base/message.ts";
+import { type Disk, readRange, replaceFile, replaceFileBy } from "./base/disk.ts";
 import { salvaging } from "./base/salvage.ts";
+import { BlockWriter } from "./blocks.ts";
 import { ConsumeQueues, type QueueMark } from "./consume_queues.ts";
 import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
 import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
-import { IdTable } from "./ids.ts";
-import { KINDS } from "./records/mod.ts";
+import { WORDS } from "./hash_section.ts";
+import { HashTable } from "./hash_table.ts";
+import { indexId } from "./id_index.ts";
+import { KeyTable } from "./keys.ts";
+import { indexOps } from "./ops.ts";
+import { RevealKeys } from "./reveal_keys.ts";
 import { LOG_DIR, segmentBases, sidecarPath, SPARE_PATH } from "./segment.ts";
-import { encodeSidecar } from "./sidecar.ts";
+import { type SidecarContent, sidecarParts } from "./sidecar.ts";
 import {
   type Change,
   decodeSnapshot,
@@ -44,6 +48,8 @@ export type Job =
       readonly end: number;
       /** Its queues as they stood where it begins; undefined: not known, walk the log for them. */
       readonly marks: readonly QueueMark[] | undefined;
+      /** Bases of segments with deferred messages that have index keys. */
+      readonly holding: readonly number[];
       /** Its timer file as well; otherwise there is one that holds its timers. */
       readonly timers: boolean;
     }
@@ -144,32 +150,27 @@ export function inlineJobs(ports: JobPorts): Jobs {
   };
 }
 
-/** Takes one frame into the indexes that live beside a segment. */
-export function indexFrame(
-  frame: Frame,
-  index: { readonly queues: ConsumeQueues; readonly ids: IdTable; readonly base: number },
-): void {
-  index.queues.apply(frame, index.base);
-  if (frame.kind !== KINDS.message.id) return;
-  const hash = messageIdHash(frame, { at: frame.payloadAt, end: frame.at + frame.size });
-  if (hash !== undefined) index.ids.push(hash, frame.logOffset - index.base);
-}
-
 async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promise<void> {
-  const { disk, crc32 } = ports;
   const { base, end } = job;
   const queues = new ConsumeQueues();
   for (const mark of job.marks ?? []) queues.restore(mark);
   if (!job.marks) await walkBefore(base, queues, ports);
-  const ids = new IdTable();
+  const ids = new HashTable(WORDS.ids);
+  const keys = new KeyTable(base);
+  const reveals = await RevealKeys.of({ table: keys, holding: job.holding }, ports);
+  const ops = new HashTable(WORDS.ops);
   let keyedCount = 0;
   const young = new YoungTimers();
   const visit = (frame: Frame) => {
-    indexFrame(frame, { queues, ids, base });
+    queues.apply(frame, base);
+    indexId(frame, { table: ids, base });
+    reveals.apply(frame);
+    indexOps(frame, { table: ops, base });
     indexTimers(frame, young);
     if (isKeyed(frame)) keyedCount++;
   };
   await walkSegment(job, visit, ports);
+  await reveals.finish();
   // Before the sidecar, which promises it.
   const timersUntil = job.timers
     ? await writeSegmentTimers(young, job, ports)
@@ -179,9 +180,18 @@ async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promi
     queueId: queue.queueId,
     ...run,
   }));
-  const content = { base, end, runs, ids: ids.encode(), keyedCount, timersUntil };
-  const sidecar = encodeSidecar(content, crc32);
-  await replaceFile(disk, sidecarPath(base), [sidecar]);
+  const sections = { ids: ids.encode(), keys: keys.entries.encode(), ops: ops.encode() };
+  const { heldCount } = keys;
+  await writeSidecar({ base, end, runs, sections, keyedCount, heldCount, timersUntil }, ports);
+}
+
+/** Part by part: of a segment of small messages it may be as large as that. */
+function writeSidecar(content: SidecarContent, { disk, crc32 }: JobPorts): Promise<void> {
+  return replaceFileBy(disk, sidecarPath(content.base), (file) => {
+    const writer = new BlockWriter(file, crc32);
+    for (const part of sidecarParts(content)) writer.write(part);
+    writer.end();
+  });
 }
 
 async function buildTimers(job: Job & { kind: "timers" }, ports: JobPorts): Promise<void> {

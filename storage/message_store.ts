@@ -1,7 +1,7 @@
 /**
  * The MessageStore: the CommitLog and everything that is derived from it.
  *
- *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, ids ──sealed──▶ sidecars
+ *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, indexes ──sealed──▶ sidecars
  *    │                     │
  *    │                     └──▶ listener: what became visible, how far is safe
  *    ├──▶ idempotency keys, at append ──sealed──▶ dedupe runs
@@ -22,8 +22,8 @@ import type { DamageMap } from "./damage.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
 import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
-import { IdIndex } from "./id_index.ts";
-import { indexFrame, type Jobs, openSnapshot } from "./jobs.ts";
+import { Indexes } from "./indexes.ts";
+import { type Jobs, openSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
 import { QueueReader } from "./queue_reader.ts";
 import type { RecordKind } from "./records/kind.ts";
@@ -86,7 +86,8 @@ export class MessageStore {
   readonly log: CommitLog;
   readonly queues: ConsumeQueues;
   readonly reader: QueueReader;
-  readonly ids: IdIndex;
+  /** Messages by id and by index key, and what happened to them. */
+  readonly indexes: Indexes;
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
@@ -133,7 +134,8 @@ export class MessageStore {
       if (!mark) fold.restore(entry[0], entry[1]);
       else if (walkFrom > 0) queues.restore(mark);
     }
-    const ids = new IdIndex();
+    const indexes = new Indexes();
+    for (const sidecar of sidecars.files.values()) indexes.know(sidecar);
     const dedupe = new DedupeStore(ports, options.dedupe ?? DEDUPE_DEFAULTS);
     const timers = new Timers();
     const reveals = new LastReveals();
@@ -149,11 +151,12 @@ export class MessageStore {
           dedupe.forget(walked); // or a long walk would hold the indexes of the whole log
           if (sidecars.files.has(walked)) {
             queues.release(walked);
-            ids.release(walked);
+            indexes.release(walked);
           }
         }
         walked = base;
-        indexFrame(frame, { queues, ids: ids.table(base), base });
+        queues.apply(frame, base);
+        indexes.apply(frame, base);
         const sealed = sidecars.files.has(base) || coversBase(timerFiles, base);
         if (!sealed || walkTimers.has(base)) timers.index(frame, base);
         recallKey(frame, dedupe, base);
@@ -163,7 +166,7 @@ export class MessageStore {
       },
     });
     await reveals.resume(timers, { log, passed });
-    const derived = { queues, ids, dedupe, timers, timerFiles };
+    const derived = { queues, indexes, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
     await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
@@ -177,26 +180,26 @@ export class MessageStore {
       readonly log: CommitLog;
       readonly spare: SpareSegment;
       readonly queues: ConsumeQueues;
-      readonly ids: IdIndex;
+      readonly indexes: Indexes;
       readonly dedupe: DedupeStore;
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
     },
   ) {
-    const { log, spare, queues, ids, timers } = parts;
+    const { log, spare, queues, indexes, timers } = parts;
     queues.takeTouched();
     this.log = log;
     this.#spare = spare;
     this.queues = queues;
-    this.ids = ids;
+    this.indexes = indexes;
     this.dedupe = parts.dedupe;
     this.timers = timers;
     this.#dispatched = log.end;
     this.#sealer = new Sealer(ports, parts);
     this.scrubber = new Scrubber(ports, { log, sealer: this.#sealer, dedupe: this.dedupe });
     this.reader = new QueueReader(queues, this.#sealer);
-    ids.open(this.#sealer);
+    indexes.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
     log.listen({
       onWritten: (end) => this.#listener.onWritten(end),
@@ -300,11 +303,11 @@ export class MessageStore {
 
   #onConfirm(end: number): void {
     const base = this.log.segmentAt(this.#dispatched)?.base ?? this.#dispatched;
-    const index = { queues: this.queues, ids: this.ids.table(base), base }; // a batch has one segment
     for (const { chunk, from, to } of this.log.tail.slices(this.#dispatched, end)) {
       for (let at = from; at < to; ) {
         const frame = new Frame(chunk, at);
-        indexFrame(frame, index);
+        this.queues.apply(frame, base); // a batch has one segment
+        this.indexes.apply(frame, base);
         at += frame.size;
       }
     }

@@ -23,6 +23,13 @@ export {
   type StorePorts,
 } from "./message_store.ts";
 export { storeMetrics } from "./metrics.ts";
+export {
+  type About,
+  aboutBody,
+  aboutOffset,
+  aboutQueue,
+  aboutTransaction,
+} from "./ops.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";

@@ -86,6 +86,20 @@ export class QueueReader {
     return run.first + (await firstWhere(run, reached));
   }
 
+  /** The unit of a message that became visible in the segment at `base`; undefined when it is gone. */
+  async unitAt(
+    queue: { readonly topicGen: number; readonly queueId: number },
+    { base, queueOffset }: { readonly base: number; readonly queueOffset: number },
+  ): Promise<Unit | undefined> {
+    const found = this.#queues.find(queue.topicGen, queue.queueId);
+    if (!found || queueOffset < found.start) return undefined;
+    const run = await this.#run(found, base);
+    const index = queueOffset - (run?.first ?? 0);
+    if (!run || index < 0 || index >= run.count) return undefined;
+    const units = await run.units(index, 1);
+    return units.count > 0 ? units.unit(0) : undefined;
+  }
+
   /** The newest run that is not too new, and the one looked at before; the oldest when all are too new. */
   async #runAt(
     queue: ConsumeQueue,

@@ -14,7 +14,7 @@
 
 import type { CommitLog } from "./commit_log.ts";
 import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
-import type { IdIndex } from "./id_index.ts";
+import type { Indexes } from "./indexes.ts";
 import type { Job } from "./jobs.ts";
 import type { Fold, StorePorts } from "./message_store.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
@@ -50,7 +50,7 @@ export class Sealer implements Sidecars {
   readonly #ports: StorePorts;
   readonly #log: CommitLog;
   readonly #queues: ConsumeQueues;
-  readonly #ids: IdIndex;
+  readonly #indexes: Indexes;
   readonly #fold: Fold;
   readonly #timers: Timers;
   readonly #timerFiles: TimerFiles;
@@ -75,7 +75,7 @@ export class Sealer implements Sidecars {
     parts: {
       readonly log: CommitLog;
       readonly queues: ConsumeQueues;
-      readonly ids: IdIndex;
+      readonly indexes: Indexes;
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
@@ -84,7 +84,7 @@ export class Sealer implements Sidecars {
     this.#ports = ports;
     this.#log = parts.log;
     this.#queues = parts.queues;
-    this.#ids = parts.ids;
+    this.#indexes = parts.indexes;
     this.#fold = parts.fold;
     this.#timers = parts.timers;
     this.#timerFiles = new TimerFiles(ports, {
@@ -167,7 +167,8 @@ export class Sealer implements Sidecars {
     segment: Sealed & { readonly marks: readonly QueueMark[] | undefined },
   ): Promise<void> {
     const timers = !this.#timerFiles.covers(segment.base);
-    await this.#ports.jobs.run({ kind: "seal", ...segment, timers });
+    const { holding } = this.#indexes.keys;
+    await this.#ports.jobs.run({ kind: "seal", ...segment, holding, timers });
     const sidecar = await SidecarFile.open(this.#ports.disk, segment, this.#ports.crc32);
     if (!sidecar) return;
     this.#use(segment.base, sidecar);
@@ -177,7 +178,8 @@ export class Sealer implements Sidecars {
   #use(base: number, sidecar: SidecarFile): void {
     this.#sidecars.set(base, sidecar);
     this.#queues.release(base);
-    this.#ids.release(base);
+    this.#indexes.know(sidecar);
+    this.#indexes.release(base);
   }
 
   /** A boundary is behind us once something beyond it is confirmed: its segment exists. */

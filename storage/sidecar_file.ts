@@ -6,13 +6,12 @@
  * @module
  */
 
-import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import { readSealed, sealedSize } from "./blocks.ts";
 import type { QueueMark } from "./consume_queues.ts";
 import { DerivedDamage } from "./damage.ts";
-import { ID_PAIR_SIZE } from "./ids.ts";
+import { type SectionName, SectionReader } from "./hash_section.ts";
 import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import {
   decodeSidecarHeader,
@@ -24,9 +23,6 @@ import {
   type SidecarHeader,
 } from "./sidecar.ts";
 import { UNIT_SIZE, Units } from "./units.ts";
-
-/** Pairs looked at per read when searching ids. */
-const ID_BLOCK = 512;
 
 /** A sidecar does not hold what was written: it has to be built again. */
 export class SidecarDamage extends DerivedDamage {
@@ -43,12 +39,30 @@ export class SidecarFile {
   readonly #file: DiskFile;
   readonly #header: SidecarHeader;
   readonly #crc32: Crc32;
+  /** Messages by their index keys (keys.ts). */
+  readonly keys: SectionReader;
+  /** What records say about messages (ops.ts). */
+  readonly ops: SectionReader;
+  readonly #ids: SectionReader;
   #directory: Promise<Uint8Array> | undefined;
 
   private constructor(file: DiskFile, header: SidecarHeader, crc32: Crc32) {
     this.#file = file;
     this.#header = header;
     this.#crc32 = crc32;
+    const read = (position: number, size: number) => this.#read(position, size);
+    const section = (name: SectionName) => new SectionReader(header.sections[name], read);
+    this.#ids = section("ids");
+    this.keys = section("keys");
+    this.ops = section("ops");
+  }
+
+  get base(): number {
+    return this.#header.base;
+  }
+
+  get end(): number {
+    return this.#header.end;
   }
 
   /** Undefined when there is no sidecar of this segment, or one that does not tell what it holds. */
@@ -83,6 +97,11 @@ export class SidecarFile {
   /** Messages in its segment that were published with an idempotency key. */
   get keyedCount(): number {
     return this.#header.keyedCount;
+  }
+
+  /** Deferred messages in its segment that have index keys. */
+  get heldCount(): number {
+    return this.#header.heldCount;
   }
 
   /** The greatest dueAt of a timer or recall in the segment; 0 when there is neither. */
@@ -143,36 +162,9 @@ export class SidecarFile {
 
   /** Places of messages whose id has this hash, newest first. */
   async findIds(hash: number): Promise<number[]> {
-    const places: number[] = [];
-    for (let at = await this.#firstIdBlock(hash); at < this.#header.idCount; at += ID_BLOCK) {
-      const view = await this.#idBlock(at);
-      for (let i = 0; i < view.byteLength; i += ID_PAIR_SIZE) {
-        const found = view.getUint32(i);
-        if (found === hash) places.push(view.getUint32(i + 4));
-        if (found > hash) return places.reverse();
-      }
-    }
+    const entries = await this.#ids.entries(await this.#ids.find(hash));
+    const places = Array.from({ length: entries.count }, (_, i) => entries.word(i, 1));
     return places.reverse();
-  }
-
-  /** The block in which pairs of `hash` begin, if there are any. */
-  async #firstIdBlock(hash: number): Promise<number> {
-    let low = 0;
-    let high = Math.ceil(this.#header.idCount / ID_BLOCK);
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      const view = await this.#idBlock(middle * ID_BLOCK);
-      if (view.getUint32(0) < hash) low = middle;
-      else high = middle;
-    }
-    return low * ID_BLOCK;
-  }
-
-  async #idBlock(first: number): Promise<DataView> {
-    const { directoryAt, idCount } = this.#header;
-    const count = Math.min(ID_BLOCK, idCount - first);
-    const position = directoryAt - (idCount - first) * ID_PAIR_SIZE;
-    return viewOf(await this.#read(position, count * ID_PAIR_SIZE));
   }
 
   close(): Promise<void> {

@@ -20,7 +20,7 @@ import { topicNamed } from "./define.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 
-interface Candidate {
+export interface Candidate {
   readonly frame: Frame;
   readonly queueId: number;
   /** −1 for a delayed one. */
@@ -59,7 +59,7 @@ export async function recallById(
   return shell.refuse(notFound(name, id));
 }
 
-function notFound(name: string, id: string): TidegateError {
+export function notFound(name: string, id: string): TidegateError {
   const detail = `Cannot find message "${id}" in "${name}": no message has this id`;
   return new TidegateError("message-not-found", detail, { id });
 }
@@ -72,13 +72,13 @@ export function topicToRead(shell: Shell, name: string): TopicState | Promise<To
 }
 
 /** The records of the topic's messages with this id, newest first. */
-async function* candidates(
+export async function* candidates(
   { store }: Shell,
   { topic, id }: { readonly topic: TopicState; readonly id: string },
 ): AsyncGenerator<Candidate> {
   const hash = stableHash(id);
   for (const segment of store.log.segments.toReversed()) {
-    for (const logOffset of await store.ids.find(hash, segment.base)) {
+    for (const logOffset of await store.indexes.ids.find(hash, segment.base)) {
       const frame = await store.log.readAt(logOffset);
       if (frame?.kind !== KINDS.message.id) continue;
       const message = decodeMessage(frame.payload);

@@ -30,8 +30,10 @@ import {
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { encodePosition, LogReader } from "./reading.ts";
 import { idInUse } from "./scheduled_ids.ts";
+import { search } from "./search.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
+import { trace } from "./trace.ts";
 
 export function messagesApi(shell: Shell): MessagesApi {
   const reader = new LogReader(shell.store, () => shell.pause());
@@ -60,6 +62,8 @@ export function messagesApi(shell: Shell): MessagesApi {
 
     get: (name, id) => getById(shell, { name, id }),
     recall: (name, id) => recallById(shell, { name, id }),
+    search: (request) => search(shell, { reader, request }),
+    trace: (request) => trace(shell, request),
   };
 }
 

@@ -11,16 +11,16 @@ import type { MergedQueues } from "./merge.ts";
 import type { Step } from "./page.ts";
 import type { Position } from "./reading.ts";
 
-export interface UnitSource {
+export interface UnitSource<P = Position> {
   /** Reads ahead when `peek` needs it; undefined when it does not. */
   fill(): Promise<void> | undefined;
   /** The next place, which stays until `advance`; undefined when none is left. */
-  peek(): Step | undefined;
+  peek(): Step<P> | undefined;
   advance(): void;
   /** Whether `peek` gave undefined because there is no more. */
   readonly exhausted: boolean;
   /** Where a reader stands who has seen all there was. */
-  readonly end: Position;
+  readonly end: P;
 }
 
 /** One queue, from an offset up to another. */

@@ -13,6 +13,7 @@ import { checkCommand } from "./check.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
 import { groupCommand } from "./group.ts";
 import { inspectCommand } from "./inspect.ts";
+import { searchCommand, traceCommand } from "./lookups.ts";
 import { publishCommand } from "./publish.ts";
 import { serveCommand } from "./serve.ts";
 import { tailCommand } from "./tail.ts";
@@ -60,6 +61,8 @@ function buildProgram(terminal: Terminal): Command {
   groupCommand(program, terminal);
   publishCommand(program, terminal);
   tailCommand(program, terminal);
+  searchCommand(program, terminal);
+  traceCommand(program, terminal);
   inspectCommand(program, terminal);
   checkCommand(program, terminal);
   backupCommands(program, terminal);

@@ -105,6 +105,8 @@ export const MESSAGES: Section<MessagesApi> = {
   }),
   get: of(23, "messages.get", { about: "A message by its id", ...READS }),
   recall: of(24, "messages.recall", { about: "Takes a scheduled message back" }),
+  search: of(25, "messages.search", { about: "Messages by index key or time", ...READS }),
+  trace: of(26, "messages.trace", { about: "What happened to a message", ...READS }),
 };
 
 export const GROUPS: Section<GroupsApi> = {

@@ -187,27 +187,40 @@ export function deferredUntil(view: DataView, at: number): number | undefined {
 }
 
 /** `stableHash` of the id of the payload in `[at, end)`; undefined when it is not a message. */
-export function messageIdHash(
-  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
-  { at, end }: { readonly at: number; readonly end: number },
+export function messageIdHash(source: PayloadSource, range: PayloadRange): number | undefined {
+  const { bytes, view } = source;
+  const idAt = attributesAt(source, range);
+  if (idAt === undefined || idAt + 3 > range.end || bytes[idAt] !== TAG.id) return undefined;
+  const to = idAt + 3 + view.getUint16(idAt + 1);
+  return to <= range.end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
+}
+
+export interface PayloadSource {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+export interface PayloadRange {
+  readonly at: number;
+  readonly end: number;
+}
+
+/** Where the attributes of the payload in `[at, end)` begin; undefined when it is not a message. */
+export function attributesAt(
+  { bytes, view }: PayloadSource,
+  { at, end }: PayloadRange,
 ): number | undefined {
   if (end - at < FIXED_SIZE) return undefined;
-  let idAt = at + FIXED_SIZE;
-  if (view.getUint16(at + 34) !== 0) {
-    const payload = bytes.subarray(at, end);
-    const optional = readOptional(payload, viewOf(payload));
-    if (!optional) return undefined;
-    idAt = at + optional.end;
-  }
-  if (idAt + 3 > end || bytes[idAt] !== TAG.id) return undefined;
-  const to = idAt + 3 + view.getUint16(idAt + 1);
-  return to <= end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
+  if (view.getUint16(at + 34) === 0) return at + FIXED_SIZE;
+  const payload = bytes.subarray(at, end);
+  const optional = readOptional(payload, viewOf(payload));
+  return optional && at + optional.end;
 }
 
 /** What the payload in `[at, end)` says about its idempotency key; undefined when it has none. */
 export function messageDedupe(
-  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
-  { at, end }: { readonly at: number; readonly end: number },
+  { bytes, view }: PayloadSource,
+  { at, end }: PayloadRange,
 ): MessageEnvelope["dedupe"] {
   if (end - at < FIXED_SIZE || (view.getUint16(at + 34) & PRESENT.dedupe) === 0) return undefined;
   const payload = bytes.subarray(at, end);

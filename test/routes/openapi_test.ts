@@ -88,10 +88,12 @@ describe("the contract", () => {
       "redriveDeadLetters",
       "resumeGroup",
       "rollbackTransaction",
+      "searchMessages",
       "seekGroup",
       "settleMessages",
       "streamLeases",
       "streamTopics",
+      "traceMessage",
     ]);
   });
 

@@ -10,13 +10,19 @@
  */
 
 import assert from "node:assert/strict";
+import { decodeMessage } from "../../storage/base/message.ts";
 import { stableHash } from "../../storage/base/hash.ts";
+import type { KeyEntry } from "../../storage/keys.ts";
 import type { MessageStore, RecordPlace } from "../../storage/message_store.ts";
+import type { About } from "../../storage/ops.ts";
 import type { DamagedRange } from "../../storage/recovery.ts";
 import { ChainFold, type OpenStore, type UnitRow } from "../storage/fixture.ts";
 
 /** Of each topic. */
 export const QUEUES = 3;
+
+/** Index keys that messages have. */
+export const KEYS = ["one", "two", "three", "four"];
 
 /** One appended record, as the oracle knows it. */
 export interface Appended {
@@ -30,6 +36,8 @@ export interface Appended {
   readonly hidden?: Hidden;
   readonly dropped?: number;
   readonly id?: string;
+  /** What it says about which messages. */
+  readonly about?: readonly About[];
   /** Bytes of it changed at rest. */
   rotten?: boolean;
   /** It cannot be read, and no snapshot has what it did. */
@@ -44,6 +52,7 @@ export interface Visible {
   readonly queueOffset: number;
   readonly bodyLogOffset: number;
   readonly size: number;
+  readonly keys: readonly string[];
 }
 
 /** A deferred message that nothing revealed yet. */
@@ -52,6 +61,7 @@ export interface Hidden {
   readonly queueId: number;
   readonly bodyLogOffset: number;
   readonly size: number;
+  readonly keys: readonly string[];
 }
 
 export class StorageOracle {
@@ -168,6 +178,45 @@ export class StorageOracle {
     this.#compareFold(open);
     await this.#compareQueues(open);
     await this.#compareIds(open);
+    await this.compareIndexes(open);
+  }
+
+  /** The confirmed messages are found by their keys, what was said about them by what it is about. */
+  async compareIndexes({ store }: OpenStore): Promise<void> {
+    const confirmed = this.#log.filter(({ end }) => end <= store.log.confirmOffset);
+    const { topicGen } = this;
+    const rotten = new Set(
+      this.#log.flatMap(({ rotten, place }) => (rotten ? [place.logOffset] : [])),
+    );
+    const isRotten = (...offsets: number[]) => offsets.some((offset) => rotten.has(offset));
+    for (const key of KEYS) {
+      const wanted = confirmed.flatMap(({ visible, place: { logOffset } }) =>
+        visible.flatMap(({ keys, queueId, queueOffset, bodyLogOffset, ...one }, item) =>
+          one.topicGen === topicGen && keys.includes(key)
+            ? [
+                {
+                  found: [logOffset, item, queueId, queueOffset].join(),
+                  rotten: isRotten(logOffset, bodyLogOffset),
+                },
+              ]
+            : [],
+        ),
+      );
+      checkFound(await findByKey(store, { topicGen, key }), { wanted: wanted.reverse(), of: key });
+    }
+    const told = new Map<string, { about: About; wanted: Sought[] }>();
+    for (const { about = [], place } of confirmed) {
+      for (const one of about) {
+        const key = `${one.hash}/${one.index}`;
+        const { wanted } = told.get(key) ?? { wanted: [] };
+        const { logOffset } = place;
+        const next = { found: String(logOffset), rotten: isRotten(logOffset) };
+        told.set(key, { about: one, wanted: [...wanted, next] });
+      }
+    }
+    for (const { about, wanted } of told.values()) {
+      checkFound(await findOps(store, about), { wanted, of: JSON.stringify(about) });
+    }
   }
 
   #compareFold(open: OpenStore): void {
@@ -200,11 +249,11 @@ export class StorageOracle {
     }
   }
 
-  async #compareIds({ store: { ids, log } }: OpenStore): Promise<void> {
+  async #compareIds({ store: { indexes, log } }: OpenStore): Promise<void> {
     for (const { id, place, rotten } of this.#log.slice(-20)) {
       if (id === undefined || rotten) continue;
       const base = log.segmentAt(place.logOffset)?.base ?? 0;
-      const found = await ids.find(stableHash(id), base);
+      const found = await indexes.ids.find(stableHash(id), base);
       assert(found.includes(place.logOffset), `the id of the message at ${place.logOffset}`);
     }
   }
@@ -240,6 +289,62 @@ export class StorageOracle {
     }
     return found;
   }
+}
+
+/** What an index should give, in words. */
+interface Sought {
+  readonly found: string;
+  /** It may be missing. */
+  readonly rotten: boolean;
+}
+
+function checkFound(
+  found: readonly string[],
+  { wanted, of }: { readonly wanted: readonly Sought[]; readonly of: string },
+): void {
+  const there = new Set(found);
+  const expected = wanted.filter((one) => !one.rotten || there.has(one.found));
+  assert.deepEqual(
+    found,
+    expected.map((one) => one.found),
+    of,
+  );
+}
+
+/** The last first: what made it visible, and where it lies in its queue. */
+async function findByKey(
+  { log, indexes, reader }: MessageStore,
+  { topicGen, key }: { readonly topicGen: number; readonly key: string },
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const { base } of log.segments.toReversed()) {
+    for (let before: KeyEntry | undefined; ; ) {
+      const wanted = { topicGen, hash: stableHash(key) };
+      const entries = await indexes.keys.find(wanted, { base, before, max: 3 });
+      for (const { place, item, queueId, queueOffset } of entries) {
+        const unit = await reader.unitAt({ topicGen, queueId }, { base, queueOffset });
+        const frame = unit && unit.size > 0 ? await log.readAt(unit.bodyLogOffset) : undefined;
+        const keys = frame && decodeMessage(frame.payload)?.index;
+        if (keys?.includes(key)) found.push([base + place, item, queueId, queueOffset].join());
+      }
+      before = entries.at(-1);
+      if (!before) break;
+    }
+  }
+  return found;
+}
+
+async function findOps({ log, indexes }: MessageStore, about: About): Promise<string[]> {
+  const found: string[] = [];
+  for (const { base } of log.segments) {
+    for (let from = base; ; ) {
+      const places = await indexes.ops.find(about, { base, from, max: 2 });
+      found.push(...places.map(String));
+      from = (places.at(-1) ?? -1) + 1;
+      if (places.length === 0) break;
+    }
+  }
+  return found;
 }
 
 /** By a record that may be rotten. */

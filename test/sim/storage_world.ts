@@ -27,6 +27,7 @@ import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { SEGMENT_HEADER_SIZE, SPARE_PATH } from "../../storage/segment.ts";
+import { aboutBody, aboutOffset, aboutQueue } from "../../storage/ops.ts";
 import { DerivedDamage } from "../../storage/damage.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
 import { newestSnapshot } from "../../storage/jobs.ts";
@@ -34,7 +35,7 @@ import { type ChainFold, draft, KiB, type NewMessage, OpenStore } from "../stora
 import { SNAPSHOT_DIR, snapshotOffsets, snapshotPath } from "../../storage/snapshot.ts";
 import { Pacer, rest } from "./pacer.ts";
 import { rot, type Rot } from "./rot.ts";
-import { type Appended, QUEUES, StorageOracle } from "./storage_oracle.ts";
+import { type Appended, KEYS, QUEUES, StorageOracle } from "./storage_oracle.ts";
 
 const STEPS = 120;
 
@@ -134,7 +135,7 @@ class StorageWorld {
     else if (roll < 56) this.#reveal();
     else if (roll < 57) this.#dropTopic();
     else if (roll < 82) await this.#pacer.steps(this.#prng.below(5));
-    else if (roll < 88) await this.#pacer.until(this.#open.settle());
+    else if (roll < 88) await this.#settle();
     else if (roll < 91) await this.#pass();
     else if (roll < 92) this.#failSoon();
     else if (roll < 96) await this.#stop("power cut");
@@ -171,7 +172,8 @@ class StorageWorld {
       : this.#prng.below(this.#prng.pick([2000, 2000, 2000, 9000]));
     const body = new Uint8Array(size).fill(this.#prng.word());
     const id = this.#prng.word().toString(36);
-    return draft({ topicGen: this.#oracle.topicGen, queueId, queueOffset, id, body });
+    const index = KEYS.filter(() => this.#prng.chance(20));
+    return draft({ topicGen: this.#oracle.topicGen, queueId, queueOffset, id, body, index });
   }
 
   #putMessages(messages: readonly NewMessage[]): void {
@@ -186,13 +188,15 @@ class StorageWorld {
       const { envelope, attributes } = messages[i] as NewMessage;
       const { topicGen, queueId, queueOffset } = envelope;
       const end = places[i + 1]?.logOffset ?? unitEnd;
-      const size = end - place.logOffset;
+      const { logOffset: bodyLogOffset } = place;
+      const size = end - bodyLogOffset;
+      const keys = attributes.index ?? [];
       this.#remember({
         place,
         end,
         unitEnd,
         fold: (into) => into.apply("message", { topicGen, queueId } as RecordOf<"message">, place),
-        visible: [{ topicGen, queueId, queueOffset, bodyLogOffset: place.logOffset, size }],
+        visible: [{ topicGen, queueId, queueOffset, bodyLogOffset, size, keys }],
         id: attributes.id,
       });
     }
@@ -208,6 +212,7 @@ class StorageWorld {
       queueId,
       bodyLogOffset: place.logOffset,
       size: end - place.logOffset,
+      keys: attributes.index ?? [],
     };
     const fold = (into: ChainFold) =>
       into.apply("message", { topicGen, queueId } as RecordOf<"message">, place);
@@ -228,12 +233,14 @@ class StorageWorld {
     const place = this.#open.append("reveal", record);
     const end = this.#open.store.log.end;
     const fold = (into: ChainFold) => into.apply("reveal", record, place);
-    this.#remember({ place, end, unitEnd: end, fold, visible: items });
+    const about = items.map(({ bodyLogOffset }) => aboutBody(bodyLogOffset));
+    this.#remember({ place, end, unitEnd: end, fold, visible: items, about });
     this.#flushPerhaps();
   }
 
   #putOther(): void {
     const queueId = this.#prng.below(QUEUES);
+    if (this.#prng.chance(60)) return this.#putGrant(queueId);
     const record: RecordOf<"seek"> = {
       groupGen: 9,
       topicGen: this.#oracle.topicGen,
@@ -243,7 +250,31 @@ class StorageWorld {
     const place = this.#open.append("seek", record);
     const end = this.#open.store.log.end;
     const fold = (into: ChainFold) => into.apply("seek", record, place);
-    this.#remember({ place, end, unitEnd: end, fold, visible: [] });
+    const about = [aboutQueue(record)];
+    this.#remember({ place, end, unitEnd: end, fold, visible: [], about });
+    this.#flushPerhaps();
+  }
+
+  #putGrant(queueId: number): void {
+    const { topicGen } = this.#oracle;
+    const [first, count] = [250 + this.#prng.below(10), 1 + this.#prng.below(20)];
+    const record: RecordOf<"grant"> = {
+      groupGen: 9,
+      topicGen,
+      queueId,
+      ranges: [{ first, count }],
+      grantSeq: 1,
+      attempt: 1,
+      until: 0,
+      nonce: new Uint8Array(8),
+      attemptId: undefined,
+      consumerId: undefined,
+    };
+    const place = this.#open.append("grant", record);
+    const end = this.#open.store.log.end;
+    const fold = (into: ChainFold) => into.apply("grant", record, place);
+    const about = Array.from({ length: count }, (_, i) => aboutOffset(record, first + i));
+    this.#remember({ place, end, unitEnd: end, fold, visible: [], about });
     this.#flushPerhaps();
   }
 
@@ -278,6 +309,12 @@ class StorageWorld {
       this.#clock.advance(this.#prng.below(300));
       await rest();
     }
+  }
+
+  async #settle(): Promise<void> {
+    await this.#pacer.until(this.#open.settle());
+    if (this.#open.fatal.length > 0 || !this.#prng.chance(20)) return;
+    await this.#pacer.until(this.#oracle.compareIndexes(this.#open));
   }
 
   #failSoon(): void {

@@ -14,7 +14,7 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: ["85d332b9", "b8370f43", "470c7b0a", "8ec6673a", "ec7936a1", "691e4ce7"],
+  storage: ["4f9e04b9", "52c48490", "26b5e267", "4dd8aa7c", "3c171683", "efb84a45"],
   broker: ["ff7df1c2", "50c8d9ac", "53a47c2c", "970b8ac5", "f5f0e999", "fa45e9af"],
 } as const;
 

@@ -42,6 +42,7 @@ export interface Draft {
   readonly key?: string;
   readonly body?: Uint8Array;
   readonly dedupe?: MessageEnvelope["dedupe"];
+  readonly index?: readonly string[];
 }
 
 /** No zeros, so that none of it is there when it was never written. */
@@ -60,7 +61,7 @@ export function draft(parts: Draft): NewMessage {
       bornAt: 1_700_000_000_000,
       dedupe: parts.dedupe,
     },
-    attributes: { id, key },
+    attributes: { id, key, index: parts.index },
     body,
   };
 }

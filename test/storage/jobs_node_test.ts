@@ -104,7 +104,15 @@ describe("workerJobs()", () => {
       mkdirSync(join(dir, "log"));
       mkdirSync(join(dir, "snapshots"));
       const jobs = workerJobs(dir);
-      const failing = jobs.run({ kind: "seal", base: 77, end: 99, marks: [], timers: true });
+      const seal = {
+        kind: "seal",
+        base: 77,
+        end: 99,
+        marks: [],
+        holding: [],
+        timers: true,
+      } as const;
+      const failing = jobs.run(seal);
       const snapshot = {
         kind: "snapshot",
         logOffset: 5,

@@ -16,6 +16,7 @@ import { FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame, sealFrame } from "../../storag
 import { QueueReader } from "../../storage/queue_reader.ts";
 import { KINDS, type KindName, type RecordOf } from "../../storage/records/mod.ts";
 import type { RecordKind } from "../../storage/records/kind.ts";
+import { NO_SECTION } from "../../storage/hash_section.ts";
 import { sidecarPath } from "../../storage/segment.ts";
 import { encodeSidecar } from "../../storage/sidecar.ts";
 import { SidecarFile } from "../../storage/sidecar_file.ts";
@@ -102,7 +103,9 @@ class History implements Sidecars {
 
   async seal(base: number): Promise<void> {
     const runs = this.queues.runsOf(base).map(({ queue, run }) => ({ ...queue, ...run }));
-    const content = { base, end: base + 1, runs, ids: new Uint8Array(0), timersUntil: 0 };
+    const sections = { ids: NO_SECTION, keys: NO_SECTION, ops: NO_SECTION };
+    const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0 };
+    const content = { base, end: base + 1, runs, sections, ...counts };
     const path = sidecarPath(base);
     (await this.#disk.open(path, { create: true })).write(encodeSidecar(content, crc32), 0);
     const sidecar = await SidecarFile.open(this.#disk, content, crc32);

@@ -30,7 +30,7 @@ const QUEUES = [
 ] as const;
 
 async function look(open: OpenStore): Promise<View> {
-  const { log, ids } = open.store;
+  const { log, indexes } = open.store;
   const queues: Record<string, UnitRow[]> = {};
   const found: [string, number[]][] = [];
   for (const [topicGen, queueId] of QUEUES) {
@@ -39,7 +39,7 @@ async function look(open: OpenStore): Promise<View> {
     for (const [queueOffset, logOffset] of rows) {
       const id = `${topicGen}-${queueId}-${queueOffset}`;
       const base = log.segmentAt(logOffset)?.base ?? -1;
-      found.push([id, await ids.find(stableHash(id), base)]);
+      found.push([id, await indexes.ids.find(stableHash(id), base)]);
     }
   }
   return { end: log.end, queues, fold: open.fold.dump(), ids: found };

@@ -24,8 +24,10 @@ import { testPublish } from "./broker_api_publish.ts";
 import { testReads } from "./broker_api_read.ts";
 import { testReceives } from "./broker_api_receives.ts";
 import { testRedrive } from "./broker_api_redrive.ts";
+import { testSearch } from "./broker_api_search.ts";
 import { testSeek } from "./broker_api_seek.ts";
 import { testTopics } from "./broker_api_topics.ts";
+import { testTraces } from "./broker_api_trace.ts";
 import { testTransactions } from "./broker_api_transactions.ts";
 
 export interface Skip {
@@ -59,6 +61,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testIdempotency(test);
     testReads(test);
     testReadFilters(test);
+    testSearch(test);
     testDelays(test);
     testGroups(test);
     testLeases(test);
@@ -71,6 +74,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testSeek(test);
     testFilters(test);
     testTransactions(test);
+    testTraces(test);
 
     it("is excused from tests that exist", () => assert.deepEqual([...unused], []));
   });

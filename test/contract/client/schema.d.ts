@@ -98,6 +98,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/topics/{topic}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Find messages by index key, by time, or by both: the last to become visible first
+         * @description At least one of `index`, `from` and `to` is needed. What nobody may see yet is not found, nor what was removed; messages whose bytes are damaged are left out.
+         */
+        get: operations["searchMessages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/topics/{topic}/messages/{id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what happened to a message, oldest first: the newest with this id
+         * @description From the message's records in the log, as far back as that reaches. Also of a message that nobody may see: scheduled, recalled, or of a transaction. That a lease ended is no record: the next delivery or the dead letter tells. What a group's filter passed over leaves no trace.
+         */
+        get: operations["traceMessage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/groups": {
         parameters: {
             query?: never;
@@ -1002,6 +1042,95 @@ export interface components {
             /** @enum {string} */
             state: "scheduled";
         };
+        SearchPage: {
+            messages: components["schemas"]["Message"][];
+            /** @description There may be more: a page that looked at much ends early, even empty */
+            nextPageToken?: string;
+        };
+        Trace: {
+            /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+            id: string;
+            /** @example orders */
+            topic: string;
+            /** @example 3 */
+            queueId: number;
+            /**
+             * @description Absent while it is not visible
+             * @example 1234
+             */
+            queueOffset?: string;
+            /**
+             * Format: date-time
+             * @description What was logged before is gone
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            since: string;
+            /** @description The oldest first */
+            events: components["schemas"]["TraceEvent"][];
+            /** @description There may be more: a page that looked at much ends early, even empty */
+            nextPageToken?: string;
+        };
+        TraceEvent: {
+            /**
+             * @example delivered
+             * @enum {string}
+             */
+            event: "published" | "scheduled" | "prepared" | "recalled" | "checked" | "parked" | "committed" | "rolledBack" | "revealed" | "delivered" | "acked" | "released" | "extended" | "returned" | "deadLettered" | "redriven" | "dropped" | "sought";
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            at: string;
+            /**
+             * @description The consumer group; absent of one that is deleted
+             * @example billing
+             */
+            group?: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            deliverAt?: string;
+            transactionId?: string;
+            producerGroup?: string;
+            /**
+             * @description Who decided the transaction
+             * @enum {string}
+             */
+            by?: "producer" | "check" | "operator";
+            checkNumber?: number;
+            /**
+             * @description Where it became visible
+             * @example 1234
+             */
+            queueOffset?: string;
+            attempt?: number;
+            consumerId?: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            leaseUntil?: string;
+            /**
+             * Format: date-time
+             * @description When it may be delivered again
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            readyAt?: string;
+            /** @enum {string} */
+            cause?: "attempts" | "rejected";
+            /** @description The consumer's words */
+            reason?: string;
+            attempts?: number;
+            /**
+             * @description The queueOffset the group goes on at
+             * @example 1234
+             */
+            position?: string;
+        };
         GroupPage: {
             groups: components["schemas"]["Group"][];
             nextPageToken?: string;
@@ -1687,6 +1816,15 @@ export interface components {
         };
         /** @description Cursor is older than what is kept; Cursor is of an earlier topic of this name */
         "cursor-expired-or-cursor-generation": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Cursor is of an earlier topic of this name */
+        "cursor-generation": {
             headers: {
                 [name: string]: unknown;
             };
@@ -2557,6 +2695,90 @@ export interface operations {
             403: components["responses"]["forbidden"];
             404: components["responses"]["message-not-found-or-topic-not-found"];
             409: components["responses"]["already-delivered"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    searchMessages: {
+        parameters: {
+            query?: {
+                /** @description One of the message's index keys, exactly; at most 128 bytes */
+                index?: string;
+                /** @description Became visible then or later (RFC 3339) */
+                from?: string;
+                /** @description Became visible before then (RFC 3339) */
+                to?: string;
+                /** @description How many at most */
+                limit?: number;
+                /** @description The page ends before the message that would exceed it, but holds at least one */
+                maxBytes?: number;
+                /** @description `nextPageToken` of the page before; the rest of the query as it was */
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchPage"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
+            410: components["responses"]["cursor-generation"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    traceMessage: {
+        parameters: {
+            query?: {
+                /** @description How many at most */
+                limit?: number;
+                /** @description `nextPageToken` of the page before */
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+                /** @description The message's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trace"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["message-not-found-or-topic-not-found"];
+            410: components["responses"]["cursor-generation"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
