@@ -1,17 +1,17 @@
 /**
- * Runs histories of a simulation, of the storage or of the broker on it, as
- * many as told or until one fails.
+ * Runs histories of a simulation, of the storage, of the broker on it or of a
+ * broker group, as many as told or until one fails.
  *
  *   npm run sim -- --world storage --seed 1 --count 1000
  *
  * Prints the failing seed with the command that replays it; exit code 1. With
  * `--trace` each seed is printed with the hash of its history, which is the same on
- * every runtime. Without `--world` both are run.
+ * every runtime. Without `--world` all are run.
  *
  *   npm run sim -- --planted
  *
- * plants bugs in copies of the tree (planted.ts), one after the other, and fails
- * when one is not found.
+ * plants bugs in copies of the tree (planted.ts) and in the replication core
+ * (cluster_plants.ts), one after the other, and fails when one is not found.
  *
  * @module
  */
@@ -20,15 +20,21 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { currentRuntime } from "../e2e/server.ts";
 import { simulate as simulateBroker } from "./broker_world.ts";
+import { huntInCluster, PLANTED_IN_CLUSTER } from "./cluster_plants.ts";
+import { simulate as simulateCluster } from "./cluster_world.ts";
 import { hunt, PLANTS } from "./planted.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
-const WORLDS = { storage: simulateStorage, broker: simulateBroker } as const;
+const WORLDS = {
+  storage: simulateStorage,
+  broker: simulateBroker,
+  cluster: async (seed: number) => simulateCluster(seed),
+} as const;
 type WorldName = keyof typeof WORLDS;
 const WORLD_NAMES = Object.keys(WORLDS) as WorldName[];
 
-const USAGE = `Usage: npm run sim -- [--world storage|broker] [--seed <first seed>] [--count <how many>] [--trace]
-       npm run sim -- --planted [--only <name>]`;
+const USAGE = `Usage: npm run sim -- [--world storage|broker|cluster] [--seed <first seed>] [--count <how many>] [--trace]
+       npm run sim -- --planted [--world <name>] [--only <name>]`;
 
 const { values } = parseArgs({
   options: {
@@ -91,14 +97,24 @@ async function run(world: WorldName, { first, count, trace }: Run): Promise<bool
 }
 
 async function huntAll(only: string | undefined): Promise<number> {
-  const plants = PLANTS.filter(({ name }) => only === undefined || name === only);
-  let missed = plants.length === 0 ? 1 : 0;
+  const wanted = (name: string, world: string): boolean =>
+    (only === undefined || name === only) && (values.world === undefined || world === values.world);
+  const plants = PLANTS.filter(({ name, world }) => wanted(name, world));
+  const inCluster = PLANTED_IN_CLUSTER.filter(({ name }) => wanted(name, "cluster"));
+  const all = plants.length + inCluster.length;
+  let missed = all === 0 ? 1 : 0;
   for (const plant of plants) {
     const { seed, said } = await hunt(plant, currentRuntime);
     if (seed === undefined) missed++;
     const outcome = seed === undefined ? `NOT FOUND in ${plant.seeds} seeds` : `seed ${seed}`;
     console.log(`${plant.name}, ${plant.about}: ${outcome}: ${said}`);
   }
-  console.log(`${plants.length - missed} of ${plants.length} planted bugs found`);
+  for (const planted of inCluster) {
+    const { seed, said } = huntInCluster(planted);
+    if (seed === undefined) missed++;
+    const outcome = seed === undefined ? `NOT FOUND in ${planted.seeds} seeds` : `seed ${seed}`;
+    console.log(`${planted.name}, ${planted.about}: ${outcome}: ${said}`);
+  }
+  console.log(`${all - missed} of ${all} planted bugs found`);
   return missed === 0 ? 0 : 1;
 }
