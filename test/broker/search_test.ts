@@ -29,11 +29,14 @@ function search({ api }: TestBroker, wish: { index?: string; from?: number; afte
   return api.messages.search({ topic: "orders", limit: 10, maxBytes: 1 << 20, ...wish });
 }
 
+/** Hundreds of segments, each with its files. */
+const PATIENCE = { timeout: 60_000 };
+
 describe("search() of many segments", () => {
-  it("looks into some of them, and goes on with the next page", async () => {
+  it("looks into some of them, and goes on with the next page", PATIENCE, async () => {
     const broker = await openTestBroker({ segmentBytes: 512 });
     await publish(broker, ["first"], ["k"]);
-    await publish(broker, names("m", 700));
+    await publish(broker, names("m", 400));
     const first = await search(broker, { index: "k" });
     assert.deepEqual(first.messages, []);
     assert(first.next !== undefined);
@@ -47,7 +50,7 @@ describe("search() of many segments", () => {
     await broker.close();
   });
 
-  it("does not look into those before the topic, or before `from`", async () => {
+  it("does not look into those before the topic, or before `from`", PATIENCE, async () => {
     const broker = await openTestBroker({ segmentBytes: 512 });
     await broker.api.topics.put("early", {
       queues: 1,
@@ -56,7 +59,7 @@ describe("search() of many segments", () => {
       retention: { timeMs: null, bytes: null },
       description: "",
     });
-    await publish(broker, names("m", 700));
+    await publish(broker, names("m", 400));
     broker.clock.advance(1000);
     const now = broker.clock.now();
     const recent = await search(broker, { index: "k", from: now });
