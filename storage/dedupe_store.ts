@@ -7,9 +7,8 @@
  *
  * Who decides looks in memory first, at once; then asks the runs, which may take
  * reads; then looks in memory again, at append, for somebody may have appended
- * meanwhile. When a key comes to a run the version changes, and again when memory
- * drops it, so what was found in either holds as long as the version does. From a
- * segment's seal until its run is in use, memory answers.
+ * meanwhile. When a run comes in use the version changes, and again when memory drops
+ * its keys, so what was found in either holds as long as the version does.
  *
  * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
  * keyed publishes are refused; and the filters of the runs, folded to fit
@@ -226,7 +225,9 @@ export class DedupeStore {
     } catch (error) {
       this.#merging = false;
       if (!(error instanceof RunDamage)) return this.#report(error); // tried again at the next seal
-      return this.#mendAfter(error);
+      // A lookup may have found the damage first: then another run stands there by now.
+      const isCurrent = runs.every((run) => this.#runs.list.includes(run));
+      return isCurrent ? this.#mendAfter(error) : this.#settle();
     }
     this.#merging = false;
     await this.#settle();

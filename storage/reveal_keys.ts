@@ -13,6 +13,7 @@ import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { indexKeyHashes } from "./base/message_keys.ts";
+import { salvaging } from "./base/salvage.ts";
 import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import type { KeyTable } from "./keys.ts";
 import { KINDS } from "./records/mod.ts";
@@ -114,7 +115,7 @@ export class RevealKeys {
   async #file(base: number): Promise<DiskFile | undefined> {
     if (!this.#files.has(base)) {
       const opening = this.#ports.disk.open(segmentPath(base), { create: false });
-      this.#files.set(base, await opening.catch(() => undefined));
+      this.#files.set(base, await opening.then(salvaging, () => undefined));
     }
     return this.#files.get(base);
   }
