@@ -69,6 +69,8 @@ export class Sealer implements Sidecars {
     readonly changes: readonly Change[];
   } = { logOffset: 0, since: 0, changes: [] };
   #pending: Promise<void> = Promise.resolve();
+  /** What is under way ends; what it would lead to does not begin. */
+  #closing = false;
 
   constructor(
     ports: StorePorts,
@@ -236,6 +238,7 @@ export class Sealer implements Sidecars {
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
+    if (this.#closing) return this.#pending; // done at the next start
     this.#pending = this.#pending.then(work).catch((error: unknown) => {
       this.#ports.report(error instanceof Error ? error : new Error(String(error)));
     });
@@ -253,6 +256,7 @@ export class Sealer implements Sidecars {
   /** Writes a last snapshot, if all of the log is confirmed; closes the sidecars. */
   async close(): Promise<void> {
     if (this.#log.confirmOffset === this.#log.end) this.#snapshotAtEnd();
+    this.#closing = true;
     await this.#pending;
     await this.#ports.jobs.close();
     for (const sidecar of [...this.#sidecars.values(), ...this.#retired]) await sidecar.close();

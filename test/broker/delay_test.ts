@@ -130,6 +130,18 @@ describe("after a downtime", () => {
     await later.close();
   });
 
+  it("leaves the disk alone once it is closed", PATIENCE, async () => {
+    const broker = await openTestBroker({ segmentBytes: 16 * 1024 });
+    for (let from = 0; from < 3000; from += 500) {
+      const batch = names(`m${from}-`, 500).map((id) => message(id, { delayMs: HOUR }));
+      await broker.api.messages.publishBatch("orders", batch, { atomic: false });
+    }
+    await broker.close(); // with timer files that wait to be merged
+    const left = broker.disk.names("timers");
+    for (let turns = 0; turns < 50; turns++) await turn();
+    assert.deepEqual(broker.disk.names("timers"), left);
+  });
+
   it("a kill amid the late ones doubles and loses none", PATIENCE, async () => {
     let broker = await openTestBroker({ segmentBytes: 16 * 1024 });
     const count = 3000;
