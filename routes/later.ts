@@ -11,7 +11,6 @@ import { notImplemented } from "./problem.ts";
 const LATER: readonly (readonly [methods: string, path: string, feature: string])[] = [
   ["GET", "/v1/topics/:topic/messages/:id/trace", "message traces"],
   ["GET", "/v1/topics/:topic/search", "searching a topic"],
-  ["POST", "/v1/topics/:topic/purge", "purging a topic"],
   ["GET", "/metrics", "metrics"],
 ];
 

@@ -25,7 +25,7 @@ export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";
 export * as fields from "./records/fields.ts";
 export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
-export type { Change } from "./snapshot.ts";
+export type { Change, Entry } from "./snapshot.ts";
 export type { Timer, TimerKey } from "./timer_entry.ts";
 export type { Timers, TimerState } from "./timers.ts";
 export type { Unit } from "./units.ts";

@@ -27,6 +27,11 @@ export interface UnitSlice {
   readonly units: readonly Unit[];
 }
 
+/** `removed`: also what was removed by retention, as long as its segment is there. */
+interface Reach {
+  readonly removed?: boolean;
+}
+
 /** Where to begin: an offset, or the first unit visible at or after a log position or a time. */
 export type Seek =
   | { readonly by: "offset"; readonly offset: number }
@@ -45,11 +50,11 @@ export class QueueReader {
   /** Up to `max` units from queueOffset `from` on; may stop short of both, then ask again. */
   async read(
     queue: { readonly topicGen: number; readonly queueId: number },
-    range: { readonly from: number; readonly max: number },
+    range: Reach & { readonly from: number; readonly max: number },
   ): Promise<UnitSlice> {
     const found = this.#queues.find(queue.topicGen, queue.queueId);
     if (!found || range.from >= found.end) return { firstOffset: range.from, units: [] };
-    const from = Math.max(range.from, found.start);
+    const from = range.removed ? range.from : Math.max(range.from, found.start);
     const { at, newer } = await this.#runAt(found, (link) => link.first > from);
     // Past the end of its run lies a hole that damage made: go on behind it.
     const run = at && from >= at.first + at.count ? newer : at;
@@ -66,6 +71,7 @@ export class QueueReader {
   async seek(
     queue: { readonly topicGen: number; readonly queueId: number },
     to: Seek,
+    { removed = false }: Reach = {},
   ): Promise<number> {
     const found = this.#queues.find(queue.topicGen, queue.queueId);
     if (!found) return 0;
@@ -75,7 +81,8 @@ export class QueueReader {
     if (!run) return found.start;
     const reached = (units: Units, i: number) =>
       to.by === "log" ? units.visibleLogOffset(i) >= to.logOffset : units.visibleAt(i) >= to.time;
-    return run.first + (await firstWhere(run, reached));
+    const first = run.first + (await firstWhere(run, reached));
+    return removed ? first : Math.max(first, found.start);
   }
 
   /** The newest run that is not too new, and the one looked at before; the oldest when all are too new. */

@@ -22,7 +22,7 @@ export interface Visible {
   readonly unit: Unit;
 }
 
-/** The units at these queueOffsets, which are ascending; without those that lie nowhere any more. */
+/** The units at these queueOffsets, which are ascending, be they removed; without those that lie nowhere any more. */
 export async function visibleAt(
   { reader }: Pick<MessageStore, "reader">,
   { queue, offsets }: { queue: QueuePlace; offsets: readonly number[] },
@@ -34,7 +34,7 @@ export async function visibleAt(
     for (let from = first; from < end; ) {
       const { firstOffset, units } = await reader.read(
         { topicGen, queueId },
-        { from, max: end - from },
+        { from, max: end - from, removed: true },
       );
       for (const [i, unit] of units.entries()) {
         const queueOffset = firstOffset + i;

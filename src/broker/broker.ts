@@ -30,6 +30,8 @@ export interface BrokerOptions {
   readonly autoCreate: boolean;
   /** The longest a message may be delayed. */
   readonly delayMaxMs: number;
+  /** A message is kept no longer, whatever its topic says. */
+  readonly retentionMaxMs: number;
   /** Long-polls and receives waiting at once. */
   readonly waitersMax: number;
   /** How long an idempotency key is remembered. */
@@ -64,6 +66,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     if (group) markAllReady(shell, group);
   }
   await startEpoch(shell, { nodeId: options.nodeId, bootId: ports.entropy(16) });
+  shell.expiry.start();
   shell.timers.arm();
 
   const api: BrokerApi = {
@@ -94,6 +97,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     },
     close() {
       shell.timers.stop();
+      shell.expiry.stop();
       shell.checks.stop();
       return store.close();
     },
@@ -109,6 +113,7 @@ function listen(shell: Shell): void {
       const groups = new Set(
         queues.flatMap(({ topicGen, queueId }) => {
           const topic = core.fold.topics.of(topicGen);
+          if (topic) shell.expiry.stored(topic);
           const subscribers = topic ? [...core.fold.groups.subscribers(topic.name)] : [];
           for (const subscription of subscribers) shell.refresh(subscription, queueId);
           return subscribers.map(({ group }) => group);

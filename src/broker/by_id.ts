@@ -115,7 +115,10 @@ async function show(
 ): Promise<StoredMessage | ScheduledMessage | undefined> {
   const { frame, queueId, queueOffset } = candidate;
   const publishedAt = frame.storedAt;
-  if (queueOffset !== -1) return visible(topic, { ...candidate, publishedAt });
+  if (queueOffset !== -1) {
+    if (queueOffset < (topic.first[queueId] ?? 0)) return undefined; // it was removed
+    return visible(topic, { ...candidate, publishedAt });
+  }
   const timer = timerOf(candidate);
   if (!timer) return showCommitted(shell, { topic, candidate });
   const state = await shell.core.timers.withState(timer, (found) => found);

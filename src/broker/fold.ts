@@ -110,6 +110,7 @@ export class BrokerFold implements Fold {
       for (const letter of queue.applyDead(record, place)) this.#keepLetter(letter);
       this.#changes.place(queue);
     },
+    head: (record) => this.#applyHead(record),
     redrive: (record, { storedAt }) => {
       const queue = this.queueOf(record);
       if (!queue) return;
@@ -117,6 +118,18 @@ export class BrokerFold implements Fold {
       this.#timed(queue, queue.applyRedrive(record, storedAt));
     },
   };
+
+  #applyHead({ topicGen, queueId, firstOffset, cause }: RecordOf<"head">): void {
+    const topic = this.topics.of(topicGen);
+    if (!topic) return;
+    topic.first[queueId] = Math.max(topic.first[queueId] ?? 0, firstOffset);
+    this.#changes.firsts(topic);
+    for (const subscription of this.groups.subscribers(topic.name)) {
+      const queue = popQueue(subscription, queueId);
+      queue.applyHead({ firstOffset, cause });
+      this.#changes.place(queue);
+    }
+  }
 
   #keepLetter(letter: DeadLetterPlace): void {
     letter.queue.subscription.group.deadLetters.add(letter);
@@ -175,6 +188,9 @@ export class BrokerFold implements Fold {
       config: decodeConfig(config) as TopicConfig,
       definedAt,
       next: [],
+      first: [],
+      keptFrom: undefined,
+      checkAt: Infinity,
       lastQueue: -1,
     };
     this.topics.add(topic);
@@ -230,7 +246,7 @@ export class BrokerFold implements Fold {
     topic?.next.forEach((next, queueId) => {
       if (next === 0) return; // nothing to pass over
       const queue = popQueue(subscription, queueId);
-      if (group.config.startFrom === "latest") queue.head = next;
+      queue.head = group.config.startFrom === "latest" ? next : (topic.first[queueId] ?? 0);
       this.#changes.place(queue);
     });
   }
@@ -263,6 +279,7 @@ export class BrokerFold implements Fold {
     else if (prefix === "Q") this.producerGroups.restore(generation, value);
     else if (prefix === "T") this.transactions.restore(generation, value);
     else if (prefix === "N") this.topics.of(generation)?.next.push(...read(Offsets, value));
+    else if (prefix === "H") this.topics.of(generation)?.first.push(...read(Offsets, value));
     const of = { groupGen: generation, topicGen, queueId };
     if (prefix === "P") this.#restorePlace(of, value);
     if (prefix === "L") this.#restoreLetter({ ...of, queueOffset }, value);
@@ -286,8 +303,9 @@ export class BrokerFold implements Fold {
   ): void {
     const queue = this.queueOf(of);
     if (!queue) return;
-    const { head, taken, grantSeq, voidedSeq, grants, open } = read(Place, value);
+    const { head, expiredUnread, taken, grantSeq, voidedSeq, grants, open } = read(Place, value);
     queue.head = head;
+    queue.expiredUnread = expiredUnread;
     for (const queueOffset of offsetsOf(taken)) queue.taken.add(queueOffset);
     queue.grantSeq = grantSeq;
     queue.voidedSeq = voidedSeq;

@@ -64,7 +64,9 @@ function moveTo(
 ): void {
   const { topicGen, queueId, subscription } = queue;
   const groupGen = subscription.group.generation;
-  commit(core, { kind: "seek", record: { groupGen, topicGen, queueId, to }, now });
+  const first = core.fold.topics.of(topicGen)?.first[queueId] ?? 0; // it may have moved meanwhile
+  const record = { groupGen, topicGen, queueId, to: Math.max(to, first) };
+  commit(core, { kind: "seek", record, now });
   refresh(core, queue);
 }
 

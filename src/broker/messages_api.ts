@@ -27,6 +27,7 @@ import {
   storeMessage,
   topicForPublish,
 } from "./publish.ts";
+import { removedCount } from "./kept.ts";
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { encodePosition, LogReader } from "./reading.ts";
 import { idInUse } from "./scheduled_ids.ts";
@@ -171,7 +172,11 @@ async function read(
   let position = await reader.start(topic, request);
   for (;;) {
     const seen = shell.store.log.confirmOffset;
+    const removed = removedCount(shell.store, topic);
     const page = await reader.page(topic, { position, request, wanted });
+    if (request.start.kind === "cursor" && removedCount(shell.store, topic) !== removed) {
+      await reader.start(topic, request); // or what went meanwhile would be missed unnoticed
+    }
     const moved = encodePosition(topic.generation, position) !== page.cursor;
     position = page.position;
     const waitMs = deadline - shell.now();

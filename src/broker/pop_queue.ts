@@ -84,6 +84,8 @@ export class PopQueue {
   readonly queueId: number;
   /** The first queueOffset neither granted nor passed over. */
   head: number;
+  /** Messages that retention removed before they were granted or passed over. */
+  expiredUnread = 0;
   /** Granted past the head. */
   readonly taken = new OffsetSet();
   grantSeq = 0;
@@ -168,6 +170,19 @@ export class PopQueue {
   /** What lies before `to` and was not taken was not wanted. */
   applySkip({ to }: RecordOf<"skip">): void {
     if (to > this.head) this.head = this.taken.passTo(to);
+  }
+
+  /** What lies below `firstOffset` is gone. What is held of it stays held, but for a purge. */
+  applyHead({ firstOffset, cause }: Pick<RecordOf<"head">, "firstOffset" | "cause">): void {
+    if (cause === "purge") {
+      for (const queueOffset of this.open.keys())
+        if (queueOffset < firstOffset) this.#close(queueOffset);
+    }
+    if (firstOffset <= this.head) return;
+    const unread = firstOffset - this.head - this.taken.countBelow(firstOffset);
+    if (cause === "retention") this.expiredUnread += unread;
+    this.head = this.taken.passTo(firstOffset);
+    this.lookAnew();
   }
 
   /** Leases and retries are void, dead letters stay. */

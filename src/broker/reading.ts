@@ -22,6 +22,7 @@ import {
   encodeStreamCursor,
   type StreamPosition,
 } from "./cursor.ts";
+import { checkQueueKept, checkStreamKept } from "./kept.ts";
 import { MergedQueues } from "./merge.ts";
 import { PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
 import type { TopicState } from "./topics.ts";
@@ -50,6 +51,9 @@ export class LogReader {
       throw new TidegateError("invalid-request", detail, { queues: topic.config.queues });
     }
     const fromCursor = start.kind === "cursor" ? this.#fromCursor(topic, start.cursor) : undefined;
+    if (fromCursor?.kind === "stream") {
+      await checkStreamKept(this.#store, { topic, position: fromCursor.position });
+    }
     if (fromCursor?.kind === "queue") {
       if (queueId === undefined || queueId === fromCursor.queueId) return fromCursor;
       const detail = `Cannot read queue ${queueId} from a cursor of queue ${fromCursor.queueId}`;
@@ -71,12 +75,7 @@ export class LogReader {
     }
     if (cursor.kind === "stream") return { kind: "stream", position: cursor.position };
     const { queueId, queueOffset } = cursor;
-    const found = this.#store.queues.find(topic.generation, queueId);
-    if (found && queueOffset < found.start) {
-      const detail = `Cannot read "${topic.name}" from the cursor: what lay behind it was removed`;
-      const earliest = { topicGen: topic.generation, queueId, queueOffset: found.start };
-      throw new TidegateError("cursor-expired", detail, { earliest: encodeQueueCursor(earliest) });
-    }
+    checkQueueKept(this.#store, { topic, queueId, queueOffset });
     return { kind: "queue", queueId, queueOffset };
   }
 

@@ -18,6 +18,7 @@ import { popQueue, type Subscription } from "./groups.ts";
 import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
 import { Delays } from "./delay.ts";
+import { Expiry } from "./expiry.ts";
 import { LeaderTime } from "./leader_time.ts";
 import type { ChecksPort } from "./ports.ts";
 import { Replies } from "./replies.ts";
@@ -54,6 +55,7 @@ export class Shell {
   readonly timers: TimerCore;
   readonly scheduledIds: ScheduledIds;
   readonly checks: Checks;
+  readonly expiry: Expiry;
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
 
@@ -64,6 +66,7 @@ export class Shell {
       readonly fold: BrokerFold;
       readonly autoCreate: boolean;
       readonly delayMaxMs: number;
+      readonly retentionMaxMs: number;
       readonly waitersMax: number;
       readonly halvesMax?: number | undefined;
     },
@@ -119,6 +122,19 @@ export class Shell {
     this.timers = new TimerCore(ports.clock, () => this.now());
     this.timers.add(new Delays(this.core, store.log));
     this.timers.add(this.checks);
+    this.expiry = new Expiry(this.core, {
+      store,
+      retentionMaxMs: parts.retentionMaxMs,
+      now,
+      pause: () => this.pause(),
+      confirmed: () => this.replies.confirmed(undefined),
+      arm: () => this.timers.arm(),
+      onCut: ({ name }) => {
+        for (const { group } of fold.groups.subscribers(name)) this.receivers.pump(group);
+      },
+      report: (error) => ports.report(error),
+    });
+    this.timers.add(this.expiry);
     store.timers.onLoaded = () => this.timers.arm();
   }
 

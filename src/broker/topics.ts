@@ -17,6 +17,12 @@ export interface TopicState {
   definedAt: number;
   /** By queue: the queueOffset of the next message appended; absent is 0. */
   readonly next: number[];
+  /** By queue: the first queueOffset that was not removed; absent is 0. */
+  readonly first: number[];
+  /** Where the first message left became visible while so many were removed, once somebody asked. */
+  keptFrom: { readonly removed: number; readonly logOffset: number } | undefined;
+  /** When retention looks at it again; Infinity while it has nothing. Not kept. */
+  checkAt: number;
   /** The queue that got the last message without a key. Not kept: any start is as good. */
   lastQueue: number;
 }
@@ -41,6 +47,14 @@ export class TopicTable {
   remove(topic: TopicState): void {
     this.#byName.delete(topic.name);
     this.#byGeneration.delete(topic.generation);
+  }
+
+  all(): Iterable<TopicState> {
+    return this.#byGeneration.values();
+  }
+
+  get size(): number {
+    return this.#byGeneration.size;
   }
 
   names(): readonly string[] {

@@ -77,6 +77,7 @@ describe("the contract", () => {
       "publishBatch",
       "publishMessage",
       "purgeDeadLetters",
+      "purgeTopic",
       "putGroup",
       "putProducerGroup",
       "putTopic",

@@ -56,7 +56,6 @@ describe("what a later build brings", () => {
   const later: [method: string, path: string, feature: RegExp][] = [
     ["GET", "/v1/topics/a/messages/m/trace", /trace/],
     ["GET", "/v1/topics/a/search", /search/],
-    ["POST", "/v1/topics/a/purge", /purg/],
     ["GET", "/metrics", /metrics/],
   ];
   for (const [method, path, feature] of later) {
