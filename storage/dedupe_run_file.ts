@@ -16,6 +16,7 @@
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
+import { TidegateError } from "./base/errors.ts";
 import { CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
 import { Bloom, isBloomSize } from "./bloom.ts";
 import {
@@ -228,4 +229,11 @@ export class EntryBlock {
     const at = this.places.find((one) => compareKeys(key, { bytes: this.bytes, at: one }) === 0);
     return at === undefined ? undefined : decodeDedupeEntry(this.bytes, at);
   }
+}
+
+/** Why a key that leads to the run can be called neither new nor known. */
+export function unreadableRun(range: RunRange): TidegateError {
+  const path = runPath(range);
+  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
+  return new TidegateError("data-damaged", detail, { ...range });
 }

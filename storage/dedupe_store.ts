@@ -31,11 +31,10 @@ import {
   DEDUPE_DIR,
   type DedupeEntry,
   mergedRange,
-  runPath,
   type RunRange,
   runRanges,
 } from "./dedupe_run.ts";
-import { RunDamage, type RunFile } from "./dedupe_run_file.ts";
+import { RunDamage, type RunFile, unreadableRun } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
 import { DedupeTable } from "./dedupe_table.ts";
 import type { StorePorts } from "./message_store.ts";
@@ -140,7 +139,7 @@ export class DedupeStore {
    */
   older(keyHash: Uint8Array, now: number): undefined | Promise<DedupeEntry | undefined> {
     const [lost] = this.#lost;
-    if (lost) return Promise.reject(unreadable(lost));
+    if (lost) return Promise.reject(unreadableRun(lost));
     if (this.#gaps.size > 0) return this.#mend().then(() => this.older(keyHash, now));
     return this.#runs.lookup(keyHash, now - this.windowMs)?.catch(async (error: unknown) => {
       if (!(error instanceof RunDamage)) throw error;
@@ -269,7 +268,7 @@ export class DedupeStore {
   async #discard(damage: RunDamage): Promise<void> {
     const run = this.#runs.find(damage.range);
     if (!run) return; // somebody else has found it
-    if (!this.#isInLog(damage.range)) throw unreadable(damage.range);
+    if (!this.#isInLog(damage.range)) throw unreadableRun(damage.range);
     const discard =
       this.#discards.get(run) ??
       this.#makeGaps(run, damage).finally(() => this.#discards.delete(run));
@@ -285,6 +284,12 @@ export class DedupeStore {
       if (segment.base >= from && segment.end <= to) this.#gaps.set(segment.base, segment);
     }
     await this.#runs.leave([run]);
+  }
+
+  /** Whether keys of the sealed segment are in no run yet, and still in the window. */
+  needs({ base, end }: Sealed): boolean {
+    if (this.#runs.covers({ from: base, to: end })) return false;
+    return this.#segmentsToRemember().some((segment) => segment.base === base);
   }
 
   #isInLog({ from }: RunRange): boolean {
@@ -342,10 +347,4 @@ export class DedupeStore {
     this.#closed = true;
     await this.#runs.close();
   }
-}
-
-function unreadable(range: RunRange): TidegateError {
-  const path = runPath(range);
-  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
-  return new TidegateError("data-damaged", detail, { ...range });
 }

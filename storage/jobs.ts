@@ -15,7 +15,6 @@ import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
 import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
 import { IdTable } from "./ids.ts";
-import { KINDS } from "./records/mod.ts";
 import { LOG_DIR, segmentBases, sidecarPath, SPARE_PATH } from "./segment.ts";
 import { encodeSidecar } from "./sidecar.ts";
 import {
@@ -27,6 +26,7 @@ import {
   snapshotOffsets,
   snapshotPath,
 } from "./snapshot.ts";
+import { messageIn } from "./stored_message.ts";
 import { walkSegment } from "./walk_segment.ts";
 import type { TimerKey } from "./timer_entry.ts";
 import { mergeTimerFiles, timersUntilOf, writeSegmentTimers } from "./timer_jobs.ts";
@@ -145,8 +145,8 @@ export function indexFrame(
   index: { readonly queues: ConsumeQueues; readonly ids: IdTable; readonly base: number },
 ): void {
   index.queues.apply(frame, index.base);
-  if (frame.kind !== KINDS.message.id) return;
-  const hash = messageIdHash(frame, { at: frame.payloadAt, end: frame.at + frame.size });
+  const message = messageIn(frame);
+  const hash = message && messageIdHash(frame, message);
   if (hash !== undefined) index.ids.push(hash, frame.logOffset - index.base);
 }
 
@@ -174,7 +174,8 @@ async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promi
     queueId: queue.queueId,
     ...run,
   }));
-  const content = { base, end, runs, ids: ids.encode(), keyedCount, timersUntil };
+  const bodiesFrom = queues.bodiesFrom(base);
+  const content = { base, end, runs, ids: ids.encode(), keyedCount, timersUntil, bodiesFrom };
   const sidecar = encodeSidecar(content, crc32);
   await replaceFile(disk, sidecarPath(base), [sidecar]);
 }

@@ -14,31 +14,35 @@
  * @module
  */
 
-import { encodeMessage, messageDedupe, messageSizeMax } from "./base/message.ts";
+import { encodeMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
+import { Disposal } from "./disposal.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
 import { IdIndex } from "./id_index.ts";
+import { readLogStart, removeBefore, removeSnapshotsBefore } from "./log_start.ts";
 import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
+import type { FramePlace } from "./read_frames.ts";
 import { QueueReader } from "./queue_reader.ts";
-import type { RecordKind } from "./records/kind.ts";
-import { KINDS, kindName, type KindName, type RecordOf } from "./records/mod.ts";
+import { recallKey, replay } from "./replay.ts";
+import { payloadOf } from "./record_sizes.ts";
+import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
 import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
-import { TidegateError } from "./base/errors.ts";
 import { stableHash } from "./base/hash.ts";
-import { FIRST_KEY } from "./timer_entry.ts";
+import { compareKeys, FIRST_KEY, timerOf } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
 import { coversBase, openTimerFiles } from "./timer_files.ts";
 import { decodeTimerMark } from "./timer_mark.ts";
 import { LastReveals, timerMarkIn, uncovered } from "./timer_start.ts";
 import { Timers } from "./timers.ts";
+import { walkSegment } from "./walk_segment.ts";
 
 export interface StorePorts extends LogPorts {
   readonly jobs: Jobs;
@@ -48,6 +52,11 @@ export interface StorePorts extends LogPorts {
 
 /** The state that is folded from the log and kept in snapshots. */
 export interface Fold {
+  /**
+   * Called before all else. Not `whole`: the log begins later than what it is about,
+   * and no snapshot tells of that; what is still there was described again.
+   */
+  begin(start: { readonly whole: boolean }): void;
   /** One entry of the snapshot, in order of key. */
   restore(key: Uint8Array, value: Uint8Array): void;
   /** One record behind the snapshot, in log order. */
@@ -62,7 +71,7 @@ export interface RecordPlace {
   readonly deferred: boolean;
   /** More records of its unit follow. */
   readonly continued?: boolean;
-  /** Of its frame; known of messages. */
+  /** Of its frame; known of what was appended or replayed by itself. */
   readonly size?: number;
 }
 
@@ -83,6 +92,8 @@ export class MessageStore {
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
+  readonly disposal: Disposal;
+  readonly #ports: StorePorts;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
@@ -102,10 +113,14 @@ export class MessageStore {
     await disk.makeDir(LOG_DIR);
     await disk.makeDir(SNAPSHOT_DIR);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
+    const start = await readLogStart(disk, crc32);
+    await removeBefore(disk, start);
+    await removeSnapshotsBefore(disk, start);
     const sidecars = await openSidecars(disk, crc32);
     const timerFiles = await openTimerFiles(disk, crc32);
     const snapshot = await newestSnapshot(disk, crc32);
     const from = snapshot?.logOffset ?? 0;
+    fold.begin({ whole: start === 0 || snapshot !== undefined });
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
     const known = snapshot?.walkFrom ?? 0;
     const passed = timerMarkIn(snapshot) ?? FIRST_KEY;
@@ -132,6 +147,7 @@ export class MessageStore {
       segmentBytes: options.segmentBytes,
       spare,
       from,
+      start,
       walkFrom,
       visit(frame, { base }) {
         if (walked !== undefined && walked !== base) {
@@ -151,6 +167,7 @@ export class MessageStore {
         replay(fold, frame);
       },
     });
+    timers.startAt(start);
     await reveals.resume(timers, { log, passed });
     const derived = { queues, ids, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
@@ -174,6 +191,7 @@ export class MessageStore {
   ) {
     const { log, spare, queues, ids, timers } = parts;
     queues.takeTouched();
+    this.#ports = ports;
     this.log = log;
     this.#spare = spare;
     this.queues = queues;
@@ -183,6 +201,8 @@ export class MessageStore {
     this.#dispatched = log.end;
     this.#sealer = new Sealer(ports, parts);
     this.reader = new QueueReader(queues, this.#sealer);
+    const { clock } = ports;
+    this.disposal = new Disposal({ ...parts, sidecars: this.#sealer, clock });
     ids.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
     log.listen({
@@ -277,8 +297,11 @@ export class MessageStore {
     chunk.bytes.set(payload, payloadAt);
     const flags = continued ? FLAG_CONTINUED : 0;
     const payloadEnd = payloadAt + payload.length;
+    const frameAt = chunk.filled;
     const logOffset = tail.seal(chunk, { kind: KINDS[kind].id, flags, payloadEnd });
-    return { logOffset, storedAt: tail.storedAt, deferred: false, continued };
+    if (kind === "carry") this.timers.index(new Frame(chunk, frameAt), tail.segmentBase);
+    const size = tail.end - logOffset;
+    return { logOffset, storedAt: tail.storedAt, deferred: false, continued, size };
   }
 
   #onConfirm(end: number): void {
@@ -296,6 +319,30 @@ export class MessageStore {
     this.#sealer.onConfirm(end);
   }
 
+  /** The delayed messages of a sealed segment that may still wait, carried ones included. */
+  async timersIn(segment: { readonly base: number; readonly end: number }): Promise<FramePlace[]> {
+    const { passed } = this.timers;
+    const until = this.#sealer.at(segment.base)?.timersUntil;
+    if (until !== undefined && (until === 0 || until < passed.dueAt)) return [];
+    const places: FramePlace[] = [];
+    const visit = (frame: Frame) => {
+      const timer = timerOf(frame);
+      const { logOffset, size } = frame;
+      if (timer && compareKeys(timer, passed) > 0) places.push({ logOffset, size });
+    };
+    await walkSegment(segment, visit, this.#ports);
+    return places;
+  }
+
+  /**
+   * Nothing before `start`, a segment's base, is needed any more: the log starts there.
+   * Once it resolves, a later start knows; when it fails, everything is still there.
+   */
+  async dropBefore(start: number): Promise<void> {
+    await this.#sealer.dropBefore(start);
+    this.disposal.forgetBefore(this.log.start);
+  }
+
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
@@ -304,47 +351,4 @@ export class MessageStore {
     await this.#sealer.close();
     await this.log.close();
   }
-}
-
-/** What a message takes in the log at most, its frame header included. */
-export function messageFrameSizeMax(
-  message: Parameters<typeof messageSizeMax>[0],
-  bodySize: number,
-): number {
-  return FRAME_HEADER_SIZE + messageSizeMax(message, bodySize);
-}
-
-function payloadOf<K extends KindName>(kind: K, record: RecordOf<K>): Uint8Array {
-  const { encode } = KINDS[kind] as unknown as RecordKind<RecordOf<K>>;
-  return encode(record);
-}
-
-/** What a record takes in the log, its frame header included. */
-export function recordFrameSize<K extends KindName>(kind: K, record: RecordOf<K>): number {
-  return FRAME_HEADER_SIZE + payloadOf(kind, record).length;
-}
-
-/** A message with an idempotency key is remembered again. */
-function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
-  if (frame.kind !== KINDS.message.id) return;
-  const { logOffset, storedAt } = frame;
-  const found = messageDedupe(frame, { at: frame.payloadAt, end: frame.at + frame.size });
-  if (found) dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
-}
-
-function replay(fold: Fold, frame: Frame): void {
-  const name = kindName(frame.kind);
-  const place = {
-    logOffset: frame.logOffset,
-    storedAt: frame.storedAt,
-    deferred: (frame.flags & FLAG_DEFERRED) !== 0,
-    continued: (frame.flags & FLAG_CONTINUED) !== 0,
-    size: frame.size,
-  };
-  const record = name && KINDS[name].decode(frame.payload);
-  if (!name || !record) {
-    const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
-    throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
-  }
-  fold.apply(name, record, place);
 }

@@ -13,19 +13,19 @@ export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
   type Fold,
-  messageFrameSizeMax,
   MessageStore,
-  recordFrameSize,
   type RecordPlace,
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export { messageFrameSizeMax, recordFrameSize } from "./record_sizes.ts";
+export { dueAtIn, messageIn } from "./stored_message.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";
 export * as fields from "./records/fields.ts";
 export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
 export type { Change, Entry } from "./snapshot.ts";
-export type { Timer, TimerKey } from "./timer_entry.ts";
+export { type Timer, type TimerKey, timerOf } from "./timer_entry.ts";
 export type { Timers, TimerState } from "./timers.ts";
 export type { Unit } from "./units.ts";

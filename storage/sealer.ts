@@ -5,6 +5,7 @@
  *   sealed, on disk      a job builds the sidecar and the timer file; memory answers
  *                        until they are in use
  *   boundary confirmed   a job writes the snapshot
+ *   nothing needed       its files go (log_start.ts)
  *
  * A job that fails is reported and costs nothing but time: the sidecar is built
  * at the next start, the changes go into the next snapshot.
@@ -17,6 +18,7 @@ import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
 import type { IdIndex } from "./id_index.ts";
 import type { Job } from "./jobs.ts";
 import type { Fold, StorePorts } from "./message_store.ts";
+import { removeBefore, writeLogStart } from "./log_start.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
@@ -95,7 +97,8 @@ export class Sealer implements Sidecars {
 
   async #mend(base: number): Promise<SidecarFile | undefined> {
     const damaged = this.#sidecars.get(base);
-    const end = this.#log.segmentAt(base)?.end;
+    const segment = this.#log.segmentAt(base);
+    const end = segment?.base === base ? segment.end : undefined;
     if (!damaged || end === undefined) return undefined;
     this.#ports.report(new SidecarDamage(base));
     const marks = await damaged.marks().catch(() => undefined); // damaged as well
@@ -177,6 +180,22 @@ export class Sealer implements Sidecars {
       this.#ports.report(error instanceof Error ? error : new Error(String(error)));
     });
     return this.#pending;
+  }
+
+  /** The log starts at `start`, a segment's base, from now on: durable before anything is unlinked. */
+  dropBefore(start: number): Promise<void> {
+    return this.#enqueue(async () => {
+      const { disk, crc32 } = this.#ports;
+      await writeLogStart(disk, start, crc32);
+      await this.#log.dropBefore(start);
+      for (const [base, sidecar] of this.#sidecars) {
+        if (base >= start) continue;
+        this.#sidecars.delete(base);
+        await sidecar.close();
+      }
+      await this.#timerFiles.dropBefore(start);
+      await removeBefore(disk, start);
+    });
   }
 
   /** Writes a last snapshot, where the log ends, if all of it is confirmed; closes the sidecars. */

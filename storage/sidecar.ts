@@ -16,7 +16,8 @@
  *   44     4  zero
  *   48     8  timersUntil greatest dueAt of a timer or recall in the segment, 0 without:
  *                         until then there has to be a timer file (timer_layout.ts)
- *   56     8  zero
+ *   56     8  bodiesFrom  least logOffset of a body that a unit points at, base when all
+ *                         lie in the segment; 0: not known, of an earlier build
  *   64     …  units, queue by queue (units.ts)
  *    …     …  ids: (hash u32, place u32)*, sorted (ids.ts)
  *    …     …  directory: one entry of 88 bytes per queue, by (topicGen, queueId):
@@ -64,6 +65,7 @@ export function encodeSidecar(
     readonly ids: Uint8Array;
     readonly keyedCount?: number;
     readonly timersUntil: number;
+    readonly bodiesFrom?: number;
   },
   crc32: Crc32,
 ): Uint8Array {
@@ -92,6 +94,7 @@ export function encodeSidecar(
   header.setUint32(36, content.ids.length / ID_PAIR_SIZE);
   header.setUint32(40, content.keyedCount ?? 0);
   setU64(header, 48, content.timersUntil);
+  setU64(header, 56, content.bodiesFrom ?? 0);
   return sealBlocks(bytes, crc32);
 }
 
@@ -103,6 +106,7 @@ export interface SidecarHeader {
   readonly idCount: number;
   readonly keyedCount: number;
   readonly timersUntil: number;
+  readonly bodiesFrom: number;
 }
 
 /** Undefined when the bytes are no header. */
@@ -118,6 +122,7 @@ export function decodeSidecarHeader(bytes: Uint8Array): SidecarHeader | undefine
     idCount: view.getUint32(36),
     keyedCount: view.getUint32(40),
     timersUntil: getU64(view, 48),
+    bodiesFrom: getU64(view, 56),
   };
 }
 
@@ -178,6 +183,18 @@ export function marksOf(directory: Uint8Array): QueueMark[] {
     const queue = { topicGen: getU64(view, at), queueId: view.getUint32(at + 8) };
     return { ...queue, start: first, end: first, links };
   });
+}
+
+/** The queues of a directory, from the `first`th on, with the end of their units there. */
+export function* endsIn(
+  directory: Uint8Array,
+  first = 0,
+): Generator<{ readonly topicGen: number; readonly queueId: number; readonly end: number }> {
+  const view = viewOf(directory);
+  for (let at = first * DIRECTORY_ENTRY_SIZE; at < directory.length; at += DIRECTORY_ENTRY_SIZE) {
+    const end = getU64(view, at + 16) + view.getUint32(at + 12);
+    yield { topicGen: getU64(view, at), queueId: view.getUint32(at + 8), end };
+  }
 }
 
 /** Finds a queue in a directory by binary search; undefined when it is not there. */

@@ -66,7 +66,9 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     if (group) markAllReady(shell, group);
   }
   await startEpoch(shell, { nodeId: options.nodeId, bootId: ports.entropy(16) });
+  fold.forgetBefore(store.log.start);
   shell.expiry.start();
+  shell.forwarding.wake();
   shell.timers.arm();
 
   const api: BrokerApi = {
@@ -82,7 +84,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       durableEnd: store.log.confirmOffset,
       confirmOffset: store.log.confirmOffset,
       clockSkewMs: shell.clockSkewMs,
-      damaged: store.log.recovery.damaged,
+      damaged: store.log.recovery.damaged.filter(({ to }) => to > store.log.start),
     }),
   };
   return {
@@ -98,6 +100,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     close() {
       shell.timers.stop();
       shell.expiry.stop();
+      shell.forwarding.stop();
       shell.checks.stop();
       return store.close();
     },
@@ -120,6 +123,7 @@ function listen(shell: Shell): void {
         }),
       );
       shell.replies.onConfirm(end);
+      shell.forwarding.confirmed();
       for (const topicGen of new Set(queues.map((queue) => queue.topicGen))) {
         shell.readers.wake(topicGen);
       }

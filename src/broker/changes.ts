@@ -59,6 +59,16 @@ export class Changes {
     this.#removed.push(letterKey(letter));
   }
 
+  /** Another object stands for the topic. */
+  forgetTopic(topic: TopicState): void {
+    for (const topics of [this.#topics, this.#offsets, this.#firsts]) topics.delete(topic);
+  }
+
+  /** Another object stands for the group. */
+  forgetGroup(group: GroupState): void {
+    this.#groups.delete(group);
+  }
+
   removeTopic(topic: TopicState): void {
     this.#topics.delete(topic);
     this.#offsets.delete(topic);
@@ -114,7 +124,7 @@ export function offsetsEntry({ generation, next }: TopicState): Entry {
   return [keyOf("N", [generation]), write(Offsets, dense(next))];
 }
 
-function firstsEntry({ generation, first }: TopicState): Entry {
+export function firstsEntry({ generation, first }: TopicState): Entry {
   return [keyOf("H", [generation]), write(Offsets, dense(first))];
 }
 

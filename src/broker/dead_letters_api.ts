@@ -7,7 +7,7 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
-import { KINDS, type Unit } from "../../storage/mod.ts";
+import { messageIn, type Unit } from "../../storage/mod.ts";
 import type { DeadLetter, GroupsApi, NewMessage, StoredMessage } from "./api.ts";
 import { loadMessages, visibleAt } from "./bodies.ts";
 import {
@@ -112,9 +112,11 @@ async function letterAt(
   { group, id, logOffset }: { group: GroupState; id: string; logOffset: number },
 ): Promise<DeadLetterPlace | undefined> {
   const frame = await shell.store.log.readAt(logOffset);
-  const message = frame?.kind === KINDS.message.id ? decodeMessage(frame.payload) : undefined;
-  if (message?.id !== id) return undefined;
-  const { topicGen, queueId, queueOffset } = message;
+  const stored = messageIn(frame);
+  const message = stored && decodeMessage(stored.payload);
+  if (!stored || message?.id !== id) return undefined;
+  const { topicGen, queueId } = message;
+  const { queueOffset } = stored;
   return shell.core.fold
     .queueOf({ groupGen: group.generation, topicGen, queueId })
     ?.dead.get(queueOffset);
@@ -147,7 +149,7 @@ async function unitOf(
   shell: Shell,
   { queue, queueOffset }: DeadLetterPlace,
 ): Promise<Unit | undefined> {
-  const [visible] = await visibleAt(shell.store, { queue, offsets: [queueOffset] });
+  const [visible] = await visibleAt(shell, { queue, offsets: [queueOffset] });
   return visible?.unit;
 }
 

@@ -108,7 +108,7 @@ async function peekQueue(
   if (!topic) return [];
   const next = nextOf(shell.core, { queue, limit });
   const offsets = [...next.keys()].sort((a, b) => a - b);
-  const visible = await visibleAt(shell.store, { queue, offsets });
+  const visible = await visibleAt(shell, { queue, offsets });
   const messages = await loadMessages(shell.store, { topic, visible });
   return messages.flatMap((message) =>
     message ? [{ ...message, attempt: next.get(message.queueOffset) ?? 1 }] : [],

@@ -89,6 +89,8 @@ export class PopQueue {
   /** Granted past the head. */
   readonly taken = new OffsetSet();
   grantSeq = 0;
+  /** Where the log describes it in full, its dead letters included; 0: nowhere that is known. */
+  describedAt = 0;
   /** Receipts of grants up to here are void: the group was sought elsewhere. */
   voidedSeq = 0;
   readonly open = new Map<number, OpenMessage>();
@@ -248,7 +250,7 @@ export class PopQueue {
       this.#pass(queueOffset);
       const { grantSeq } = this;
       const about = { attempts, cause, reason, deadAt, grantSeq, logOffset };
-      const letter = { queue: this, queueOffset, ...about };
+      const letter = { queue: this, queueOffset, describedAt: 0, ...about };
       this.dead.set(queueOffset, letter);
       return letter;
     });

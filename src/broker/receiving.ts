@@ -160,7 +160,7 @@ async function loadQueue(
   const found = new Map<number, StoredMessage>();
   if (!topic) return found;
   const offsets = leases.map(({ message }) => message.queueOffset).sort((a, b) => a - b);
-  const visible = await visibleAt(shell.store, { queue, offsets });
+  const visible = await visibleAt(shell, { queue, offsets });
   for (const message of await loadMessages(shell.store, { topic, visible })) {
     if (message) found.set(message.queueOffset, message);
   }

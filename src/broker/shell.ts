@@ -19,6 +19,7 @@ import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
 import { Delays } from "./delay.ts";
 import { Expiry } from "./expiry.ts";
+import { Forwarding } from "./forwarding.ts";
 import { LeaderTime } from "./leader_time.ts";
 import type { ChecksPort } from "./ports.ts";
 import { Replies } from "./replies.ts";
@@ -56,6 +57,7 @@ export class Shell {
   readonly scheduledIds: ScheduledIds;
   readonly checks: Checks;
   readonly expiry: Expiry;
+  readonly forwarding: Forwarding;
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
 
@@ -131,10 +133,20 @@ export class Shell {
       arm: () => this.timers.arm(),
       onCut: ({ name }) => {
         for (const { group } of fold.groups.subscribers(name)) this.receivers.pump(group);
+        this.forwarding.wake();
       },
       report: (error) => ports.report(error),
     });
     this.timers.add(this.expiry);
+    this.forwarding = new Forwarding(this.core, {
+      store,
+      now,
+      pause: () => this.pause(),
+      confirmed: () => this.replies.confirmed(undefined),
+      arm: () => this.timers.arm(),
+      report: (error) => ports.report(error),
+    });
+    this.timers.add(this.forwarding);
     store.timers.onLoaded = () => this.timers.arm();
   }
 

@@ -43,6 +43,8 @@ export function topicsApi(shell: Shell): TopicsApi {
         dropTopic(core, { name, now });
         // Its leases are void: their groups may take others.
         for (const { group } of core.fold.groups.subscribers(name)) shell.receivers.pump(group);
+        shell.forwarding.wake();
+        shell.timers.arm();
         return topic.generation;
       });
       shell.readers.wake(generation); // they find it gone
@@ -52,6 +54,8 @@ export function topicsApi(shell: Shell): TopicsApi {
         const topic = topicNamed(core, name);
         const count = purgeTopic(core, { topic, now });
         for (const { group } of core.fold.groups.subscribers(name)) shell.receivers.pump(group);
+        shell.forwarding.wake();
+        shell.timers.arm();
         return count;
       }),
     list: (page) =>

@@ -13,6 +13,7 @@
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { type Disk, type DiskFile, readRange } from "../../storage/base/disk.ts";
 import { decodeCheckpoints } from "../../storage/checkpoint.ts";
+import { readLogStart } from "../../storage/log_start.ts";
 import { describePayload, kindName } from "../../storage/records/mod.ts";
 import { type DamagedRange, recoverSegment } from "../../storage/recovery.ts";
 import {
@@ -50,11 +51,18 @@ export async function verifyDataDir(disk: Disk): Promise<Findings> {
   const notes: string[] = [];
   const newestSnapshot = await verifySnapshots(disk, notes);
   const durableEnd = Math.max(await checkpointedEnd(disk), newestSnapshot);
-  const bases = segmentBases(await disk.list(LOG_DIR));
+  const start = await readLogStart(disk, crc32);
+  const all = segmentBases(await disk.list(LOG_DIR));
+  const bases = all.filter((base) => base >= start);
+  if (bases.length < all.length) {
+    notes.push(`${all.length - bases.length} segments before ${start} are not needed any more`);
+  }
   const log = new LogVerifier(disk, { durableEnd, notes });
   for (const [index, base] of bases.entries()) {
     await log.verify(base, bases[index + 1]);
   }
+  const [first = start] = bases;
+  if (first > start) log.lostBefore({ from: start, to: first });
   if (log.end < durableEnd) log.lost(durableEnd);
   await verifyTimers(disk, notes);
   const { frames, end, damaged } = log;
@@ -85,6 +93,11 @@ class LogVerifier {
       await file.close();
     }
     if (sealedEnd !== undefined) await this.#verifySidecar({ base, end: sealedEnd });
+  }
+
+  /** Segments are missing where the log should start. */
+  lostBefore(range: DamagedRange): void {
+    this.damaged.unshift({ ...range, reason: "the log starts later" });
   }
 
   /** The log ends before a place that had been synced. */

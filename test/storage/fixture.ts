@@ -14,12 +14,8 @@ import { stableHash } from "../../storage/base/hash.ts";
 import type { MessageAttributes, MessageEnvelope } from "../../storage/base/message.ts";
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
-import {
-  type Fold,
-  MessageStore,
-  messageFrameSizeMax,
-  type RecordPlace,
-} from "../../storage/message_store.ts";
+import { type Fold, MessageStore, type RecordPlace } from "../../storage/message_store.ts";
+import { messageFrameSizeMax } from "../../storage/record_sizes.ts";
 import type { KindName, RecordOf } from "../../storage/records/mod.ts";
 import type { Change } from "../../storage/snapshot.ts";
 
@@ -68,6 +64,8 @@ export function draft(parts: Draft): NewMessage {
  * tables mean the same records, each once, in the same order.
  */
 export class ChainFold implements Fold {
+  begin(): void {}
+
   readonly #table = new Map<string, Uint8Array>();
   readonly #changed = new Set<string>();
 
