@@ -36,13 +36,12 @@ import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
 import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
 import { stableHash } from "./base/hash.ts";
-import { compareKeys, FIRST_KEY, timerOf } from "./timer_entry.ts";
+import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
 import { coversBase, openTimerFiles } from "./timer_files.ts";
 import { decodeTimerMark } from "./timer_mark.ts";
 import { LastReveals, timerMarkIn, uncovered } from "./timer_start.ts";
 import { Timers } from "./timers.ts";
-import { walkSegment } from "./walk_segment.ts";
 
 export interface StorePorts extends LogPorts {
   readonly jobs: Jobs;
@@ -93,7 +92,6 @@ export class MessageStore {
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
   readonly disposal: Disposal;
-  readonly #ports: StorePorts;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
@@ -191,7 +189,6 @@ export class MessageStore {
   ) {
     const { log, spare, queues, ids, timers } = parts;
     queues.takeTouched();
-    this.#ports = ports;
     this.log = log;
     this.#spare = spare;
     this.queues = queues;
@@ -320,18 +317,8 @@ export class MessageStore {
   }
 
   /** The delayed messages of a sealed segment that may still wait, carried ones included. */
-  async timersIn(segment: { readonly base: number; readonly end: number }): Promise<FramePlace[]> {
-    const { passed } = this.timers;
-    const until = this.#sealer.at(segment.base)?.timersUntil;
-    if (until !== undefined && (until === 0 || until < passed.dueAt)) return [];
-    const places: FramePlace[] = [];
-    const visit = (frame: Frame) => {
-      const timer = timerOf(frame);
-      const { logOffset, size } = frame;
-      if (timer && compareKeys(timer, passed) > 0) places.push({ logOffset, size });
-    };
-    await walkSegment(segment, visit, this.#ports);
-    return places;
+  timersIn(segment: { readonly base: number; readonly end: number }): Promise<FramePlace[]> {
+    return this.#sealer.timersIn(segment);
   }
 
   /**

@@ -91,14 +91,19 @@ export class QueueReader {
     tooNew: (link: Link) => boolean,
   ): Promise<{ at: Run | undefined; newer: Run | undefined }> {
     let newer: Run | undefined;
-    for (let link = queue.links.previous; link; ) {
-      const at = memoryRun(queue, link) ?? (await this.#sidecarRun(queue, link));
-      if (!at) break;
-      if (!tooNew(link)) return { at, newer };
+    for (let steps = present([queue.links.previous]); ; ) {
+      let at: Run | undefined;
+      let taken: Link | undefined;
+      for (const link of steps) {
+        taken = link;
+        at = memoryRun(queue, link) ?? (await this.#sidecarRun(queue, link));
+        if (at) break; // else it leads before the log's start: a smaller step may not
+      }
+      if (!at || !taken) return { at: newer, newer: undefined };
+      if (!tooNew(taken)) return { at, newer };
       newer = at;
-      link = nextLink(at.links, tooNew);
+      steps = nextSteps(at.links, tooNew);
     }
-    return { at: newer, newer: undefined };
   }
 
   async #sidecarRun(queue: ConsumeQueue, { base }: Link): Promise<Run | undefined> {
@@ -137,11 +142,14 @@ async function firstWhere(
   return low + block.firstWhere((i) => reached(block, i));
 }
 
-/** The farthest step back that does not step over the run looked for. */
-function nextLink(links: Links, tooNew: (link: Link) => boolean): Link | undefined {
-  if (links.skip256 && tooNew(links.skip256)) return links.skip256;
-  if (links.skip16 && tooNew(links.skip16)) return links.skip16;
-  return links.previous;
+/** Steps back that do not step over the run looked for, the farthest first. */
+function nextSteps({ skip256, skip16, previous }: Links, tooNew: (link: Link) => boolean): Link[] {
+  const skips = present([skip256, skip16]).filter(tooNew);
+  return [...skips, ...present([previous])];
+}
+
+function present(links: readonly (Link | undefined)[]): Link[] {
+  return links.filter((link) => link !== undefined);
 }
 
 function memoryRun(queue: ConsumeQueue, { base }: Link): Run | undefined {

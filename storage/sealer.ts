@@ -15,19 +15,22 @@
 
 import type { CommitLog } from "./commit_log.ts";
 import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
+import type { Frame } from "./frame.ts";
 import type { IdIndex } from "./id_index.ts";
 import type { Job } from "./jobs.ts";
 import type { Fold, StorePorts } from "./message_store.ts";
 import { removeBefore, writeLogStart } from "./log_start.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
+import type { FramePlace } from "./read_frames.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
 import type { Change } from "./snapshot.ts";
-import type { TimerKey } from "./timer_entry.ts";
+import { compareKeys, type TimerKey, timerOf } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
 import { TimerFiles } from "./timer_files.ts";
 import { encodeTimerMark } from "./timer_mark.ts";
 import type { Timers } from "./timers.ts";
+import { walkSegment } from "./walk_segment.ts";
 
 interface Captured {
   readonly boundary: number;
@@ -180,6 +183,20 @@ export class Sealer implements Sidecars {
       this.#ports.report(error instanceof Error ? error : new Error(String(error)));
     });
     return this.#pending;
+  }
+
+  async timersIn(segment: Sealed): Promise<FramePlace[]> {
+    const { passed } = this.#timers;
+    const until = this.#sidecars.get(segment.base)?.timersUntil;
+    if (until !== undefined && (until === 0 || until < passed.dueAt)) return [];
+    const places: FramePlace[] = [];
+    const visit = (frame: Frame) => {
+      const timer = timerOf(frame);
+      const { logOffset, size } = frame;
+      if (timer && compareKeys(timer, passed) > 0) places.push({ logOffset, size });
+    };
+    await walkSegment(segment, visit, this.#ports);
+    return places;
   }
 
   /** The log starts at `start`, a segment's base, from now on: durable before anything is unlinked. */

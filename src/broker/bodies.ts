@@ -65,6 +65,24 @@ export async function visibleAt(
   return anyCarried ? visible.sort((a, b) => a.queueOffset - b.queueOffset) : visible;
 }
 
+/** The messages at these queueOffsets; those that lie nowhere, or are damaged, are missing. */
+export async function messagesAt(
+  shell: { readonly core: Pick<Core, "fold">; readonly store: MessageStore },
+  at: {
+    readonly topic: TopicState;
+    readonly queue: QueuePlace;
+    readonly offsets: readonly number[];
+  },
+): Promise<StoredMessage[]> {
+  for (;;) {
+    const { start } = shell.store.log;
+    const visible = await visibleAt(shell, at);
+    const messages = await loadMessages(shell.store, { topic: at.topic, visible });
+    if (shell.store.log.start === start) return messages.filter((one) => one !== undefined);
+    // What moved forward while it was looked for is where it is now.
+  }
+}
+
 /** The messages, in order; undefined for one whose bytes are damaged. */
 export async function loadMessages(
   store: MessageStore,

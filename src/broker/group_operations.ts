@@ -6,7 +6,7 @@
  */
 
 import type { ConnectedConsumer, GroupsApi, Peeked, Start } from "./api.ts";
-import { loadMessages, visibleAt } from "./bodies.ts";
+import { messagesAt } from "./bodies.ts";
 import { type Core, commit } from "./core.ts";
 import { groupNamed, subscriptionTo, topicNamed } from "./define.ts";
 import { endLeases } from "./grant.ts";
@@ -108,11 +108,11 @@ async function peekQueue(
   if (!topic) return [];
   const next = nextOf(shell.core, { queue, limit });
   const offsets = [...next.keys()].sort((a, b) => a - b);
-  const visible = await visibleAt(shell, { queue, offsets });
-  const messages = await loadMessages(shell.store, { topic, visible });
-  return messages.flatMap((message) =>
-    message ? [{ ...message, attempt: next.get(message.queueOffset) ?? 1 }] : [],
-  );
+  const messages = await messagesAt(shell, { topic, queue, offsets });
+  return messages.map((message) => ({
+    ...message,
+    attempt: next.get(message.queueOffset) ?? 1,
+  }));
 }
 
 /** The queueOffsets to be granted next, with the attempt that would be. */

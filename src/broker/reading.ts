@@ -51,9 +51,7 @@ export class LogReader {
       throw new TidegateError("invalid-request", detail, { queues: topic.config.queues });
     }
     const fromCursor = start.kind === "cursor" ? this.#fromCursor(topic, start.cursor) : undefined;
-    if (fromCursor?.kind === "stream") {
-      await checkStreamKept(this.#store, { topic, position: fromCursor.position });
-    }
+    if (fromCursor) await this.check(topic, fromCursor);
     if (fromCursor?.kind === "queue") {
       if (queueId === undefined || queueId === fromCursor.queueId) return fromCursor;
       const detail = `Cannot read queue ${queueId} from a cursor of queue ${fromCursor.queueId}`;
@@ -67,6 +65,12 @@ export class LogReader {
     return { kind: "queue", queueId, queueOffset: await this.#seekBehind(queue, position) };
   }
 
+  /** @throws `cursor-expired` when messages behind the position were removed. */
+  async check(topic: TopicState, at: Position): Promise<void> {
+    if (at.kind === "queue") checkQueueKept(this.#store, { topic, ...at });
+    else await checkStreamKept(this.#store, { topic, position: at.position });
+  }
+
   #fromCursor(topic: TopicState, text: string): Position {
     const cursor = decodeCursor(text);
     if (cursor.topicGen !== topic.generation) {
@@ -75,7 +79,6 @@ export class LogReader {
     }
     if (cursor.kind === "stream") return { kind: "stream", position: cursor.position };
     const { queueId, queueOffset } = cursor;
-    checkQueueKept(this.#store, { topic, queueId, queueOffset });
     return { kind: "queue", queueId, queueOffset };
   }
 

@@ -13,6 +13,7 @@ import assert from "node:assert/strict";
 import type {
   BrokerApi,
   Published,
+  ReadPage,
   SettleRequest,
   Start,
   StoredMessage,
@@ -21,6 +22,8 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { segmentBases } from "../../storage/segment.ts";
+import { checkToldAlike } from "../broker/fold_dump.ts";
 import { GROUP, TOPIC, turn, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { OnceWishes, type Wish } from "./broker_once.ts";
@@ -55,6 +58,9 @@ export const SIGHTS = [
   "called back",
   "check received",
   "parked",
+  "expired",
+  "the log's start moved",
+  "from a shortened log without a snapshot",
 ] as const;
 export type Sight = (typeof SIGHTS)[number];
 
@@ -83,10 +89,9 @@ class World {
   trace = 0;
   readonly #prng: Prng;
   readonly #chance: Prng;
-  readonly #oracle = new Oracle(() => ({
-    life: this.#life,
-    elapsed: this.#broker.clock.elapsed(),
-  }));
+  /** Infinity: nothing expires in this history. */
+  readonly #retentionMs: number;
+  readonly #oracle: Oracle;
   readonly #once: OnceWishes;
   readonly #transactions: SimTransactions;
   readonly #segmentBytes: number;
@@ -104,6 +109,13 @@ class World {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
+    this.#retentionMs = this.#prng.pick([Infinity, Infinity, 10_000]);
+    const moment = () => ({
+      life: this.#life,
+      elapsed: this.#broker.clock.elapsed(),
+      now: this.#now,
+    });
+    this.#oracle = new Oracle(moment, this.#retentionMs);
     this.#chance = new Prng(seed ^ 0x5eed);
     const world = { oracle: this.#oracle, topics: TOPICS };
     this.#once = new OnceWishes(new Prng(seed ^ 0x0ce), world);
@@ -120,12 +132,19 @@ class World {
     const options = { segmentBytes: this.#segmentBytes, chance: this.#chance, checks };
     this.#broker = await openTestBroker(options);
     const queues = 1 + this.#prng.below(5);
-    await this.#api.topics.put("orders", { ...TOPIC, queues });
-    await this.#api.topics.put("loose", { ...TOPIC, queues, acks: "leader" });
+    const { retention: lasting } = TOPIC;
+    const short = { timeMs: this.#retentionMs, bytes: null };
+    const retention = this.#expires ? short : lasting;
+    await this.#api.topics.put("orders", { ...TOPIC, queues, retention });
+    await this.#api.topics.put("loose", { ...TOPIC, queues, retention, acks: "leader" });
     const subscriptions = TOPICS.map((topic) => ({ topic }));
     const rules = { maxAttempts: 1000, maxInFlight: 20, leaseMs: LEASE_MS };
     await this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions });
     this.#followAll();
+  }
+
+  get #expires(): boolean {
+    return this.#retentionMs < Infinity;
   }
 
   get #api(): BrokerApi {
@@ -374,17 +393,29 @@ class World {
       const expected = this.#oracle.acknowledged(topic, which);
       const limit = this.#prng.pick([1, 7, 1000]);
       const request = { topic, limit, maxBytes: 1 << 20, waitMs: 0 };
-      let page = await this.#api.messages.read({ ...request, start: { kind: "earliest" } });
-      const messages = [...page.messages];
-      while (!page.upToDate) {
-        const start = { kind: "cursor", cursor: page.cursor } as const;
-        page = await this.#api.messages.read({ ...request, start });
-        messages.push(...page.messages);
+      let messages: StoredMessage[] = [];
+      for (let start: Start = { kind: "earliest" }; ; ) {
+        const page = await this.#orExpired(this.#api.messages.read({ ...request, start }));
+        if (typeof page === "string")
+          messages = []; // it begins where it is told to
+        else messages.push(...page.messages);
+        if (typeof page !== "string" && page.upToDate) break;
+        start = { kind: "cursor", cursor: typeof page === "string" ? page : page.cursor };
       }
       this.#note("saw", messages.length);
       this.#oracle.saw(topic, messages, expected);
       if (this.#oracle.revealed > 0) this.seen.add("revealed");
+      if (this.#oracle.expired > 0) this.seen.add("expired");
     }
+  }
+
+  /** The page, or the position to go on from when what lay behind the cursor is gone. */
+  async #orExpired(read: Promise<ReadPage>): Promise<ReadPage | string> {
+    return read.catch((error: unknown) => {
+      const expired = error instanceof TidegateError && error.code === "cursor-expired";
+      if (!expired || !this.#expires) throw error;
+      return String(error.details["earliest"]);
+    });
   }
 
   /** A long-poll after the other, from the beginning to where this life ends. */
@@ -392,8 +423,9 @@ class World {
     for (const topic of TOPICS) {
       const seen: StoredMessage[] = [];
       this.#followed.set(topic, seen);
+      const life = this.#life;
       this.#follow(topic, seen).catch((error: unknown) => {
-        this.#failed ??= error;
+        if (life === this.#life) this.#failed ??= error; // one that is closed cannot be read
       });
     }
   }
@@ -402,10 +434,10 @@ class World {
     const life = this.#life;
     const request = { topic, limit: 3, maxBytes: 1 << 20, waitMs: 60_000 };
     for (let start: Start = { kind: "earliest" }; ; ) {
-      const page = await this.#api.messages.read({ ...request, start });
+      const page = await this.#orExpired(this.#api.messages.read({ ...request, start }));
       if (life !== this.#life) return;
-      seen.push(...page.messages);
-      start = { kind: "cursor", cursor: page.cursor };
+      if (typeof page !== "string") seen.push(...page.messages);
+      start = { kind: "cursor", cursor: typeof page === "string" ? page : page.cursor };
     }
   }
 
@@ -414,7 +446,8 @@ class World {
     await turn();
     for (const topic of TOPICS) {
       const seen = this.#followed.get(topic) ?? [];
-      this.#oracle.saw(topic, seen, this.#oracle.acknowledged(topic));
+      if (this.#expires) this.#oracle.followed(topic, seen);
+      else this.#oracle.saw(topic, seen, this.#oracle.acknowledged(topic));
     }
   }
 
@@ -434,6 +467,7 @@ class World {
   // Trouble
 
   async #stop(): Promise<void> {
+    this.#oracle.passed();
     const how = this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
     if (this.#prng.chance(70)) await this.#hurry();
     this.seen.add(how);
@@ -458,12 +492,24 @@ class World {
     }
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
     if ((await disk.list("dedupe")).length > 0) this.seen.add("dedupe runs");
+    await this.#shorten(disk);
     this.#broker = await this.#open(disk);
     this.#note(how, this.#api.status());
     this.#followAll();
     await this.#readAll("all");
     await this.#checkDefinitions();
     this.#note("transactions", await this.#transactions.look(this.#api));
+  }
+
+  /** A log that lost its beginning is enough by itself. */
+  async #shorten(disk: TestBroker["disk"]): Promise<void> {
+    const [start = 0] = segmentBases(await disk.list("log"));
+    if (start === 0) return;
+    this.seen.add("the log's start moved");
+    await checkToldAlike(disk);
+    if (!this.#prng.chance(50)) return;
+    this.seen.add("from a shortened log without a snapshot");
+    for (const name of await disk.list("snapshots")) await disk.remove(`snapshots/${name}`);
   }
 
   /** Calls whose bytes are on their way to the disk when it stops. */
