@@ -139,6 +139,7 @@ export function testRetention(test: Test): void {
 
   test("a reader that had read all that went is told of no gap", async (opened) => {
     const { api } = opened;
+    await api.messages.publish("others", message("lasting")); // or its position were before the log's start
     await api.topics.put("orders", { ...TOPIC, retention: RETENTION });
     await publishEach(api, "orders", names("m", 5));
     const page = await read(api, { cursors: true });
