@@ -3,8 +3,11 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle`, `backlog` and `delay`, which only run when named
+ *   --only post,batch   these scenarios; also `idle`, `backlog`, `delay`, `rpc`, `storage`
+ *                       and `topics`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
+ *   --filled 30000000   how many messages lie in the log that `storage` starts on
+ *   --topics 1000000    how many topics `topics` makes
  *   --runtime bun       this runtime only
  *   --rounds 5 --seconds 3
  *   --data-dir D        where the log lies: the disk is half of what is measured
@@ -26,8 +29,10 @@ import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
 import { batch, post, postKeyed } from "./publish.ts";
 import { consume, read } from "./read.ts";
+import { rpc } from "./rpc.ts";
 import { type Figure, renderRows, type Row } from "./report.ts";
 import type { Measured, Scenario, Settings } from "./scenario.ts";
+import { storage } from "./storage.ts";
 import {
   type BenchRuntime,
   cpuSeconds,
@@ -35,6 +40,7 @@ import {
   startTidegate,
   type Subject,
 } from "./subjects.ts";
+import { topics } from "./topics.ts";
 
 const SCENARIOS: readonly Scenario[] = [post, postKeyed, batch, read, consume, fanout, steady];
 
@@ -45,6 +51,8 @@ const { values } = parseArgs({
     runtime: { type: "string" },
     rounds: { type: "string" },
     pending: { type: "string" },
+    filled: { type: "string" },
+    topics: { type: "string" },
     seconds: { type: "string" },
     "data-dir": { type: "string", default: tmpdir() },
   },
@@ -60,7 +68,8 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const known = ["idle", "backlog", "delay", ...SCENARIOS.map(({ id }) => id)];
+const named = ["idle", "backlog", "delay", "rpc", "storage", "topics"];
+const known = [...named, ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
   process.exit(64);
@@ -88,6 +97,24 @@ if (only?.includes("delay")) {
   const dueCount = settings.quick ? 5000 : 100_000;
   const pendingCount = Number(values.pending ?? (settings.quick ? 20_000 : 1_000_000));
   console.log(await delay({ runtimes, dueCount, pendingCount, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("rpc")) {
+  const { seconds } = settings;
+  console.log(await rpc({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("storage")) {
+  const count = settings.quick ? 100_000 : 5_000_000;
+  const filled = Number(values.filled ?? (settings.quick ? 100_000 : 30_000_000));
+  console.log(await storage({ runtimes, count, filled, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("topics")) {
+  const count = Number(values.topics ?? (settings.quick ? 2000 : 1_000_000));
+  console.log(
+    await topics({ runtimes, count, seconds: settings.seconds, dataRoot: values["data-dir"] }),
+  );
 }
 
 /** A scenario has processes and a data directory of its own: none pays for another's. */

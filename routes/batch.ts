@@ -32,6 +32,7 @@ export const BATCH_TYPES = ["application/json", "application/x-ndjson"] as const
 export function batchHandler(ports: Ports): (c: GatewayContext) => Promise<Response> {
   return async (c) => {
     const call = c.env;
+    call.route = "/v1/topics/{topic}/messages/batch";
     const request = c.req.raw;
     const topic = topicOf(c);
     const query = readQuery(call.url);

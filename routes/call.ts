@@ -27,6 +27,7 @@ export interface Cors {
 }
 
 export class Call {
+  readonly method: string;
   /** As the request has it; read once, since some runtimes make the text anew each time. */
   readonly url: string;
   readonly path: string;
@@ -35,6 +36,12 @@ export class Call {
   readonly requestId: string;
   readonly connection: Connection;
   readonly cors: Cors;
+  /** The pattern of its path, once a route has it: for figures and logs. */
+  route: string | undefined = undefined;
+  /** It asked to wait for something, so it may be answered much later. */
+  held = false;
+  /** When it came, by the gateway's elapsed time in milliseconds. */
+  readonly since: number;
   /** Which credential it came with, for quotas; absent where none is needed. */
   credential: string | undefined = undefined;
   /** The answer's headers came from {@linkcode Call.headers}: the edge has nothing to add. */
@@ -42,8 +49,17 @@ export class Call {
 
   constructor(
     url: string,
-    about: { head: RequestHead; requestId: string; connection: Connection; cors: Cors },
+    about: {
+      method: string;
+      since: number;
+      head: RequestHead;
+      requestId: string;
+      connection: Connection;
+      cors: Cors;
+    },
   ) {
+    this.method = about.method;
+    this.since = about.since;
     this.url = url;
     this.path = pathOf(url);
     this.head = about.head;

@@ -40,6 +40,7 @@ export function consumeRoutes(app: App, ports: Ports): void {
     input: { params: GroupParams, json: Receive },
     bodyOptional: true,
     async handle({ params, json: wanted, call, request }) {
+      call.held = wanted.waitMs > 0;
       const hold = ports.holds.begin(call, request);
       try {
         const receive = { group: params.group, ...wanted };

@@ -24,6 +24,7 @@ const ANYWHERE: readonly ErrorCode[] = [
   "not-implemented",
   "draining",
   "overloaded",
+  "unavailable",
 ];
 
 /** Every operation that reads a JSON body. */

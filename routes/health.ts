@@ -8,9 +8,12 @@ import { z } from "@hono/zod-openapi";
 import { failures, onlyFailures } from "./contract.ts";
 import { type App, json, operation } from "./operation.ts";
 import type { Ports } from "./ports.ts";
+import { notImplemented } from "./problem.ts";
 import { Name, Offset } from "./schemas.ts";
 
 const tags = ["node"];
+
+const PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8";
 
 const Health = z.object({ status: z.literal("ok") }).openapi("Health");
 
@@ -97,6 +100,31 @@ export function healthRoutes(app: App, ports: Ports): void {
     handle({ call }) {
       const state = readiness(ports);
       return Promise.resolve(json(call, state, state.status === "draining" ? 503 : 200));
+    },
+  });
+
+  operation(app, ports, {
+    contract: {
+      operationId: "getMetrics",
+      method: "get",
+      path: "/metrics",
+      tags,
+      summary: "The node's figures, as Prometheus reads them",
+      description:
+        "Text format 0.0.4. Needs a credential where the node has keys, for it names consumer groups; answered also while the node shuts down.",
+      responses: {
+        200: {
+          description: "As they are now",
+          content: { "text/plain": { schema: z.string() } },
+        },
+        ...failures(),
+      },
+    },
+    input: {},
+    async handle({ call }) {
+      if (!ports.metrics) throw notImplemented("metrics");
+      const headers = { "content-type": PROMETHEUS_TEXT, "cache-control": "no-store" };
+      return new Response(await ports.metrics(), { headers: call.headers(headers) });
     },
   });
 

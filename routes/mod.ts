@@ -18,7 +18,6 @@ import { docsRoutes } from "./docs.ts";
 import { groupOperationRoutes } from "./group_operations.ts";
 import { groupRoutes } from "./groups.ts";
 import { healthRoutes } from "./health.ts";
-import { laterRoutes } from "./later.ts";
 import { leaseStreamRoutes } from "./lease_stream.ts";
 import { messageRoutes } from "./message.ts";
 import { registerMessagesContract } from "./messages_contract.ts";
@@ -31,8 +30,10 @@ import { problemPageRoutes } from "./problem_pages.ts";
 import { type Publish, publishing } from "./publish.ts";
 import { producerRoutes } from "./producers.ts";
 import { type ReadLog, readingLog } from "./read_log.ts";
+import { searchRoutes } from "./search.ts";
 import { streamRoutes } from "./stream.ts";
 import { topicRoutes } from "./topics.ts";
+import { traceRoutes } from "./trace.ts";
 import { transactionRoutes } from "./transactions.ts";
 
 export { toYaml } from "./openapi.ts";
@@ -50,6 +51,7 @@ export interface Routes {
 }
 
 /** Where nearly every request goes; a topic's name needs no decoding. */
+const MESSAGES_ROUTE = "/v1/topics/{topic}/messages";
 const MESSAGES = /^\/v1\/topics\/([A-Za-z0-9][A-Za-z0-9._-]{0,126})\/messages$/;
 
 export function createRoutes(ports: Ports): Routes {
@@ -67,8 +69,11 @@ export function createRoutes(ports: Ports): Routes {
     // The router and its context cost a publish a tenth of its time, and a request that waits a
     // kilobyte all the while, for one name out of the path.
     const topic = MESSAGES.exec(call.path)?.[1];
-    if (topic !== undefined && request.method === "POST") return hot.publish(topic, request, call);
-    if (topic !== undefined && request.method === "GET") return hot.readLog(topic, request, call);
+    if (topic !== undefined) {
+      call.route = MESSAGES_ROUTE;
+      if (call.method === "POST") return hot.publish(topic, request, call);
+      if (call.method === "GET") return hot.readLog(topic, request, call);
+    }
     return app.fetch(request, call);
   };
   return { fetch: route, allowed };
@@ -92,6 +97,8 @@ function createApp(ports: Ports, { publish, readLog }: Hot): App {
   registerMessagesContract(app);
   topicRoutes(app, ports);
   messageRoutes(app, ports);
+  searchRoutes(app, ports);
+  traceRoutes(app, ports);
   groupRoutes(app, ports);
   groupOperationRoutes(app, ports);
   deadLetterRoutes(app, ports);
@@ -103,7 +110,6 @@ function createApp(ports: Ports, { publish, readLog }: Hot): App {
   healthRoutes(app, ports);
   docsRoutes(app, ports);
   problemPageRoutes(app);
-  laterRoutes(app);
   return app;
 }
 

@@ -57,9 +57,10 @@ export interface Operation<R extends Requested> {
 export function operation<R extends Requested>(app: App, ports: Ports, one: Operation<R>): void {
   app.openAPIRegistry.registerPath({ ...one.contract, request: requestOf(one) });
   const path = one.contract.path.replaceAll(/\{(\w+)\}/g, ":$1");
-  app.on(one.contract.method.toUpperCase(), path, async (c) =>
-    one.handle(await inputOf(c, ports, one)),
-  );
+  app.on(one.contract.method.toUpperCase(), path, async (c) => {
+    c.env.route = one.contract.path;
+    return one.handle(await inputOf(c, ports, one));
+  });
 }
 
 function requestOf<R extends Requested>({ input, mediaTypes, bodyOptional }: Operation<R>) {

@@ -16,6 +16,8 @@ export interface Ports {
   readonly holds: Holds;
   readonly bodies: Bodies;
   readonly assets: Assets;
+  /** The node's figures as Prometheus reads them; absent where nobody collects any. */
+  readonly metrics?: (() => Promise<string>) | undefined;
   readonly version: string;
   /** Milliseconds since the Unix epoch. */
   now(): number;

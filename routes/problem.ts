@@ -59,6 +59,7 @@ export const STATUS = {
   "not-implemented": 501,
   overloaded: 503,
   draining: 503,
+  unavailable: 503,
   "outcome-unknown": 504,
 } as const satisfies Record<ErrorCode, number>;
 

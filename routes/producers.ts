@@ -5,16 +5,18 @@
  * @module
  */
 
-import type { z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import type { ProducerGroup as BrokerProducerGroup } from "../src/broker/api.ts";
 import { failures, JSON_BODY } from "./contract.ts";
 import { type App, json, noContent, operation } from "./operation.ts";
 import type { Ports } from "./ports.ts";
+import { PageQuery } from "./schemas.ts";
 import { formatTimestamp } from "./timestamp.ts";
 import {
   Checks,
   ProducerGroup,
   ProducerGroupConfig,
+  ProducerGroupPage,
   ProducerGroupParams,
   ProducerGroupPatch,
   ReceiveChecks,
@@ -26,6 +28,30 @@ const content = { "application/json": { schema: ProducerGroup } };
 const path = "/v1/producers/{producerGroup}";
 
 export function producerRoutes(app: App, ports: Ports): void {
+  operation(app, ports, {
+    contract: {
+      operationId: "listProducerGroups",
+      method: "get",
+      path: "/v1/producers",
+      tags,
+      summary: "List producer groups, in order of name, without their secrets",
+      responses: {
+        200: {
+          description: "A page",
+          content: { "application/json": { schema: ProducerGroupPage } },
+        },
+        ...failures(),
+      },
+    },
+    input: { query: z.object(PageQuery) },
+    async handle({ query, call }) {
+      const { producers } = ports.broker.transactions;
+      const page = await producers.list({ limit: query.limit, after: query.pageToken });
+      const producerGroups = page.producerGroups.map(producerGroupJson);
+      return json(call, { producerGroups, nextPageToken: page.next });
+    },
+  });
+
   operation(app, ports, {
     contract: {
       operationId: "putProducerGroup",
@@ -127,6 +153,7 @@ function checksRoute(app: App, ports: Ports): void {
     input: { params: ProducerGroupParams, json: ReceiveChecks },
     bodyOptional: true,
     async handle({ params, json: wanted, call, request }) {
+      call.held = wanted.waitMs > 0;
       const hold = ports.holds.begin(call, request);
       try {
         const { transactions } = ports.broker;

@@ -74,6 +74,7 @@ async function readPage(
   const { start, queueId, key, filter, limit, maxBytes, waitMs } = wanted;
   const read: ReadRequest = { topic, start, queueId, key, filter, limit, maxBytes, waitMs };
   if (waitMs === 0) return broker.messages.read(read);
+  call.held = true;
   const hold = holds.begin(call, request);
   try {
     return await broker.messages.read(read, { signal: hold.signal });

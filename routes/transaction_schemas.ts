@@ -171,6 +171,10 @@ export const ProducerGroup = z
   })
   .openapi("ProducerGroup");
 
+export const ProducerGroupPage = z
+  .object({ producerGroups: z.array(ProducerGroup), nextPageToken: Name.optional() })
+  .openapi("ProducerGroupPage");
+
 export const ReceiveChecks = z
   .strictObject({
     max: z.int().min(1).max(RECEIVE_MAX).default(32),

@@ -36,6 +36,7 @@ function setting<Schema extends z.ZodType>(schema: Schema, facts: Omit<Setting<S
 }
 
 const text = z.string().min(1);
+const optionalPath = z.string();
 const toggle = z.stringbool({ error: "expected true or false" });
 const port = integer({ min: 0, max: 65_535 });
 
@@ -125,6 +126,16 @@ export const SETTINGS = {
     fallback: "false",
     about: "A proxy in front cuts off slow clients; on Deno this serves with the faster Deno.serve",
   }),
+  tlsCert: setting(optionalPath, {
+    fallback: "",
+    value: "file",
+    about: "Serve over TLS with this certificate (PEM, with its chain); read again when it changes",
+  }),
+  tlsKey: setting(optionalPath, {
+    fallback: "",
+    value: "file",
+    about: "Its private key (PEM); both files are read again at SIGHUP, too",
+  }),
   corsOrigins: setting(list(origin), {
     fallback: "",
     value: "origins",
@@ -154,6 +165,11 @@ export const SETTINGS = {
     value: "duration",
     about: "How long an `Idempotency-Key` is remembered: `90s`, `15m`, `24h`, `7d`",
   }),
+  scrubInterval: setting(duration({ minMs: SECOND_MS, maxMs: 365 * DAY_MS }), {
+    fallback: "7d",
+    value: "duration",
+    about: "In which all that is stored is read once, to find damage while it is young",
+  }),
   waitersMax: setting(integer({ min: 1, max: 1_000_000 }), {
     fallback: "10000",
     value: "count",
@@ -166,12 +182,12 @@ export const SETTINGS = {
   logLevel: setting(z.enum(["debug", "info", "warn", "error"]), {
     fallback: "info",
     value: "level",
-    about: "Least level to log: debug, info, warn or error",
+    about: "Least level to log: debug (every request), info, warn or error",
   }),
   logFormat: setting(z.enum(["text", "json"]), {
     fallback: "text",
     value: "format",
-    about: "How to log to stderr: text, or json for one object a line",
+    about: "How to log to stderr: text (in colour on a terminal), or json for one object a line",
   }),
 } as const satisfies Record<string, Setting<z.ZodType>>;
 
@@ -230,6 +246,7 @@ export function readConfig({ flags, env }: Sources): Config {
   if (problems.length > 0) throw new ConfigError(problems.join("\n"));
   const config = Object.fromEntries(entries) as Config;
   refuseOpenDoor(config);
+  refuseHalfCertificate(config);
   return Object.freeze(config);
 }
 
@@ -256,6 +273,11 @@ function refuseOpenDoor({ host, apiKeys, insecure }: Config): void {
     `Cannot serve on ${host} without authentication: set ${variableOf("apiKeys")}, ` +
       `or pass --insecure to serve everyone who can reach the address`,
   );
+}
+
+function refuseHalfCertificate({ tlsCert, tlsKey }: Config): void {
+  if ((tlsCert === "") === (tlsKey === "")) return;
+  throw new ConfigError("Cannot serve over TLS with one of --tls-cert and --tls-key: give both");
 }
 
 /** Whether only this machine can connect to `host`. */

@@ -14,8 +14,9 @@
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { type DiskFile, readRange } from "./base/disk.ts";
+import { salvaging } from "./base/salvage.ts";
 
-const BLOCK_SIZE = 4096;
+export const BLOCK_SIZE = 4096;
 const CRC_SIZE = 4;
 /** What a block holds: who begins at a multiple of it writes whole blocks. */
 export const CONTENT_SIZE = BLOCK_SIZE - CRC_SIZE;
@@ -98,7 +99,7 @@ export async function readSealed(
   const content = new Uint8Array(size);
   const firstBlock = Math.floor(from / CONTENT_SIZE);
   const blockCount = Math.ceil((from + size) / CONTENT_SIZE) - firstBlock;
-  const blocks = await readRange(file, firstBlock * BLOCK_SIZE, blockCount * BLOCK_SIZE);
+  const blocks = await readRange(salvaging(file), firstBlock * BLOCK_SIZE, blockCount * BLOCK_SIZE);
   const view = viewOf(blocks);
   let filled = 0;
   for (let at = 0; at < blocks.length && filled < size; at += BLOCK_SIZE) {
@@ -111,4 +112,23 @@ export async function readSealed(
     filled += wanted.length;
   }
   return filled === size ? content : undefined;
+}
+
+/**
+ * Whether so many blocks from a place in the file on are as they were written;
+ * fewer at its end.
+ */
+export async function areBlocksWhole(
+  file: DiskFile,
+  blocks: { readonly from: number; readonly count: number },
+  crc32: Crc32,
+): Promise<boolean> {
+  const { from, count } = blocks;
+  const bytes = await readRange(salvaging(file), from * BLOCK_SIZE, count * BLOCK_SIZE);
+  const view = viewOf(bytes);
+  for (let at = 0; at < bytes.length; at += BLOCK_SIZE) {
+    const crcAt = Math.min(at + BLOCK_SIZE, bytes.length) - CRC_SIZE;
+    if (crcAt < at || crc32(bytes.subarray(at, crcAt)) !== view.getUint32(crcAt)) return false;
+  }
+  return true;
 }

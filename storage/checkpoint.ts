@@ -22,10 +22,11 @@ import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts"
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 
-const PATH = "checkpoint";
-const SLOT_SIZE = 512;
+export const CHECKPOINT_PATH = "checkpoint";
+export const CHECKPOINT_SLOT_SIZE = 512;
 const USED_SIZE = 32;
 const MAGIC = "TIDECKP1";
+export const CHECKPOINT_FORMAT = MAGIC;
 
 export interface Checkpoint {
   readonly sequence: number;
@@ -34,7 +35,7 @@ export interface Checkpoint {
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint, crc32: Crc32): Uint8Array {
-  const bytes = new Uint8Array(SLOT_SIZE);
+  const bytes = new Uint8Array(CHECKPOINT_SLOT_SIZE);
   const view = viewOf(bytes);
   bytes.set(encodeUtf8(MAGIC));
   setU64(view, 8, checkpoint.sequence);
@@ -55,7 +56,10 @@ function decodeSlot(bytes: Uint8Array, crc32: Crc32): Checkpoint | undefined {
 export function decodeCheckpoints(bytes: Uint8Array, crc32: Crc32): Checkpoint {
   let newest: Checkpoint = { sequence: 0, durableEnd: 0, epoch: 0 };
   for (let i = 0; i < 2; i++) {
-    const slot = decodeSlot(bytes.subarray(i * SLOT_SIZE, (i + 1) * SLOT_SIZE), crc32);
+    const slot = decodeSlot(
+      bytes.subarray(i * CHECKPOINT_SLOT_SIZE, (i + 1) * CHECKPOINT_SLOT_SIZE),
+      crc32,
+    );
     if (slot && slot.sequence > newest.sequence) newest = slot;
   }
   return newest;
@@ -74,8 +78,8 @@ export class CheckpointFile {
   }
 
   static async open(disk: Disk, crc32: Crc32): Promise<CheckpointFile> {
-    const file = await disk.open(PATH, { create: true });
-    const found = decodeCheckpoints(await readRange(file, 0, 2 * SLOT_SIZE), crc32);
+    const file = await disk.open(CHECKPOINT_PATH, { create: true });
+    const found = decodeCheckpoints(await readRange(file, 0, 2 * CHECKPOINT_SLOT_SIZE), crc32);
     await disk.syncDir("");
     return new CheckpointFile(file, crc32, found);
   }
@@ -88,7 +92,7 @@ export class CheckpointFile {
   async write(next: { durableEnd: number; epoch: number }): Promise<void> {
     const checkpoint = { sequence: this.#latest.sequence + 1, ...next };
     const slot = checkpoint.sequence % 2;
-    this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * SLOT_SIZE);
+    this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * CHECKPOINT_SLOT_SIZE);
     await this.#file.sync();
     this.#latest = checkpoint;
   }

@@ -15,8 +15,11 @@ import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Clock } from "./base/clock.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { salvaging } from "./base/salvage.ts";
 import { CheckpointFile } from "./checkpoint.ts";
+import { DamageMap, type FoundBy } from "./damage.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
+import type { FlushFigures } from "./flush_figures.ts";
 import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
 import { LogTail } from "./log_tail.ts";
 import { openSegments } from "./open_log.ts";
@@ -30,6 +33,8 @@ export interface LogPorts {
   readonly crc32: Crc32;
   /** Called once, when durability can no longer be promised: the process must end. */
   fatal(error: Error): void;
+  /** A range of the log was found damaged that nobody knew of. */
+  damaged?(range: DamagedRange, by: FoundBy): void;
 }
 
 export interface LogEvents {
@@ -64,6 +69,7 @@ const CHECKPOINT_INTERVAL_MS = 1000;
 export class CommitLog {
   readonly tail: LogTail;
   readonly recovery: Recovery;
+  readonly damage: DamageMap;
   readonly #ports: LogPorts;
   readonly #segments: Segment[];
   readonly #flusher: Flusher;
@@ -121,6 +127,8 @@ export class CommitLog {
     this.#checkpoint = checkpoint;
     this.#segments = segments;
     this.recovery = opened.recovery;
+    this.damage = new DamageMap((range, by) => ports.damaged?.(range, by));
+    for (const range of opened.recovery.damaged) this.damage.add(range, "start");
     this.#confirmOffset = end;
     this.#writtenEnd = end;
     const epoch = Math.max(opened.epoch, checkpoint.latest.epoch);
@@ -184,6 +192,11 @@ export class CommitLog {
     return this.#flusher.failed;
   }
 
+  /** How batches were written and synced, since the start. */
+  get flushes(): FlushFigures {
+    return this.#flusher.figures;
+  }
+
   /** Resolves when all that was appended is confirmed, or the disk has failed. */
   settled(): Promise<void> {
     return this.#flusher.idle();
@@ -194,17 +207,35 @@ export class CommitLog {
     readonly logOffset: number;
     readonly size: number;
   }): Promise<Frame | undefined> {
-    const { logOffset, size } = at;
-    const bytes = this.tail.find(logOffset, size) ?? (await this.#readDisk(logOffset, size));
+    const frame = await this.#read(at);
+    if (!frame) this.missed(at);
+    return frame;
+  }
+
+  async #read({
+    logOffset,
+    size,
+  }: {
+    readonly logOffset: number;
+    readonly size: number;
+  }): Promise<Frame | undefined> {
+    const bytes = await this.readBytes(logOffset, size);
     return bytes && this.verify(bytes, logOffset);
   }
 
-  /** As `read`, of a frame whose size is not known. */
+  /** A frame that an index knows of is not there: noted as damage, unless its segment went. */
+  missed({ logOffset, size }: { readonly logOffset: number; readonly size: number }): void {
+    const there =
+      this.segmentAt(logOffset) !== undefined && logOffset + size <= this.#confirmOffset;
+    if (there && size > 0) this.damage.add({ from: logOffset, to: logOffset + size }, "read");
+  }
+
+  /** As `read`, of a frame whose size is not known, and which need not be one: a stranger may have named it. */
   async readAt(logOffset: number): Promise<Frame | undefined> {
     const header = await this.readBytes(logOffset, FRAME_HEADER_SIZE);
     const size = header && viewOf(header).getUint32(0);
     if (!size || size < FRAME_HEADER_SIZE || size > FRAME_SIZE_MAX) return undefined;
-    return this.read({ logOffset, size });
+    return this.#read({ logOffset, size });
   }
 
   /** Contiguous bytes of one segment, unverified; undefined when they are not there. */
@@ -250,7 +281,7 @@ export class CommitLog {
       await this.#writeCheckpoint();
       this.#events.onSealed(sealed);
     }
-    this.#segments.push({ base, file, firstStoredAt, end: undefined });
+    this.#segments.push({ base, file: salvaging(file), firstStoredAt, end: undefined });
   }
 
   /** Where the first segment begins. */
@@ -262,7 +293,9 @@ export class CommitLog {
   async dropBefore(start: number): Promise<void> {
     const kept = this.#segments.findIndex(({ base }) => base === start);
     assert(kept >= 0, "the log starts where a segment begins");
-    for (const { file } of this.#segments.splice(0, kept)) await file.close();
+    const gone = this.#segments.splice(0, kept);
+    this.damage.forgetBelow(start);
+    for (const { file } of gone) await file.close();
   }
 
   /** One at a time, in order of call. */

@@ -92,6 +92,8 @@ export class ConsumeQueues {
   /** Went since they were last marked. */
   #dropped: ConsumeQueue[] = [];
   #touched: ConsumeQueue[] = [];
+  /** How many queues there are: those that ever had a message, of topics that are there. */
+  count = 0;
 
   find(topicGen: number, queueId: number): ConsumeQueue | undefined {
     return this.#topics.get(topicGen)?.[queueId];
@@ -161,6 +163,7 @@ export class ConsumeQueues {
       if (!queue) continue;
       this.#unsaved.delete(queue);
       this.#dropped.push(queue);
+      this.count--;
     }
     this.#topics.delete(drop.generation);
   }
@@ -175,6 +178,7 @@ export class ConsumeQueues {
     if (!queue) {
       queue = { topicGen, queueId, start: 0, end: 0, links: NO_LINKS, runs: [], touched: false };
       queues[queueId] = queue;
+      this.count++;
     }
     return queue;
   }

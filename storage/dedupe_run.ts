@@ -42,12 +42,19 @@ import { KEY_HASH_SIZE } from "./dedupe_table.ts";
 
 export const DEDUPE_DIR = "dedupe";
 const MAGIC = "TIDEDUP1";
+export const RUN_FORMAT = MAGIC;
 export const FINGERPRINT_SIZE = 8;
 export const RUN_HEADER_SIZE = 48;
 export const COUNT_SIZE = 2;
 const ENTRY_FIXED_SIZE = 51;
 
 /** The log offsets between which its segments lie. */
+/** A segment that is complete. */
+export interface SealedSegment {
+  readonly base: number;
+  readonly end: number;
+}
+
 export interface RunRange {
   readonly from: number;
   readonly to: number;

@@ -19,6 +19,7 @@ import type { Disk, DiskFile } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
 import { Bloom, isBloomSize } from "./bloom.ts";
+import { DerivedDamage } from "./damage.ts";
 import {
   compareKeys,
   COUNT_SIZE,
@@ -33,7 +34,7 @@ import {
 } from "./dedupe_run.ts";
 
 /** A run does not hold what was written: it has to be built again. */
-export class RunDamage extends Error {
+export class RunDamage extends DerivedDamage {
   override readonly name = "RunDamage";
   readonly range: RunRange;
 
@@ -41,6 +42,13 @@ export class RunDamage extends Error {
     super(`Cannot read the idempotency keys of ${runPath(range)}: the file is damaged`);
     this.range = { from: range.from, to: range.to };
   }
+}
+
+/** The answer to a key that a damaged run may hold. */
+export function unreadable(range: RunRange): TidegateError {
+  const path = runPath(range);
+  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
+  return new TidegateError("data-damaged", detail, { ...range });
 }
 
 export class RunFile {
@@ -229,11 +237,4 @@ export class EntryBlock {
     const at = this.places.find((one) => compareKeys(key, { bytes: this.bytes, at: one }) === 0);
     return at === undefined ? undefined : decodeDedupeEntry(this.bytes, at);
   }
-}
-
-/** Why a key that leads to the run can be called neither new nor known. */
-export function unreadableRun(range: RunRange): TidegateError {
-  const path = runPath(range);
-  const detail = `Cannot tell whether the idempotency key is new: "${path}" is damaged, and the log no longer has what it was made of; remove the file to publish with keys again`;
-  return new TidegateError("data-damaged", detail, { ...range });
 }

@@ -8,13 +8,12 @@
  * Who decides looks in memory first, at once; then asks the runs, which may take
  * reads; then looks in memory again, at append, for somebody may have appended
  * meanwhile. When a key comes to a run the version changes, and again when memory
- * drops it, so what was found in either holds as long as the version does. From a segment's seal until its
- * run is in use, memory answers.
+ * drops it, so what was found in either holds as long as the version does. From a
+ * segment's seal until its run is in use, memory answers.
  *
  * Memory: the young tables, bounded by {@linkcode YOUNG_BYTES_MAX}, past which
- * keyed publishes are refused (runs cannot be written: the disk); and the
- * filters of the runs, folded to fit {@linkcode BLOOM_BYTES_MAX} together. While
- * a merge is under way, new runs stand beside the four.
+ * keyed publishes are refused; and the filters of the runs, folded to fit
+ * {@linkcode BLOOM_BYTES_MAX}. While runs are merged, new ones stand beside the four.
  *
  * Nothing is forgotten early: a segment whose run is missing or damaged is a gap,
  * and while there is one no key is called new. A gap is mended from the log; where
@@ -33,8 +32,9 @@ import {
   mergedRange,
   type RunRange,
   runRanges,
+  type SealedSegment as Sealed,
 } from "./dedupe_run.ts";
-import { RunDamage, type RunFile, unreadableRun } from "./dedupe_run_file.ts";
+import { RunDamage, type RunFile, unreadable } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
 import { DedupeTable } from "./dedupe_table.ts";
 import type { StorePorts } from "./message_store.ts";
@@ -52,11 +52,6 @@ export interface DedupeOptions {
   readonly mendWaitBytesMax?: number | undefined;
 }
 
-interface Sealed {
-  readonly base: number;
-  readonly end: number;
-}
-
 export class DedupeStore {
   readonly windowMs: number;
   readonly #ports: StorePorts;
@@ -65,8 +60,7 @@ export class DedupeStore {
   readonly #runs: DedupeRuns;
   /** By base of the segment, oldest first. */
   readonly #young = new Map<number, DedupeTable>();
-  /** How many tables were dropped. */
-  #dropped = 0;
+  #droppedTables = 0;
   /** Sealed, and memory answers for them, oldest first. */
   readonly #waiting = new Map<number, Sealed>();
   /** Sealed, and nothing answers for them. */
@@ -91,8 +85,6 @@ export class DedupeStore {
     this.#runs = new DedupeRuns(ports, bloomBytesMax);
   }
 
-  // Deciding
-
   /** Takes in a message with a key of the segment at `base`, at append or when the log is walked. */
   remember(
     base: number,
@@ -113,7 +105,7 @@ export class DedupeStore {
 
   /** The keys of a sealed segment: its run answers, or is built. */
   forget(base: number): void {
-    if (this.#young.delete(base)) this.#dropped++;
+    if (this.#young.delete(base)) this.#droppedTables++;
   }
 
   /** The logOffset of the message with this key, if it is in memory and in the window. */
@@ -127,7 +119,7 @@ export class DedupeStore {
 
   /** Another one than before: a key may have come to a run, or be in memory no longer. */
   get version(): number {
-    return this.#runs.version + this.#dropped; // both only grow
+    return this.#runs.version + this.#droppedTables; // both only grow
   }
 
   /**
@@ -138,8 +130,7 @@ export class DedupeStore {
    * cannot be read; retryable: `overloaded` while keys of a segment are in no run.
    */
   older(keyHash: Uint8Array, now: number): undefined | Promise<DedupeEntry | undefined> {
-    const [lost] = this.#lost;
-    if (lost) return Promise.reject(unreadableRun(lost));
+    if (this.#lost[0]) return Promise.reject(unreadable(this.#lost[0]));
     if (this.#gaps.size > 0) return this.#mend().then(() => this.older(keyHash, now));
     return this.#runs.lookup(keyHash, now - this.windowMs)?.catch(async (error: unknown) => {
       if (!(error instanceof RunDamage)) throw error;
@@ -150,15 +141,20 @@ export class DedupeStore {
 
   /** @throws {TidegateError} retryable: `overloaded` when memory holds as many keys as it may. */
   admit(): void {
-    let bytes = 0;
-    for (const table of this.#young.values()) bytes += table.byteSize;
-    if (bytes < this.#youngBytesMax) return;
+    if (this.youngBytes < this.#youngBytesMax) return;
     const detail =
       "Cannot remember another idempotency key: those of sealed segments cannot be written to disk";
     throw new TidegateError("overloaded", detail, { limit: this.#youngBytesMax });
   }
 
-  // Sealing and merging
+  /** Memory of the keys that are in no run yet. */
+  get youngBytes(): number {
+    return this.#young.values().reduce((bytes, table) => bytes + table.byteSize, 0);
+  }
+
+  get runs(): readonly RunFile[] {
+    return this.#runs.list;
+  }
 
   /** The segment is complete: its keys go to a run. */
   seal(segment: Sealed): void {
@@ -252,13 +248,12 @@ export class DedupeStore {
     this.#ports.report(error instanceof Error ? error : new Error(String(error)));
   }
 
-  // Mending
-
   async #mend(): Promise<void> {
+    const gaps = [...this.#gaps.values()];
     const built = this.#build();
-    const missing = [...this.#gaps.values()].reduce((sum, { base, end }) => sum + end - base, 0);
+    const missing = gaps.reduce((sum, { base, end }) => sum + end - base, 0);
     if (missing <= this.#mendWaitBytesMax) await built;
-    const [gap] = this.#gaps.values();
+    const gap = gaps.find((one) => this.#gaps.get(one.base) === one); // not one that came meanwhile
     if (!gap) return;
     const detail = `Cannot tell whether the idempotency key is new: those of the segment at ${gap.base} are not indexed`;
     throw new TidegateError("overloaded", detail, { at: gap.base });
@@ -268,7 +263,7 @@ export class DedupeStore {
   async #discard(damage: RunDamage): Promise<void> {
     const run = this.#runs.find(damage.range);
     if (!run) return; // somebody else has found it
-    if (!this.#isInLog(damage.range)) throw unreadableRun(damage.range);
+    if (!this.#isInLog(damage.range)) throw unreadable(damage.range);
     const discard =
       this.#discards.get(run) ??
       this.#makeGaps(run, damage).finally(() => this.#discards.delete(run));
@@ -307,7 +302,10 @@ export class DedupeStore {
     });
   }
 
-  // Opening and closing
+  /** Somebody found the run of this range damaged. */
+  mend(range: RunRange): Promise<void> {
+    return this.#mendAfter(new RunDamage(range));
+  }
 
   /**
    * Puts the runs on disk in use, and begins to build those that are missing.
@@ -320,6 +318,7 @@ export class DedupeStore {
     this.#keyedCount = keyedCount;
     await disk.makeDir(DEDUPE_DIR);
     await removeAsides(disk, DEDUPE_DIR);
+    await disk.syncDir(DEDUPE_DIR); // a process may have been killed before it did, and segments go
     for (const range of runRanges(await disk.list(DEDUPE_DIR))) await this.#openRun(range);
     for (const segment of this.#segmentsToRemember()) {
       const covered = this.#runs.covers({ from: segment.base, to: segment.end });

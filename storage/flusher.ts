@@ -27,6 +27,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import type { Clock } from "./base/clock.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import { SharedFile } from "./base/shared_file.ts";
+import { FlushFigures } from "./flush_figures.ts";
 import type { LogTail, Roll } from "./log_tail.ts";
 import type { SpareSegment } from "./spare_segment.ts";
 import { encodeSegmentHeader, LOG_DIR, SEGMENT_HEADER_SIZE, segmentPath } from "./segment.ts";
@@ -49,6 +50,9 @@ interface Batch {
   readonly from: number;
   readonly end: number;
   readonly synced: Promise<void>;
+  /** By the clock's elapsed time: when its oldest record was appended, when its sync began. */
+  readonly since: number;
+  readonly syncedFrom: number;
 }
 
 export interface FlusherEvents {
@@ -62,6 +66,7 @@ export interface FlusherEvents {
 }
 
 export class Flusher {
+  readonly figures = new FlushFigures();
   readonly #tail: LogTail;
   readonly #ports: { readonly disk: Disk; readonly clock: Clock; readonly crc32: Crc32 };
   readonly #events: FlusherEvents;
@@ -69,6 +74,8 @@ export class Flusher {
   readonly #segmentBytes: number;
   #active: ActiveSegment | undefined;
   #written: number;
+  /** When the oldest record was appended that is not written; undefined when all are. */
+  #since: number | undefined;
   #running: Promise<void> | undefined;
   #failed = false;
 
@@ -105,7 +112,9 @@ export class Flusher {
 
   /** There may be something to flush. Cheap; call it after every append. */
   kick(): void {
-    if (this.#running || this.#failed || this.#tail.end === this.#written) return;
+    if (this.#failed || this.#tail.end === this.#written) return;
+    this.#since ??= this.#ports.clock.elapsed();
+    if (this.#running) return;
     this.#running = new Promise((resolve) => {
       this.#ports.clock.defer(() => void this.#run().then(resolve));
     });
@@ -143,7 +152,9 @@ export class Flusher {
   }
 
   /** Tells of a batch that is durable; the disk goes on meanwhile with the next of this segment. */
-  #goOn({ from, end }: Batch): Batch | undefined {
+  #goOn(batch: Batch): Batch | undefined {
+    const { from, end } = batch;
+    this.figures.synced(batch, this.#ports.clock.elapsed());
     try {
       return this.#write();
     } finally {
@@ -171,8 +182,12 @@ export class Flusher {
       active.file.write(chunk.bytes.subarray(start, to), position);
     }
     this.#written = end;
+    this.figures.written(this.#tail.appended.records, end - from);
     this.#events.onWritten(end);
-    return { from, end, synced: active.file.sync() };
+    const syncedFrom = this.#ports.clock.elapsed();
+    const since = this.#since ?? syncedFrom;
+    if (end === this.#tail.end) this.#since = undefined;
+    return { from, end, since, syncedFrom, synced: active.file.sync() };
   }
 
   #batchEnd(limit: number): number {

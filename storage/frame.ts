@@ -33,7 +33,7 @@
  */
 
 import { assert } from "./base/assert.ts";
-import { getU64, setU64, viewOf } from "./base/bytes.ts";
+import { getU64, setU64 } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 
 export const FRAME_HEADER_SIZE = 44;
@@ -112,12 +112,6 @@ export class Frame implements FrameHeader {
   /** A view. */
   get payload(): Uint8Array {
     return this.bytes.subarray(this.payloadAt, this.at + this.size);
-  }
-
-  /** The same frame with bytes of its own. */
-  copy(): Frame {
-    const bytes = this.bytes.slice(this.at, this.at + this.size);
-    return new Frame({ bytes, view: viewOf(bytes) }, 0);
   }
 }
 

@@ -8,15 +8,21 @@
  */
 
 import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, readRange, replaceFile } from "./base/disk.ts";
-import { messageIdHash } from "./base/message.ts";
+import { type Disk, readRange, replaceFile, replaceFileBy } from "./base/disk.ts";
+import { salvaging } from "./base/salvage.ts";
+import { BlockWriter } from "./blocks.ts";
 import { ConsumeQueues, type QueueMark } from "./consume_queues.ts";
 import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
 import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
-import { IdTable } from "./ids.ts";
+import { WORDS } from "./hash_section.ts";
+import { HashTable } from "./hash_table.ts";
+import { indexId } from "./id_index.ts";
+import { KeyTable } from "./keys.ts";
+import { indexOps } from "./ops.ts";
+import { RevealKeys } from "./reveal_keys.ts";
 import { LOG_DIR, segmentBases, sidecarPath, SPARE_PATH } from "./segment.ts";
-import { encodeSidecar } from "./sidecar.ts";
+import { type SidecarContent, sidecarParts } from "./sidecar.ts";
 import {
   type Change,
   decodeSnapshot,
@@ -25,8 +31,9 @@ import {
   SNAPSHOT_DIR,
   snapshotOffsets,
   snapshotPath,
+  type Snapshot,
+  SnapshotDamage,
 } from "./snapshot.ts";
-import { messageIn } from "./stored_message.ts";
 import { walkSegment } from "./walk_segment.ts";
 import type { TimerKey } from "./timer_entry.ts";
 import { mergeTimerFiles, timersUntilOf, writeSegmentTimers } from "./timer_jobs.ts";
@@ -41,6 +48,8 @@ export type Job =
       readonly end: number;
       /** Its queues as they stood where it begins; undefined: not known, walk the log for them. */
       readonly marks: readonly QueueMark[] | undefined;
+      /** Bases of segments with deferred messages that have index keys. */
+      readonly holding: readonly number[];
       /** Its timer file as well; otherwise there is one that holds its timers. */
       readonly timers: boolean;
     }
@@ -64,6 +73,8 @@ export type Job =
       /** The base of the segment where its consume queues stand so. */
       readonly walkFrom: number;
       readonly changes: readonly Change[];
+      /** The logOffset of the snapshot since which they are; 0 for none. */
+      readonly since: number;
     }
   | {
       /** Builds the dedupe run of a sealed segment. */
@@ -139,32 +150,27 @@ export function inlineJobs(ports: JobPorts): Jobs {
   };
 }
 
-/** Takes one frame into the indexes that live beside a segment. */
-export function indexFrame(
-  frame: Frame,
-  index: { readonly queues: ConsumeQueues; readonly ids: IdTable; readonly base: number },
-): void {
-  index.queues.apply(frame, index.base);
-  const message = messageIn(frame);
-  const hash = message && messageIdHash(frame, message);
-  if (hash !== undefined) index.ids.push(hash, frame.logOffset - index.base);
-}
-
 async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promise<void> {
-  const { disk, crc32 } = ports;
   const { base, end } = job;
   const queues = new ConsumeQueues();
   for (const mark of job.marks ?? []) queues.restore(mark);
   if (!job.marks) await walkBefore(base, queues, ports);
-  const ids = new IdTable();
+  const ids = new HashTable(WORDS.ids);
+  const keys = new KeyTable(base);
+  const reveals = await RevealKeys.of({ table: keys, holding: job.holding }, ports);
+  const ops = new HashTable(WORDS.ops);
   let keyedCount = 0;
   const young = new YoungTimers();
   const visit = (frame: Frame) => {
-    indexFrame(frame, { queues, ids, base });
+    queues.apply(frame, base);
+    indexId(frame, { table: ids, base });
+    reveals.apply(frame);
+    indexOps(frame, { table: ops, base });
     indexTimers(frame, young);
     if (isKeyed(frame)) keyedCount++;
   };
   await walkSegment(job, visit, ports);
+  await reveals.finish();
   // Before the sidecar, which promises it.
   const timersUntil = job.timers
     ? await writeSegmentTimers(young, job, ports)
@@ -174,10 +180,19 @@ async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promi
     queueId: queue.queueId,
     ...run,
   }));
+  const sections = { ids: ids.encode(), keys: keys.entries.encode(), ops: ops.encode() };
+  const counts = { keyedCount, heldCount: keys.heldCount };
   const bodiesFrom = queues.bodiesFrom(base);
-  const content = { base, end, runs, ids: ids.encode(), keyedCount, timersUntil, bodiesFrom };
-  const sidecar = encodeSidecar(content, crc32);
-  await replaceFile(disk, sidecarPath(base), [sidecar]);
+  await writeSidecar({ base, end, runs, sections, ...counts, timersUntil, bodiesFrom }, ports);
+}
+
+/** Part by part: of a segment of small messages it may be as large as that. */
+function writeSidecar(content: SidecarContent, { disk, crc32 }: JobPorts): Promise<void> {
+  return replaceFileBy(disk, sidecarPath(content.base), (file) => {
+    const writer = new BlockWriter(file, crc32);
+    for (const part of sidecarParts(content)) writer.write(part);
+    writer.end();
+  });
 }
 
 async function buildTimers(job: Job & { kind: "timers" }, ports: JobPorts): Promise<void> {
@@ -219,29 +234,53 @@ async function prepareSegment(job: Job & { kind: "prepare" }, { disk }: JobPorts
 
 const GENERATIONS_KEPT = 2;
 
+/** @throws {SnapshotDamage} when the snapshot that the changes go by is not there. */
 async function writeSnapshot(
   job: Job & { kind: "snapshot" },
   { disk, crc32 }: JobPorts,
 ): Promise<void> {
-  const before = await newestSnapshot(disk, crc32);
+  const { snapshot: before, damaged } = await newestSnapshot(disk, crc32);
+  if ((before?.logOffset ?? 0) < job.since) throw new SnapshotDamage(job.since);
   const entries = mergeEntries(before?.entries ?? [], job.changes);
   const { logOffset, walkFrom } = job;
   const file = encodeSnapshot({ logOffset, walkFrom, entries }, crc32);
   await replaceFile(disk, snapshotPath(logOffset), [file]);
   const offsets = snapshotOffsets(await disk.list(SNAPSHOT_DIR));
-  for (const offset of offsets.slice(GENERATIONS_KEPT)) await disk.remove(snapshotPath(offset));
+  const useless = damaged.filter((offset) => offset !== logOffset);
+  const whole = offsets.filter((offset) => !useless.includes(offset));
+  for (const offset of [...useless, ...whole.slice(GENERATIONS_KEPT)]) {
+    await disk.remove(snapshotPath(offset));
+  }
 }
 
-/** The newest snapshot that is whole. */
-export async function newestSnapshot(disk: Disk, crc32: Crc32) {
+/** The newest snapshot that is whole, and the logOffsets of those behind it that are not. */
+export async function newestSnapshot(
+  disk: Disk,
+  crc32: Crc32,
+): Promise<{ readonly snapshot: Snapshot | undefined; readonly damaged: readonly number[] }> {
+  const damaged: number[] = [];
   for (const offset of snapshotOffsets(await disk.list(SNAPSHOT_DIR))) {
-    const file = await disk.open(snapshotPath(offset), { create: false });
+    const file = salvaging(await disk.open(snapshotPath(offset), { create: false }));
     try {
       const snapshot = decodeSnapshot(await readRange(file, 0, await file.size()), crc32);
-      if (snapshot?.logOffset === offset) return snapshot;
+      if (snapshot?.logOffset === offset) return { snapshot, damaged };
+      damaged.push(offset);
     } finally {
       await file.close();
     }
   }
-  return undefined;
+  return { snapshot: undefined, damaged };
+}
+
+/** As {@linkcode newestSnapshot}; what is damaged is told and removed, so that two generations are whole again soon. */
+export async function openSnapshot(
+  { disk, crc32 }: JobPorts,
+  report: (error: Error) => void,
+): Promise<Snapshot | undefined> {
+  const { snapshot, damaged } = await newestSnapshot(disk, crc32);
+  for (const offset of damaged) {
+    report(new SnapshotDamage(offset));
+    await disk.remove(snapshotPath(offset));
+  }
+  return snapshot;
 }

@@ -14,17 +14,21 @@ import { openNodeDisk } from "./base/disk_node.ts";
 import type { RunRange } from "./dedupe_run.ts";
 import { RunDamage } from "./dedupe_run_file.ts";
 import { type Job, type Jobs, laneOf, runJob } from "./jobs.ts";
+import { SnapshotDamage } from "./snapshot.ts";
 
 interface Outcome {
   readonly error?: string;
   /** The error was that this dedupe run is damaged. */
   readonly damaged?: RunRange;
+  /** The error was that this snapshot is. */
+  readonly snapshot?: number;
 }
 
 function outcomeOf(error: unknown): Outcome {
   return {
     error: String(error),
     ...(error instanceof RunDamage && { damaged: error.range }),
+    ...(error instanceof SnapshotDamage && { snapshot: error.logOffset }),
   };
 }
 
@@ -55,11 +59,12 @@ function workerLane(root: string): Jobs {
       for (const job of waiting.splice(0)) job.reject(error);
     };
     started.unref();
-    started.on("message", ({ error, damaged }: Outcome) => {
+    started.on("message", ({ error, damaged, snapshot }: Outcome) => {
       const job = waiting.shift();
       if (waiting.length === 0) started.unref();
       if (error === undefined) job?.resolve();
       else if (damaged) job?.reject(new RunDamage(damaged));
+      else if (snapshot !== undefined) job?.reject(new SnapshotDamage(snapshot));
       else job?.reject(new Error(error));
     });
     started.on("error", end);

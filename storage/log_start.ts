@@ -25,8 +25,9 @@ import { LOG_DIR, segmentBases, segmentPath, sidecarBases, sidecarPath } from ".
 import { SNAPSHOT_DIR, snapshotOffsets, snapshotPath } from "./snapshot.ts";
 import { TIMER_DIR, timerPath, timerRanges } from "./timer_layout.ts";
 
-const PATH = `${LOG_DIR}/start`;
+const NAME = "start";
 const MAGIC = "TIDESTA1";
+export const LOG_START_FORMAT = MAGIC;
 const SIZE = 20;
 
 export function encodeLogStart(start: number, crc32: Crc32): Uint8Array {
@@ -45,8 +46,8 @@ export function decodeLogStart(bytes: Uint8Array, crc32: Crc32): number | undefi
 }
 
 export async function readLogStart(disk: Disk, crc32: Crc32): Promise<number> {
-  if (!(await disk.list(LOG_DIR)).includes("start")) return 0;
-  const file = await disk.open(PATH, { create: false });
+  if (!(await disk.list(LOG_DIR)).includes(NAME)) return 0;
+  const file = await disk.open(`${LOG_DIR}/${NAME}`, { create: false });
   try {
     return decodeLogStart(await readRange(file, 0, SIZE + 1), crc32) ?? 0;
   } finally {
@@ -54,8 +55,13 @@ export async function readLogStart(disk: Disk, crc32: Crc32): Promise<number> {
   }
 }
 
-export function writeLogStart(disk: Disk, start: number, crc32: Crc32): Promise<void> {
-  return replaceFile(disk, PATH, [encodeLogStart(start, crc32)]);
+/** @param about.dir where the segments lie. */
+export function writeLogStart(
+  disk: Disk,
+  { start, dir = LOG_DIR }: { readonly start: number; readonly dir?: string },
+  crc32: Crc32,
+): Promise<void> {
+  return replaceFile(disk, `${dir}/${NAME}`, [encodeLogStart(start, crc32)]);
 }
 
 /** Unlinks what lies below `start`: segments, sidecars, the timer files of these alone. */
@@ -67,8 +73,10 @@ export async function removeBefore(disk: Disk, start: number): Promise<void> {
   for (const range of timerRanges(await disk.list(TIMER_DIR))) {
     if (range.to <= start) gone.push(timerPath(range));
   }
+  if (gone.length === 0) return;
+  await disk.syncDir(LOG_DIR); // who wrote the start may have been killed before it did
   for (const path of gone) await disk.remove(path);
-  if (gone.length > 0) await disk.syncDir(LOG_DIR);
+  await disk.syncDir(LOG_DIR);
 }
 
 /**

@@ -58,6 +58,8 @@ export class LogTail {
   readonly #chunks: Chunk[] = [];
   #chunksSize = 0;
   readonly rolls: Roll[] = [];
+  /** Of this life of the node: how many records were appended, by kind, and their bytes. */
+  readonly appended = { records: 0, byKind: new Float64Array(256), bytes: new Float64Array(256) };
   /** Called before the first record of a new segment. */
   onRoll: (base: number) => void = () => {};
   /** Goes into every frame; the owner moves it. */
@@ -173,7 +175,15 @@ export class LogTail {
     );
     chunk.filled += size;
     this.#end += size;
+    this.#count(frame.kind, size);
     return logOffset;
+  }
+
+  #count(kind: number, size: number): void {
+    const { byKind, bytes } = this.appended;
+    this.appended.records++;
+    byKind[kind] = (byKind[kind] as number) + 1;
+    bytes[kind] = (bytes[kind] as number) + size;
   }
 
   /** The bytes `[from, to)` in order; they must not have been dropped. */

@@ -1,7 +1,7 @@
 /**
  * The MessageStore: the CommitLog and everything that is derived from it.
  *
- *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, ids ──sealed──▶ sidecars
+ *   put ──▶ CommitLog ──confirmed──▶ ConsumeQueues, indexes ──sealed──▶ sidecars
  *    │                     │
  *    │                     └──▶ listener: what became visible, how far is safe
  *    ├──▶ idempotency keys, at append ──sealed──▶ dedupe runs
@@ -18,23 +18,26 @@ import { encodeMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
+import type { DamageMap } from "./damage.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
 import { Disposal } from "./disposal.ts";
+import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
-import { IdIndex } from "./id_index.ts";
+import { Indexes } from "./indexes.ts";
+import { type Jobs, openSnapshot } from "./jobs.ts";
 import { readLogStart, removeBefore, removeSnapshotsBefore } from "./log_start.ts";
-import { indexFrame, type Jobs, newestSnapshot } from "./jobs.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
 import type { FramePlace } from "./read_frames.ts";
 import { QueueReader } from "./queue_reader.ts";
-import { recallKey, replay } from "./replay.ts";
 import { payloadOf } from "./record_sizes.ts";
 import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
+import { type Fold, recallKey, type RecordPlace, replay } from "./replay.ts";
+import { Scrubber } from "./scrubber.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
-import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
+import { SNAPSHOT_DIR } from "./snapshot.ts";
 import { stableHash } from "./base/hash.ts";
 import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
@@ -47,31 +50,6 @@ export interface StorePorts extends LogPorts {
   readonly jobs: Jobs;
   /** A job failed: derived data is behind, nothing is lost. */
   report(error: Error): void;
-}
-
-/** The state that is folded from the log and kept in snapshots. */
-export interface Fold {
-  /**
-   * Called before all else. Not `whole`: the log begins later than what it is about,
-   * and no snapshot tells of that; what is still there was described again.
-   */
-  begin(start: { readonly whole: boolean }): void;
-  /** One entry of the snapshot, in order of key. */
-  restore(key: Uint8Array, value: Uint8Array): void;
-  /** One record behind the snapshot, in log order. */
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void;
-  /** What changed since the last call. */
-  takeChanges(): Change[];
-}
-
-export interface RecordPlace {
-  readonly logOffset: number;
-  readonly storedAt: number;
-  readonly deferred: boolean;
-  /** More records of its unit follow. */
-  readonly continued?: boolean;
-  /** Of its frame; known of what was appended or replayed by itself. */
-  readonly size?: number;
 }
 
 export interface StoreListener {
@@ -87,11 +65,13 @@ export class MessageStore {
   readonly log: CommitLog;
   readonly queues: ConsumeQueues;
   readonly reader: QueueReader;
-  readonly ids: IdIndex;
+  /** Messages by id and by index key, and what happened to them. */
+  readonly indexes: Indexes;
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
   readonly disposal: Disposal;
+  readonly scrubber: Scrubber;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
@@ -104,19 +84,22 @@ export class MessageStore {
       readonly segmentBytes: number;
       readonly fold: Fold;
       readonly dedupe?: DedupeOptions | undefined;
+      /** In so long all that is stored is read once, to find damage; undefined: it is not. */
+      readonly scrubIntervalMs?: number | undefined;
     },
   ): Promise<MessageStore> {
     const { fold } = options;
     const { disk, crc32 } = ports;
     await disk.makeDir(LOG_DIR);
     await disk.makeDir(SNAPSHOT_DIR);
+    await refuseLaterFormats(disk, crc32);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
     const start = await readLogStart(disk, crc32);
     await removeBefore(disk, start);
     await removeSnapshotsBefore(disk, start);
-    const sidecars = await openSidecars(disk, crc32);
-    const timerFiles = await openTimerFiles(disk, crc32);
-    const snapshot = await newestSnapshot(disk, crc32);
+    const sidecars = await openSidecars(ports);
+    const timerFiles = await openTimerFiles(ports);
+    const snapshot = await openSnapshot(ports, ports.report);
     const from = snapshot?.logOffset ?? 0;
     fold.begin({ whole: start === 0 || snapshot !== undefined });
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
@@ -135,7 +118,8 @@ export class MessageStore {
       if (!mark) fold.restore(entry[0], entry[1]);
       else if (walkFrom > 0) queues.restore(mark);
     }
-    const ids = new IdIndex();
+    const indexes = new Indexes();
+    for (const sidecar of sidecars.files.values()) indexes.know(sidecar);
     const dedupe = new DedupeStore(ports, options.dedupe ?? DEDUPE_DEFAULTS);
     const timers = new Timers();
     const reveals = new LastReveals();
@@ -152,25 +136,27 @@ export class MessageStore {
           dedupe.forget(walked); // or a long walk would hold the indexes of the whole log
           if (sidecars.files.has(walked)) {
             queues.release(walked);
-            ids.release(walked);
+            indexes.release(walked);
           }
         }
         walked = base;
-        indexFrame(frame, { queues, ids: ids.table(base), base });
+        queues.apply(frame, base);
+        indexes.apply(frame, base);
         const sealed = sidecars.files.has(base) || coversBase(timerFiles, base);
         if (!sealed || walkTimers.has(base)) timers.index(frame, base);
         recallKey(frame, dedupe, base);
         if (frame.logOffset < from) return;
         reveals.take(frame);
-        replay(fold, frame);
+        replay(fold, frame, base);
       },
     });
     timers.startAt(start);
     await reveals.resume(timers, { log, passed });
-    const derived = { queues, ids, dedupe, timers, timerFiles };
+    const derived = { queues, indexes, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
-    await store.#sealer.start(sidecars.files, passed);
+    await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
+    if (options.scrubIntervalMs) store.scrubber.start(options.scrubIntervalMs);
     return store;
   }
 
@@ -180,27 +166,28 @@ export class MessageStore {
       readonly log: CommitLog;
       readonly spare: SpareSegment;
       readonly queues: ConsumeQueues;
-      readonly ids: IdIndex;
+      readonly indexes: Indexes;
       readonly dedupe: DedupeStore;
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
     },
   ) {
-    const { log, spare, queues, ids, timers } = parts;
+    const { log, spare, queues, indexes, timers } = parts;
     queues.takeTouched();
     this.log = log;
     this.#spare = spare;
     this.queues = queues;
-    this.ids = ids;
+    this.indexes = indexes;
     this.dedupe = parts.dedupe;
     this.timers = timers;
     this.#dispatched = log.end;
     this.#sealer = new Sealer(ports, parts);
+    this.scrubber = new Scrubber(ports, { log, sealer: this.#sealer, dedupe: this.dedupe });
     this.reader = new QueueReader(queues, this.#sealer);
     const { clock } = ports;
     this.disposal = new Disposal({ ...parts, sidecars: this.#sealer, clock });
-    ids.open(this.#sealer);
+    indexes.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
     log.listen({
       onWritten: (end) => this.#listener.onWritten(end),
@@ -210,6 +197,10 @@ export class MessageStore {
         this.dedupe.seal(segment);
       },
     });
+  }
+
+  get damage(): DamageMap {
+    return this.log.damage;
   }
 
   listen(listener: StoreListener): void {
@@ -303,11 +294,11 @@ export class MessageStore {
 
   #onConfirm(end: number): void {
     const base = this.log.segmentAt(this.#dispatched)?.base ?? this.#dispatched;
-    const index = { queues: this.queues, ids: this.ids.table(base), base }; // a batch has one segment
     for (const { chunk, from, to } of this.log.tail.slices(this.#dispatched, end)) {
       for (let at = from; at < to; ) {
         const frame = new Frame(chunk, at);
-        indexFrame(frame, index);
+        this.queues.apply(frame, base); // a batch has one segment
+        this.indexes.apply(frame, base);
         at += frame.size;
       }
     }
@@ -333,6 +324,7 @@ export class MessageStore {
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
+    await this.scrubber.close();
     await this.dedupe.close();
     await this.#spare.close();
     await this.#sealer.close();

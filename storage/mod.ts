@@ -7,18 +7,26 @@
 export type { DamagedRange } from "./recovery.ts";
 export type { Recovery, Segment } from "./commit_log.ts";
 export type { ConsumeQueue } from "./consume_queues.ts";
+export { type DamageMap, DerivedDamage, type FoundBy } from "./damage.ts";
 export type { DedupeEntry } from "./dedupe_run.ts";
 export type { DedupeOptions } from "./dedupe_store.ts";
 export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
-  type Fold,
   MessageStore,
-  type RecordPlace,
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
+export { storeMetrics } from "./metrics.ts";
+export {
+  type About,
+  aboutBody,
+  aboutOffset,
+  aboutQueue,
+  aboutTransaction,
+} from "./ops.ts";
 export { messageFrameSizeMax, recordFrameSize } from "./record_sizes.ts";
+export type { Fold, FoldedRecord, RecordPlace } from "./replay.ts";
 export { dueAtIn, messageIn } from "./stored_message.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
@@ -28,4 +36,4 @@ export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
 export type { Change, Entry } from "./snapshot.ts";
 export { type Timer, type TimerKey, timerOf } from "./timer_entry.ts";
 export type { Timers, TimerState } from "./timers.ts";
-export type { Unit } from "./units.ts";
+export { lostUnit, type Unit } from "./units.ts";

@@ -8,6 +8,7 @@
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
+import { salvaging } from "./base/salvage.ts";
 import { SharedFile } from "./base/shared_file.ts";
 import type { Recovery, Segment } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
@@ -89,7 +90,11 @@ export async function openSegments(
     lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
     if (!next) await settleTail(segment, { ...options, crc32, end });
   }
-  const segments = found.map((segment, i) => ({ ...segment, end: found[i + 1]?.base }));
+  const segments = found.map((segment, i) => ({
+    ...segment,
+    file: salvaging(segment.file), // what is there from now on is synced
+    end: found[i + 1]?.base,
+  }));
   const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
   const recovery = { damaged, torn, damagedHeaders, frames };
   return { segments, end, lastCrc: lastCrc ?? 0, lastStoredAt, epoch, recovery };
@@ -102,12 +107,14 @@ async function findSegments(
   const bases = segmentBases(await disk.list(LOG_DIR));
   const found: Found[] = [];
   for (const [i, base] of bases.entries()) {
-    const file = new SharedFile(await disk.open(segmentPath(base), { create: false }));
+    const last = i === bases.length - 1;
+    const below = last ? SEGMENT_HEADER_SIZE + options.durableEnd - base : Infinity;
+    const shared = new SharedFile(await disk.open(segmentPath(base), { create: false }));
+    const file = salvaging(shared, { below });
     const header = decodeSegmentHeader(
       await readRange(file, 0, SEGMENT_HEADER_SIZE),
       options.crc32,
     );
-    const last = i === bases.length - 1;
     if (!header && last && (await isUnborn({ file, base }, options))) {
       await file.close();
       await disk.remove(segmentPath(base));

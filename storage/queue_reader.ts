@@ -15,6 +15,7 @@ import { type Unit, Units } from "./units.ts";
 
 /** A run, wherever it lies. */
 interface Run {
+  readonly base: number;
   readonly first: number;
   readonly count: number;
   readonly links: Links;
@@ -25,6 +26,8 @@ interface Run {
 export interface UnitSlice {
   readonly firstOffset: number;
   readonly units: readonly Unit[];
+  /** Damage took what lay from here up to `firstOffset`, and all that told of it. */
+  readonly lostFrom?: number;
 }
 
 /** `removed`: also what was removed by retention, as long as its segment is there. */
@@ -47,23 +50,40 @@ export class QueueReader {
     this.#sidecars = sidecars;
   }
 
-  /** Up to `max` units from queueOffset `from` on; may stop short of both, then ask again. */
+  /**
+   * Up to `max` units from queueOffset `from` on; may stop short of both, then ask again at
+   * `firstOffset` and what came. Where damage took all of a run it is stepped over, and told.
+   */
   async read(
     queue: { readonly topicGen: number; readonly queueId: number },
     range: Reach & { readonly from: number; readonly max: number },
   ): Promise<UnitSlice> {
     const found = this.#queues.find(queue.topicGen, queue.queueId);
-    if (!found || range.from >= found.end) return { firstOffset: range.from, units: [] };
+    if (!found) return { firstOffset: range.from, units: [] };
+    for (;;) {
+      const { start } = found;
+      const slice = await this.#read(found, range);
+      if (range.removed || found.start === start) return slice; // else what is gone might look lost
+    }
+  }
+
+  async #read(
+    found: ConsumeQueue,
+    range: Reach & { readonly from: number; readonly max: number },
+  ): Promise<UnitSlice> {
+    if (range.from >= found.end) return { firstOffset: range.from, units: [] };
     const from = range.removed ? range.from : Math.max(range.from, found.start);
     const { at, newer } = await this.#runAt(found, (link) => link.first > from);
     // Past the end of its run lies a hole that damage made: go on behind it.
     const run = at && from >= at.first + at.count ? newer : at;
-    if (!run) return { firstOffset: from, units: [] };
+    if (!run) return { firstOffset: found.end, units: [], lostFrom: from };
     const skip = Math.max(0, from - run.first);
+    const firstOffset = run.first + skip;
     const units = await run.units(skip, Math.min(range.max, run.count - skip));
     return {
-      firstOffset: run.first + skip,
+      firstOffset,
       units: Array.from({ length: units.count }, (_, i) => units.unit(i)),
+      ...(firstOffset > from && { lostFrom: from }),
     };
   }
 
@@ -85,28 +105,60 @@ export class QueueReader {
     return removed ? first : Math.max(first, found.start);
   }
 
+  /** The unit of a message that became visible in the segment at `base`; undefined when it is gone. */
+  async unitAt(
+    queue: { readonly topicGen: number; readonly queueId: number },
+    { base, queueOffset }: { readonly base: number; readonly queueOffset: number },
+  ): Promise<Unit | undefined> {
+    const found = this.#queues.find(queue.topicGen, queue.queueId);
+    if (!found || queueOffset < found.start) return undefined;
+    const run = await this.#run(found, base);
+    const index = queueOffset - (run?.first ?? 0);
+    if (!run || index < 0 || index >= run.count) return undefined;
+    const units = await run.units(index, 1);
+    return units.count > 0 ? units.unit(0) : undefined;
+  }
+
   /** The newest run that is not too new, and the one looked at before; the oldest when all are too new. */
   async #runAt(
     queue: ConsumeQueue,
     tooNew: (link: Link) => boolean,
   ): Promise<{ at: Run | undefined; newer: Run | undefined }> {
     let newer: Run | undefined;
-    for (let steps = present([queue.links.previous]); ; ) {
-      let at: Run | undefined;
-      let taken: Link | undefined;
-      for (const link of steps) {
-        taken = link;
-        at = memoryRun(queue, link) ?? (await this.#sidecarRun(queue, link));
-        if (at) break; // else it leads before the log's start: a smaller step may not
-      }
-      if (!at || !taken) return { at: newer, newer: undefined };
-      if (!tooNew(taken)) return { at, newer };
+    for (let { links } = queue; ; ) {
+      const at = await this.#step(queue, { links, tooNew });
+      if (!at) return { at: newer, newer: undefined };
+      if (!tooNew(at)) return { at, newer };
       newer = at;
-      steps = nextSteps(at.links, tooNew);
+      ({ links } = at);
     }
   }
 
-  async #sidecarRun(queue: ConsumeQueue, { base }: Link): Promise<Run | undefined> {
+  /**
+   * The farthest step back that does not step over the run looked for. Where damage took a
+   * run, and a sidecar built since has none, what is older is not lost with it.
+   */
+  async #step(
+    queue: ConsumeQueue,
+    { links, tooNew }: { links: Links; tooNew: (link: Link) => boolean },
+  ): Promise<Run | undefined> {
+    for (const link of [links.skip256, links.skip16]) {
+      const run = link && tooNew(link) ? await this.#run(queue, link.base) : undefined;
+      if (run) return run;
+    }
+    let base = links.previous?.base;
+    for (; base !== undefined; base = this.#sidecars.before(base)) {
+      const run = await this.#run(queue, base);
+      if (run) return run;
+    }
+    return undefined;
+  }
+
+  async #run(queue: ConsumeQueue, base: number): Promise<Run | undefined> {
+    return memoryRun(queue, base) ?? (await this.#sidecarRun(queue, base));
+  }
+
+  async #sidecarRun(queue: ConsumeQueue, base: number): Promise<Run | undefined> {
     const entry = await withSidecar(this.#sidecars, base, (sidecar) => sidecar.entry(queue));
     if (!entry) return undefined;
     const { first, count, links } = entry;
@@ -117,7 +169,7 @@ export class QueueReader {
       };
       return (await withSidecar(this.#sidecars, base, read)) ?? NO_UNITS;
     };
-    return { first, count, links, units };
+    return { base, first, count, links, units };
   }
 }
 
@@ -142,20 +194,11 @@ async function firstWhere(
   return low + block.firstWhere((i) => reached(block, i));
 }
 
-/** Steps back that do not step over the run looked for, the farthest first. */
-function nextSteps({ skip256, skip16, previous }: Links, tooNew: (link: Link) => boolean): Link[] {
-  const skips = present([skip256, skip16]).filter(tooNew);
-  return [...skips, ...present([previous])];
-}
-
-function present(links: readonly (Link | undefined)[]): Link[] {
-  return links.filter((link) => link !== undefined);
-}
-
-function memoryRun(queue: ConsumeQueue, { base }: Link): Run | undefined {
+function memoryRun(queue: ConsumeQueue, base: number): Run | undefined {
   const run = queue.runs.findLast((one) => one.base === base);
   if (!run) return undefined;
   return {
+    base,
     first: run.first,
     count: run.units.count,
     links: run.links,

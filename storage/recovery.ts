@@ -25,10 +25,11 @@
 
 import type { Crc32 } from "./base/checksum.ts";
 import { type DiskFile, readRange } from "./base/disk.ts";
-import { TidegateError } from "./base/errors.ts";
+import type { TidegateError } from "./base/errors.ts";
 import { FLAG_CONTINUED, type Frame } from "./frame.ts";
-import { findFrameBehind, scanFrames, type ScanRange } from "./scan.ts";
-import { SEGMENT_HEADER_SIZE } from "./segment.ts";
+import { laterBuild } from "./format.ts";
+import { findFrameBehind, scanFrames, type ScanRange, type ScanStop } from "./scan.ts";
+import { SEGMENT_HEADER_SIZE, segmentPath } from "./segment.ts";
 
 /** logOffsets `[from, to)` whose bytes are not what was written. */
 export interface DamagedRange {
@@ -71,7 +72,7 @@ export function isDamage(facts: {
 
 /**
  * Walks one segment and visits its frames, whole units only, in order; a frame's
- * payload is valid only during the visit.
+ * bytes are some MiB that were read together: keep none.
  */
 export async function recoverSegment(
   segment: SegmentToRecover,
@@ -87,7 +88,7 @@ export async function recoverSegment(
   let confirmed: number | undefined; // by any frame behind the first bad one
   for (;;) {
     const stop = await scanFrames(file, { ...range, from, prevCrc }, (frame) => units.take(frame));
-    if (stop.unknownFormat !== undefined) throw unknownFormat(stop.at, stop.unknownFormat);
+    if (stop.unknownFormat !== undefined) throw laterFrame(base, stop);
     if (sealedEnd !== undefined && stop.at >= to) {
       units.release();
       return { end: to, lastCrc: stop.lastCrc, damaged, torn: undefined };
@@ -134,9 +135,8 @@ async function hasBytes(
   return bytes.some((byte) => byte !== 0);
 }
 
-function unknownFormat(at: number, format: number): Error {
-  const detail = `Cannot open the log: the frame at ${at} has format ${format}, of a later build`;
-  return new TidegateError("not-implemented", detail, { at, format });
+function laterFrame(base: number, { at, unknownFormat }: ScanStop): TidegateError {
+  return laterBuild(segmentPath(base), `${unknownFormat} in the frame at ${at}`);
 }
 
 /** Holds the frames of a unit back until its last one is there. */
@@ -151,7 +151,7 @@ class Units {
   take(frame: Frame): void {
     const continued = (frame.flags & FLAG_CONTINUED) !== 0;
     if (this.#open.length === 0 && !continued) return this.#visit(frame);
-    this.#open.push(frame.copy());
+    this.#open.push(frame);
     if (!continued) this.release();
   }
 

@@ -1,38 +1,78 @@
 /**
- * What a start makes of a frame of the log beside indexing it.
+ * What a start does with each frame it walks: fold it, remember its idempotency
+ * key. A segment holds some hundred thousand, so a message is decoded only as far
+ * as somebody will ask.
  *
  * @module
  */
 
-import { TidegateError } from "./base/errors.ts";
-import { messageDedupe } from "./base/message.ts";
+import { decodeFolded, type FoldedMessage, messageDedupe } from "./base/message.ts";
 import type { DedupeStore } from "./dedupe_store.ts";
+import { laterBuild } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, type Frame } from "./frame.ts";
-import type { Fold } from "./message_store.ts";
-import { KINDS, kindName } from "./records/mod.ts";
+import { KINDS, type KindName, kindName, type RecordOf } from "./records/mod.ts";
+import { segmentPath } from "./segment.ts";
+import type { Change } from "./snapshot.ts";
 
-/** A message with an idempotency key is remembered again. */
-export function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
-  if (frame.kind !== KINDS.message.id) return;
-  const { logOffset, storedAt } = frame;
-  const found = messageDedupe(frame, { at: frame.payloadAt, end: frame.at + frame.size });
-  if (found) dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
+/** The state that is folded from the log and kept in snapshots. */
+export interface Fold {
+  /**
+   * Called before all else. Not `whole`: the log begins later than what it is about,
+   * and no snapshot tells of that; what is still there was described again.
+   */
+  begin(start: { readonly whole: boolean }): void;
+  /** One entry of the snapshot, in order of key. */
+  restore(key: Uint8Array, value: Uint8Array): void;
+  /** One record behind the snapshot, in log order. */
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
+  /** What changed since the last call. */
+  takeChanges(): Change[];
 }
 
-/** The frame's record is folded. @throws `not-implemented` for a kind of a later build. */
-export function replay(fold: Fold, frame: Frame): void {
-  const name = kindName(frame.kind);
-  const place = {
-    logOffset: frame.logOffset,
+export type FoldedRecord<K extends KindName> =
+  | RecordOf<K>
+  | (K extends "message" ? FoldedMessage : never);
+
+export interface RecordPlace {
+  readonly logOffset: number;
+  readonly storedAt: number;
+  readonly deferred: boolean;
+  /** More records of its unit follow. */
+  readonly continued?: boolean;
+  /** Of its frame; known of what was appended or replayed by itself. */
+  readonly size?: number;
+}
+
+/** @throws `not-implemented` when the record is not one that this build knows. */
+export function replay(fold: Fold, frame: Frame, base: number): void {
+  const { logOffset, kind } = frame;
+  const name = kindName(kind);
+  const record =
+    name === "message"
+      ? decodeFolded(frame, payloadRange(frame))
+      : name && KINDS[name].decode(frame.payload);
+  if (!name || !record) {
+    const what = `a record of kind ${kind} at ${logOffset} that this build does not know`;
+    throw laterBuild(segmentPath(base), what);
+  }
+  fold.apply(name, record, {
+    logOffset,
     storedAt: frame.storedAt,
     deferred: (frame.flags & FLAG_DEFERRED) !== 0,
     continued: (frame.flags & FLAG_CONTINUED) !== 0,
     size: frame.size,
-  };
-  const record = name && KINDS[name].decode(frame.payload);
-  if (!name || !record) {
-    const detail = `Cannot open the log: the record at ${frame.logOffset} is of kind ${frame.kind}, which this build does not know`;
-    throw new TidegateError("not-implemented", detail, { at: frame.logOffset, kind: frame.kind });
-  }
-  fold.apply(name, record, place);
+  });
+}
+
+/** A message with an idempotency key is remembered again. */
+export function recallKey(frame: Frame, dedupe: DedupeStore, base: number): void {
+  if (frame.kind !== KINDS.message.id) return;
+  const found = messageDedupe(frame, payloadRange(frame));
+  if (!found) return;
+  const { logOffset, storedAt } = frame;
+  dedupe.remember(base, { keyHash: found.keyHash, logOffset, storedAt });
+}
+
+function payloadRange({ payloadAt, at, size }: Frame) {
+  return { at: payloadAt, end: at + size };
 }

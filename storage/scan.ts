@@ -20,6 +20,8 @@ export interface ScanRange {
   readonly from: number;
   readonly to: number;
   readonly crc32: Crc32;
+  /** Bytes looked at in one go; smaller where others must not wait. */
+  readonly windowSize?: number;
 }
 
 export interface ScanStop {
@@ -37,8 +39,10 @@ export interface ScanStop {
 class Window {
   readonly #file: DiskFile;
   readonly #range: ScanRange;
-  bytes = new Uint8Array(0);
+  bytes: Uint8Array = new Uint8Array(0);
   view = viewOf(this.bytes);
+  /** The same bytes, to find what is not zero: much faster than through the view. */
+  words: Int32Array = new Int32Array(0);
   start = 0;
 
   constructor(file: DiskFile, range: ScanRange) {
@@ -48,13 +52,17 @@ class Window {
 
   /** Makes the bytes from `logOffset` on the window's beginning. */
   async moveTo(logOffset: number): Promise<void> {
-    const size = Math.max(0, Math.min(WINDOW_SIZE, this.#range.to - logOffset));
-    const bytes = new Uint8Array(size);
-    const position = SEGMENT_HEADER_SIZE + logOffset - this.#range.base;
-    const got = await this.#file.read(bytes, position);
-    this.bytes = bytes.subarray(0, got);
+    this.bytes = await this.read(logOffset, this.#range.windowSize ?? WINDOW_SIZE);
     this.view = viewOf(this.bytes);
+    this.words = new Int32Array(this.bytes.buffer, 0, this.bytes.length >> 2);
     this.start = logOffset;
+  }
+
+  /** So many bytes from there on, or what there is of them. */
+  read(logOffset: number, size: number): Promise<Uint8Array> {
+    const position = SEGMENT_HEADER_SIZE + logOffset - this.#range.base;
+    const there = Math.max(0, Math.min(size, this.#range.to - logOffset));
+    return readRange(this.#file, position, there);
   }
 }
 
@@ -62,7 +70,7 @@ class Window {
  * Visits every valid frame from `range.from` on, until one is not valid.
  *
  * @param prevCrc of the frame before `range.from`, undefined when not known.
- * @param visit is given frames whose payload is valid only during the call.
+ * @param visit is given frames that keep some MiB in memory, all that was read with them.
  */
 export async function scanFrames(
   file: DiskFile,
@@ -104,12 +112,13 @@ export async function findFrame(file: DiskFile, range: ScanRange): Promise<Frame
     for (let at = nextCandidate(window, 0); at !== undefined; ) {
       const logOffset = window.start + at;
       const expected = { logOffset, prevCrc: undefined, crc32: range.crc32 };
-      const read = readFrame({ bytes: window.bytes, view: window.view, at }, expected);
+      let read = readFrame({ bytes: window.bytes, view: window.view, at }, expected);
+      if (read.kind === "short" && logOffset + read.need <= range.to) {
+        const bytes = await window.read(logOffset, read.need); // it may be whole
+        read = readFrame({ bytes, view: viewOf(bytes), at: 0 }, expected);
+      }
       if (read.kind === "frame") return read.frame;
-      if (read.kind === "short" && at > 0 && logOffset + read.need <= range.to) {
-        await window.moveTo(logOffset); // it may be whole: look again with all of it in view
-        at = 0;
-      } else at = nextCandidate(window, at + 1);
+      at = nextCandidate(window, at + 1);
     }
     from = window.start + window.bytes.length - FRAME_HEADER_SIZE + 1;
   }
@@ -144,23 +153,29 @@ export async function findFrameBehind(
 }
 
 /** The next position from `from` on where a frame could start: one that names its own logOffset. */
-function nextCandidate({ bytes, view, start }: Window, from: number): number | undefined {
+function nextCandidate(window: Window, from: number): number | undefined {
+  const { bytes, view, start } = window;
   const last = bytes.length - FRAME_HEADER_SIZE;
   for (let at = from; at <= last; at++) {
     const low = view.getUint32(at + 24);
     if (low === (start + at) >>> 0 && getU64(view, at + 20) === start + at) return at;
-    if (low === 0) at = Math.max(at, lastBeforeData({ bytes, view, start }, at));
+    if (low === 0) at = Math.max(at, lastBeforeData(window, at));
   }
   return undefined;
 }
 
 /** Within zeros, the last position where no frame can start: most of a segment that is not full. */
 function lastBeforeData(
-  { bytes, view, start }: Pick<Window, "bytes" | "view" | "start">,
+  { bytes, words, start }: Pick<Window, "bytes" | "words" | "start">,
   at: number,
 ): number {
   let data = at + 28;
-  while (data + 4 <= bytes.length && view.getUint32(data) === 0) data += 4;
+  while (data % 4 !== 0 && bytes[data] === 0) data++;
+  if (data % 4 === 0) {
+    let word = data / 4;
+    while (words[word] === 0) word++;
+    data = 4 * word;
+  }
   // A logOffset that is a multiple of 2^32 ends in zeros as well: stop before it.
   const wrap = TWO_32 * Math.ceil((start + at + 1) / TWO_32) - start;
   return Math.min(data - 28, wrap - 1);

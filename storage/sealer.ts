@@ -16,17 +16,25 @@
 import type { CommitLog } from "./commit_log.ts";
 import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
 import type { Frame } from "./frame.ts";
-import type { IdIndex } from "./id_index.ts";
+import type { Indexes } from "./indexes.ts";
 import type { Job } from "./jobs.ts";
-import type { Fold, StorePorts } from "./message_store.ts";
+import type { StorePorts } from "./message_store.ts";
 import { removeBefore, writeLogStart } from "./log_start.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import type { FramePlace } from "./read_frames.ts";
+import type { Fold } from "./replay.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
-import type { Change } from "./snapshot.ts";
+import {
+  type Change,
+  SnapshotDamage,
+  snapshotOffsets,
+  snapshotPath,
+  SNAPSHOT_DIR,
+} from "./snapshot.ts";
 import { compareKeys, type TimerKey, timerOf } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
+import type { LogRange } from "./timer_layout.ts";
 import { TimerFiles } from "./timer_files.ts";
 import { encodeTimerMark } from "./timer_mark.ts";
 import type { Timers } from "./timers.ts";
@@ -48,7 +56,7 @@ export class Sealer implements Sidecars {
   readonly #ports: StorePorts;
   readonly #log: CommitLog;
   readonly #queues: ConsumeQueues;
-  readonly #ids: IdIndex;
+  readonly #indexes: Indexes;
   readonly #fold: Fold;
   readonly #timers: Timers;
   readonly #timerFiles: TimerFiles;
@@ -60,6 +68,12 @@ export class Sealer implements Sidecars {
   readonly #captured: Captured[] = [];
   /** Changes of a snapshot that could not be written. */
   #leftOver: Change[] = [];
+  /** The last snapshot, the one its changes go by, and those: all it takes to do without it. */
+  #last: {
+    readonly logOffset: number;
+    readonly since: number;
+    readonly changes: readonly Change[];
+  } = { logOffset: 0, since: 0, changes: [] };
   #pending: Promise<void> = Promise.resolve();
 
   constructor(
@@ -67,7 +81,7 @@ export class Sealer implements Sidecars {
     parts: {
       readonly log: CommitLog;
       readonly queues: ConsumeQueues;
-      readonly ids: IdIndex;
+      readonly indexes: Indexes;
       readonly fold: Fold;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
@@ -76,7 +90,7 @@ export class Sealer implements Sidecars {
     this.#ports = ports;
     this.#log = parts.log;
     this.#queues = parts.queues;
-    this.#ids = parts.ids;
+    this.#indexes = parts.indexes;
     this.#fold = parts.fold;
     this.#timers = parts.timers;
     this.#timerFiles = new TimerFiles(ports, {
@@ -89,6 +103,11 @@ export class Sealer implements Sidecars {
 
   at(base: number): SidecarFile | undefined {
     return this.#sidecars.get(base);
+  }
+
+  before(base: number): number | undefined {
+    const older = [...this.#sidecars.keys()].filter((one) => one < base);
+    return older.length > 0 ? Math.max(...older) : undefined;
   }
 
   mend(base: number): Promise<SidecarFile | undefined> {
@@ -106,16 +125,26 @@ export class Sealer implements Sidecars {
     this.#ports.report(new SidecarDamage(base));
     const marks = await damaged.marks().catch(() => undefined); // damaged as well
     this.#retired.push(damaged); // others may be reading from it
-    await this.#enqueue(() => this.#build({ base, end, marks }));
+    await this.#enqueue(async () => {
+      if (this.#sidecars.get(base) === damaged) await this.#build({ base, end, marks });
+    });
     return this.#sidecars.get(base);
   }
 
   /**
-   * Puts the files that are there in use and builds those that are not.
+   * Puts the files that are there in use and builds those that are not. When the
+   * snapshot of the last boundary is missing, since the node was killed before it
+   * was written, it is made up for: a node that is killed again and again would
+   * walk more of the log each time.
    *
-   * @param passed where the timers were according to the snapshot.
+   * @param snapshot what it covers, and where the timers were according to it.
    */
-  async start(sidecars: ReadonlyMap<number, SidecarFile>, passed: TimerKey): Promise<void> {
+  async start(
+    sidecars: ReadonlyMap<number, SidecarFile>,
+    snapshot: { readonly logOffset: number; readonly passed: TimerKey },
+  ): Promise<void> {
+    const { logOffset, passed } = snapshot;
+    this.#last = { logOffset, since: logOffset, changes: [] };
     await this.#timerFiles.start(passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
@@ -127,6 +156,11 @@ export class Sealer implements Sidecars {
     }
     await this.#pending;
     this.#timerFiles.tidy();
+    if (logOffset < this.#activeBase) this.#snapshotAtEnd();
+  }
+
+  get #activeBase(): number {
+    return this.#log.segmentAt(this.#log.end)?.base ?? this.#log.end;
   }
 
   capture(boundary: number): void {
@@ -142,7 +176,8 @@ export class Sealer implements Sidecars {
     segment: Sealed & { readonly marks: readonly QueueMark[] | undefined },
   ): Promise<void> {
     const timers = !this.#timerFiles.covers(segment.base);
-    await this.#ports.jobs.run({ kind: "seal", ...segment, timers });
+    const { holding } = this.#indexes.keys;
+    await this.#ports.jobs.run({ kind: "seal", ...segment, holding, timers });
     const sidecar = await SidecarFile.open(this.#ports.disk, segment, this.#ports.crc32);
     if (!sidecar) return;
     this.#use(segment.base, sidecar);
@@ -152,7 +187,8 @@ export class Sealer implements Sidecars {
   #use(base: number, sidecar: SidecarFile): void {
     this.#sidecars.set(base, sidecar);
     this.#queues.release(base);
-    this.#ids.release(base);
+    this.#indexes.know(sidecar);
+    this.#indexes.release(base);
   }
 
   /** A boundary is behind us once something beyond it is confirmed: its segment exists. */
@@ -172,10 +208,40 @@ export class Sealer implements Sidecars {
       const mark = encodeTimerMark(passed);
       const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks, mark]);
       this.#leftOver = changes;
-      await this.#ports.jobs.run({ kind: "snapshot", logOffset, walkFrom, changes } satisfies Job);
+      await this.#write({ logOffset, walkFrom, changes });
       this.#leftOver = [];
       await this.#timerFiles.onSnapshot(passed);
     });
+  }
+
+  /** Where the last snapshot was damaged since, the one before and the changes of both do as well. */
+  async #write(next: Pick<Job & { kind: "snapshot" }, "logOffset" | "walkFrom" | "changes">) {
+    const { jobs, report } = this.#ports;
+    const { logOffset, since, changes } = this.#last;
+    try {
+      await jobs.run({ kind: "snapshot", ...next, since: logOffset });
+      this.#last = { logOffset: next.logOffset, since: logOffset, changes: next.changes };
+    } catch (error) {
+      if (!(error instanceof SnapshotDamage)) throw error;
+      report(error);
+      const both = latest([...changes, ...next.changes]);
+      await jobs.run({ kind: "snapshot", ...next, changes: both, since });
+      this.#last = { logOffset: next.logOffset, since, changes: both };
+    }
+  }
+
+  /** It was found damaged. */
+  dropSnapshot(logOffset: number): Promise<void> {
+    const { disk, report } = this.#ports;
+    return this.#enqueue(async () => {
+      if (!snapshotOffsets(await disk.list(SNAPSHOT_DIR)).includes(logOffset)) return;
+      report(new SnapshotDamage(logOffset));
+      await disk.remove(snapshotPath(logOffset));
+    });
+  }
+
+  mendTimers(range: LogRange): Promise<void> {
+    return this.#timerFiles.mendRange(range);
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
@@ -203,8 +269,9 @@ export class Sealer implements Sidecars {
   dropBefore(start: number): Promise<void> {
     return this.#enqueue(async () => {
       const { disk, crc32 } = this.#ports;
-      await writeLogStart(disk, start, crc32);
+      await writeLogStart(disk, { start }, crc32);
       await this.#log.dropBefore(start);
+      this.#indexes.forgetBefore(start);
       for (const [base, sidecar] of this.#sidecars) {
         if (base >= start) continue;
         this.#sidecars.delete(base);
@@ -215,15 +282,17 @@ export class Sealer implements Sidecars {
     });
   }
 
-  /** Writes a last snapshot, where the log ends, if all of it is confirmed; closes the sidecars. */
+  /** Where the log ends, all of which is confirmed. */
+  #snapshotAtEnd(): void {
+    const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
+    const changes = [...before, ...this.#fold.takeChanges()];
+    const captured = { boundary: this.#log.end, changes, passed: this.#timers.passed };
+    this.#snapshot(captured, this.#activeBase);
+  }
+
+  /** Writes a last snapshot, if all of the log is confirmed; closes the sidecars. */
   async close(): Promise<void> {
-    const boundary = this.#log.end;
-    if (this.#log.confirmOffset === boundary) {
-      const base = this.#log.segmentAt(boundary)?.base ?? boundary;
-      const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
-      const changes = [...before, ...this.#fold.takeChanges()];
-      this.#snapshot({ boundary, changes, passed: this.#timers.passed }, base);
-    }
+    if (this.#log.confirmOffset === this.#log.end) this.#snapshotAtEnd();
     await this.#pending;
     await this.#ports.jobs.close();
     for (const sidecar of [...this.#sidecars.values(), ...this.#retired]) await sidecar.close();

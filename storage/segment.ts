@@ -25,6 +25,7 @@ import type { Crc32 } from "./base/checksum.ts";
 
 export const SEGMENT_HEADER_SIZE = 64;
 const MAGIC = "TIDELOG1";
+export const SEGMENT_FORMAT = MAGIC;
 
 export interface SegmentHeader {
   readonly base: number;

@@ -1,25 +1,27 @@
 /**
- * The sidecar of a sealed segment: its consume queue units by queue, and its
- * message ids. Derived from the segment alone (and the links of its queues), so
+ * The sidecar of a sealed segment: its consume queue units by queue, its message ids, index keys and
+ * ops. Derived from the segment (the links of its queues, and the keys of bodies that it reveals), so
  * a missing or damaged one is built again; immutable, so it is never locked.
  *
  * The file is this content in sealed blocks (blocks.ts); positions are in it:
  *
  *   at  size  field
- *    0     8  magic       "TIDEIDX1"
+ *    0     8  magic       "TIDEIDX2"; one of another build is built again, never misread
  *    8     8  base        logOffset of the segment
  *   16     8  end         logOffset behind its last frame
  *   24     8  directoryAt position
  *   32     4  queueCount
- *   36     4  idCount
- *   40     4  keyedCount  messages published with an idempotency key
- *   44     4  zero
- *   48     8  timersUntil greatest dueAt of a timer or recall in the segment, 0 without:
+ *   36     4  keyedCount  messages published with an idempotency key
+ *   40     8  timersUntil greatest dueAt of a timer or recall in the segment, 0 without:
  *                         until then there has to be a timer file (timer_layout.ts)
- *   56     8  bodiesFrom  least logOffset of a body that a unit points at, base when all
+ *   48     4  heldCount   deferred messages with index keys: who reveals them has to read them
+ *   52     4  zero
+ *   56    24  three sections, each (count u32, slotCount u32): ids, keys, ops
+ *   80     8  bodiesFrom  least logOffset of a body that a unit points at, base when all
  *                         lie in the segment; 0: not known, of an earlier build
- *   64     …  units, queue by queue (units.ts)
- *    …     …  ids: (hash u32, place u32)*, sorted (ids.ts)
+ *   88     8  zero
+ *   96     …  units, queue by queue (units.ts)
+ *    …     …  ids (id_index.ts), keys (keys.ts), ops (ops.ts), each a section of hash_section.ts
  *    …     …  directory: one entry of 88 bytes per queue, by (topicGen, queueId):
  *               topicGen u64 · queueId u32 · count u32 · first u64 · unitsAt u64 ·
  *               ordinal u32 · zero u32 · three links of (base i64, first u64):
@@ -41,12 +43,19 @@ import {
 import type { Crc32 } from "./base/checksum.ts";
 import { sealBlocks } from "./blocks.ts";
 import type { Link, Links, QueueMark } from "./consume_queues.ts";
-import { ID_PAIR_SIZE } from "./ids.ts";
+import {
+  type HashSection,
+  type SectionMark,
+  type SectionName,
+  sectionSize,
+  WORDS,
+} from "./hash_section.ts";
 import { UNIT_SIZE, type UnitBuffer } from "./units.ts";
 
-export const SIDECAR_HEADER_SIZE = 64;
+export const SIDECAR_HEADER_SIZE = 96;
 export const DIRECTORY_ENTRY_SIZE = 88;
-const MAGIC = "TIDEIDX1";
+const MAGIC = "TIDEIDX2";
+export const SIDECAR_FORMAT = MAGIC;
 
 export interface SidecarRun {
   readonly topicGen: number;
@@ -56,46 +65,60 @@ export interface SidecarRun {
   readonly units: UnitBuffer;
 }
 
-/** @param content.runs in order of (topicGen, queueId). */
-export function encodeSidecar(
-  content: {
-    readonly base: number;
-    readonly end: number;
-    readonly runs: readonly SidecarRun[];
-    readonly ids: Uint8Array;
-    readonly keyedCount?: number;
-    readonly timersUntil: number;
-    readonly bodiesFrom?: number;
-  },
-  crc32: Crc32,
-): Uint8Array {
-  const directory = new Uint8Array(content.runs.length * DIRECTORY_ENTRY_SIZE);
-  const view = viewOf(directory);
-  const sections: Uint8Array[] = [];
-  let position = SIDECAR_HEADER_SIZE;
-  content.runs.forEach((run, i) => {
-    writeEntry(view, i * DIRECTORY_ENTRY_SIZE, {
-      ...run,
-      unitsAt: position,
-      count: run.units.count,
-    });
-    sections.push(run.units.slice());
-    position += run.units.count * UNIT_SIZE;
-  });
-  sections.push(content.ids, directory);
+const SECTION_NAMES = Object.keys(WORDS) as SectionName[];
+const SECTIONS_AT = 56;
 
-  const bytes = concatBytes([new Uint8Array(SIDECAR_HEADER_SIZE), ...sections]);
+export interface SidecarContent {
+  readonly base: number;
+  readonly end: number;
+  /** In order of (topicGen, queueId). */
+  readonly runs: readonly SidecarRun[];
+  readonly sections: { readonly [S in SectionName]: HashSection };
+  readonly keyedCount: number;
+  readonly heldCount: number;
+  readonly timersUntil: number;
+  readonly bodiesFrom: number;
+}
+
+/** The content of the file, in parts that follow each other. */
+export function sidecarParts(content: SidecarContent): Uint8Array[] {
+  const { runs, sections } = content;
+  const directory = new Uint8Array(runs.length * DIRECTORY_ENTRY_SIZE);
+  const units: Uint8Array[] = [];
+  let position = SIDECAR_HEADER_SIZE;
+  for (const [i, run] of runs.entries()) {
+    const { count } = run.units;
+    writeEntry(viewOf(directory), i * DIRECTORY_ENTRY_SIZE, { ...run, unitsAt: position, count });
+    units.push(run.units.slice());
+    position += count * UNIT_SIZE;
+  }
+  const hashed = SECTION_NAMES.map((name) => sections[name].bytes);
+  for (const { length } of hashed) position += length;
+  return [encodeHeader(content, position), ...units, ...hashed, directory];
+}
+
+/** The file. */
+export function encodeSidecar(content: SidecarContent, crc32: Crc32): Uint8Array {
+  return sealBlocks(concatBytes(sidecarParts(content)), crc32);
+}
+
+function encodeHeader(content: SidecarContent, directoryAt: number): Uint8Array {
+  const bytes = new Uint8Array(SIDECAR_HEADER_SIZE);
   const header = viewOf(bytes);
   bytes.set(encodeUtf8(MAGIC));
   setU64(header, 8, content.base);
   setU64(header, 16, content.end);
-  setU64(header, 24, position + content.ids.length);
+  setU64(header, 24, directoryAt);
   header.setUint32(32, content.runs.length);
-  header.setUint32(36, content.ids.length / ID_PAIR_SIZE);
-  header.setUint32(40, content.keyedCount ?? 0);
-  setU64(header, 48, content.timersUntil);
-  setU64(header, 56, content.bodiesFrom ?? 0);
-  return sealBlocks(bytes, crc32);
+  header.setUint32(36, content.keyedCount);
+  setU64(header, 40, content.timersUntil);
+  header.setUint32(48, content.heldCount);
+  for (const [i, name] of SECTION_NAMES.entries()) {
+    header.setUint32(SECTIONS_AT + 8 * i, content.sections[name].count);
+    header.setUint32(SECTIONS_AT + 8 * i + 4, content.sections[name].slotCount);
+  }
+  setU64(header, 80, content.bodiesFrom);
+  return bytes;
 }
 
 export interface SidecarHeader {
@@ -103,26 +126,43 @@ export interface SidecarHeader {
   readonly end: number;
   readonly directoryAt: number;
   readonly queueCount: number;
-  readonly idCount: number;
   readonly keyedCount: number;
+  readonly heldCount: number;
   readonly timersUntil: number;
   readonly bodiesFrom: number;
+  readonly sections: { readonly [S in SectionName]: SectionPlace };
 }
 
-/** Undefined when the bytes are no header. */
+/** Where a section lies, and how. */
+export interface SectionPlace extends SectionMark {
+  readonly position: number;
+  readonly words: number;
+}
+
+/** Undefined when the bytes are no header, or one of another build. */
 export function decodeSidecarHeader(bytes: Uint8Array): SidecarHeader | undefined {
   if (bytes.length < SIDECAR_HEADER_SIZE) return undefined;
   if (decodeUtf8(bytes.subarray(0, 8)) !== MAGIC) return undefined;
   const view = viewOf(bytes);
+  const directoryAt = getU64(view, 24);
+  let position = directoryAt;
+  const place = (name: SectionName): SectionPlace => {
+    const at = SECTIONS_AT + 8 * SECTION_NAMES.indexOf(name);
+    const mark = { count: view.getUint32(at), slotCount: view.getUint32(at + 4) };
+    position -= sectionSize(mark, WORDS[name]);
+    return { ...mark, position, words: WORDS[name] };
+  };
+  const [ops, keys, ids] = [place("ops"), place("keys"), place("ids")]; // from the directory back
   return {
     base: getU64(view, 8),
     end: getU64(view, 16),
-    directoryAt: getU64(view, 24),
+    directoryAt,
     queueCount: view.getUint32(32),
-    idCount: view.getUint32(36),
-    keyedCount: view.getUint32(40),
-    timersUntil: getU64(view, 48),
-    bodiesFrom: getU64(view, 56),
+    keyedCount: view.getUint32(36),
+    timersUntil: getU64(view, 40),
+    heldCount: view.getUint32(48),
+    bodiesFrom: getU64(view, 80),
+    sections: { ids, keys, ops },
   };
 }
 

@@ -6,13 +6,13 @@
  * @module
  */
 
-import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import { SharedFile } from "./base/shared_file.ts";
 import { readSealed, sealedSize } from "./blocks.ts";
 import type { QueueMark } from "./consume_queues.ts";
-import { ID_PAIR_SIZE } from "./ids.ts";
+import { DerivedDamage } from "./damage.ts";
+import { type SectionName, SectionReader } from "./hash_section.ts";
 import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import {
   decodeSidecarHeader,
@@ -26,11 +26,8 @@ import {
 } from "./sidecar.ts";
 import { UNIT_SIZE, Units } from "./units.ts";
 
-/** Pairs looked at per read when searching ids. */
-const ID_BLOCK = 512;
-
 /** A sidecar does not hold what was written: it has to be built again. */
-export class SidecarDamage extends Error {
+export class SidecarDamage extends DerivedDamage {
   override readonly name = "SidecarDamage";
   readonly base: number;
 
@@ -44,12 +41,30 @@ export class SidecarFile {
   readonly #file: DiskFile;
   readonly #header: SidecarHeader;
   readonly #crc32: Crc32;
+  /** Messages by their index keys (keys.ts). */
+  readonly keys: SectionReader;
+  /** What records say about messages (ops.ts). */
+  readonly ops: SectionReader;
+  readonly #ids: SectionReader;
   #directory: Promise<Uint8Array> | undefined;
 
   private constructor(file: DiskFile, header: SidecarHeader, crc32: Crc32) {
     this.#file = file;
     this.#header = header;
     this.#crc32 = crc32;
+    const read = (position: number, size: number) => this.#read(position, size);
+    const section = (name: SectionName) => new SectionReader(header.sections[name], read);
+    this.#ids = section("ids");
+    this.keys = section("keys");
+    this.ops = section("ops");
+  }
+
+  get base(): number {
+    return this.#header.base;
+  }
+
+  get end(): number {
+    return this.#header.end;
   }
 
   /** Undefined when there is no sidecar of this segment, or one that does not tell what it holds. */
@@ -84,6 +99,11 @@ export class SidecarFile {
   /** Messages in its segment that were published with an idempotency key. */
   get keyedCount(): number {
     return this.#header.keyedCount;
+  }
+
+  /** Deferred messages in its segment that have index keys. */
+  get heldCount(): number {
+    return this.#header.heldCount;
   }
 
   /** The greatest dueAt of a timer or recall in the segment; 0 when there is neither. */
@@ -154,36 +174,9 @@ export class SidecarFile {
 
   /** Places of messages whose id has this hash, newest first. */
   async findIds(hash: number): Promise<number[]> {
-    const places: number[] = [];
-    for (let at = await this.#firstIdBlock(hash); at < this.#header.idCount; at += ID_BLOCK) {
-      const view = await this.#idBlock(at);
-      for (let i = 0; i < view.byteLength; i += ID_PAIR_SIZE) {
-        const found = view.getUint32(i);
-        if (found === hash) places.push(view.getUint32(i + 4));
-        if (found > hash) return places.reverse();
-      }
-    }
+    const entries = await this.#ids.entries(await this.#ids.find(hash));
+    const places = Array.from({ length: entries.count }, (_, i) => entries.word(i, 1));
     return places.reverse();
-  }
-
-  /** The block in which pairs of `hash` begin, if there are any. */
-  async #firstIdBlock(hash: number): Promise<number> {
-    let low = 0;
-    let high = Math.ceil(this.#header.idCount / ID_BLOCK);
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      const view = await this.#idBlock(middle * ID_BLOCK);
-      if (view.getUint32(0) < hash) low = middle;
-      else high = middle;
-    }
-    return low * ID_BLOCK;
-  }
-
-  async #idBlock(first: number): Promise<DataView> {
-    const { directoryAt, idCount } = this.#header;
-    const count = Math.min(ID_BLOCK, idCount - first);
-    const position = directoryAt - (idCount - first) * ID_PAIR_SIZE;
-    return viewOf(await this.#read(position, count * ID_PAIR_SIZE));
   }
 
   close(): Promise<void> {
@@ -192,15 +185,22 @@ export class SidecarFile {
 }
 
 /** The bases of all segments, the sidecars of all but the last, and those that have none. */
-export async function openSidecars(
-  disk: Disk,
-  crc32: Crc32,
-): Promise<{
+export async function openSidecars({
+  disk,
+  crc32,
+  report,
+}: {
+  readonly disk: Disk;
+  readonly crc32: Crc32;
+  /** Told of those that are there and damaged. */
+  report(error: Error): void;
+}): Promise<{
   readonly bases: readonly number[];
   readonly files: Map<number, SidecarFile>;
   readonly missing: readonly { readonly base: number; readonly end: number }[];
 }> {
-  const bases = segmentBases(await disk.list(LOG_DIR));
+  const names = await disk.list(LOG_DIR);
+  const bases = segmentBases(names);
   const files = new Map<number, SidecarFile>();
   const missing: { base: number; end: number }[] = [];
   for (const [i, base] of bases.entries()) {
@@ -209,6 +209,9 @@ export async function openSidecars(
     const sidecar = await SidecarFile.open(disk, { base, end }, crc32);
     if (sidecar) files.set(base, sidecar);
     else missing.push({ base, end });
+    if (!sidecar && names.some((name) => `${LOG_DIR}/${name}` === sidecarPath(base))) {
+      report(new SidecarDamage(base));
+    }
   }
   return { bases, files, missing };
 }

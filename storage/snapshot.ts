@@ -24,10 +24,12 @@
 import { assert } from "./base/assert.ts";
 import { concatBytes, decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
+import { DerivedDamage } from "./damage.ts";
 
 export const SNAPSHOT_DIR = "snapshots";
 const HEADER_SIZE = 64;
 const MAGIC = "TIDESNP3";
+export const SNAPSHOT_FORMAT = MAGIC;
 
 export type Entry = readonly [key: Uint8Array, value: Uint8Array];
 /** A value of undefined removes the key. */
@@ -92,6 +94,44 @@ export function decodeSnapshot(file: Uint8Array, crc32: Crc32): Snapshot | undef
     at = end;
   }
   return { logOffset: getU64(view, 8), walkFrom: getU64(view, 16), entries };
+}
+
+/** A snapshot does not hold what was written: the one before it, and what changed since, does as well. */
+export class SnapshotDamage extends DerivedDamage {
+  override readonly name = "SnapshotDamage";
+  readonly logOffset: number;
+
+  constructor(logOffset: number) {
+    super(`Cannot read ${snapshotPath(logOffset)}: it is damaged or gone`);
+    this.logOffset = logOffset;
+  }
+}
+
+/** Whether a snapshot is whole, told from its bytes as they come, in order. */
+export class SnapshotCheck {
+  readonly #crc32: Crc32;
+  #header: Uint8Array | undefined;
+  #tableCrc: number | undefined;
+
+  constructor(crc32: Crc32) {
+    this.#crc32 = crc32;
+  }
+
+  /** The first time the header at least. */
+  take(bytes: Uint8Array): void {
+    const table = this.#header ? bytes : bytes.subarray(HEADER_SIZE);
+    this.#header ??= bytes.slice(0, HEADER_SIZE);
+    this.#tableCrc = this.#crc32(table, this.#tableCrc);
+  }
+
+  get whole(): boolean {
+    const header = this.#header;
+    if (!header || header.length < HEADER_SIZE) return false;
+    if (decodeUtf8(header.subarray(0, 8)) !== MAGIC) return false;
+    const view = viewOf(header);
+    const headerCrc = this.#crc32(header.subarray(0, 32));
+    return view.getUint32(32) === headerCrc && view.getUint32(28) === this.#tableCrc;
+  }
 }
 
 /** The table after the changes. @param before in ascending order of key; @param changes in any order, one per key. */

@@ -9,6 +9,7 @@
 import { assert } from "./base/assert.ts";
 import { compareKeys, type Timer, type TimerEntries, type TimerKey } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
+import { GROUP_ENTRIES } from "./timer_layout.ts";
 import type { TimerSource } from "./timer_source.ts";
 
 export class TimerCursor implements TimerSource {
@@ -38,6 +39,12 @@ export class TimerCursor implements TimerSource {
 
   get loading(): boolean {
     return this.#loading !== undefined;
+  }
+
+  /** How many entries are left, recalls among them. */
+  get pending(): number {
+    const passed = this.#group * GROUP_ENTRIES + this.#index;
+    return Math.max(0, this.file.entryCount - passed);
   }
 
   get recall(): boolean {

@@ -10,6 +10,7 @@ import { getU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
 import { readSealed, sealedSize } from "./blocks.ts";
+import { DerivedDamage } from "./damage.ts";
 import { compareKeys, type Timer, TIMER_SIZE, TimerEntries, type TimerKey } from "./timer_entry.ts";
 import { filterMayHold } from "./timer_filter.ts";
 import {
@@ -30,13 +31,11 @@ const ID_BLOCK = 512;
 const CHECKED_SIZE = 1024 * 1024;
 
 /** A timer file does not hold what was written: it has to be built again. */
-export class TimerDamage extends Error {
+export class TimerDamage extends DerivedDamage {
   override readonly name = "TimerDamage";
-  readonly file: TimerFile;
 
-  constructor(file: TimerFile) {
-    super(`Cannot read the timers of the log from ${file.from} to ${file.to}: they are damaged`);
-    this.file = file;
+  constructor({ from, to }: LogRange) {
+    super(`Cannot read the timers of the log from ${from} to ${to}: they are damaged`);
   }
 }
 

@@ -12,8 +12,7 @@
  * @module
  */
 
-import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, removeAsides } from "./base/disk.ts";
+import { removeAsides } from "./base/disk.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { StorePorts } from "./message_store.ts";
 import { compareKeys, FIRST_KEY, type TimerKey } from "./timer_entry.ts";
@@ -162,6 +161,12 @@ export class TimerFiles {
     for (const file of done) await file.retire();
   }
 
+  /** Somebody found the file of this range damaged. */
+  async mendRange({ from, to }: LogRange): Promise<void> {
+    const file = this.#files.find((one) => one.from === from && one.to === to);
+    if (file) await this.mend(file, new TimerDamage(file));
+  }
+
   mend(file: TimerFile, error: unknown): Promise<void> {
     let mending = this.#mending.get(file);
     if (!mending) {
@@ -229,13 +234,18 @@ export function mergeable<F extends LogRange & { readonly entryCount: number }>(
  * The files that can be used, together covering each segment once; what a crash
  * left beside them is removed.
  */
-export async function openTimerFiles(disk: Disk, crc32: Crc32): Promise<TimerFile[]> {
+export async function openTimerFiles({
+  disk,
+  crc32,
+  report,
+}: Pick<StorePorts, "disk" | "crc32" | "report">): Promise<TimerFile[]> {
   await disk.makeDir(TIMER_DIR);
   await removeAsides(disk, TIMER_DIR);
   const files: TimerFile[] = [];
   for (const range of timerRanges(await disk.list(TIMER_DIR))) {
     const behind = range.from >= (files.at(-1)?.to ?? 0);
     const file = behind ? await TimerFile.open(disk, range, crc32) : undefined;
+    if (behind && !file) report(new TimerDamage(range));
     if (file) files.push(file);
     else await disk.remove(timerPath(range)); // merged into another, or damaged: built again when needed
   }

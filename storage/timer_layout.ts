@@ -35,6 +35,7 @@ export const GROUP_ENTRIES = 1024;
 export const DIRECTORY_KEY_SIZE = 16;
 export const ID_ENTRY_SIZE = 8;
 const MAGIC = "TIDETMR1";
+export const TIMER_FORMAT = MAGIC;
 
 /** Segments that follow each other. */
 export interface LogRange {

@@ -78,6 +78,14 @@ export class Timers {
     return young;
   }
 
+  /** How many are left; recalled ones may count until their time comes. */
+  get pending(): number {
+    let pending = 0;
+    for (const young of this.#young.values()) pending += young.pending;
+    for (const cursor of this.#cursors) pending += cursor.pending;
+    return pending;
+  }
+
   /** False when there surely is none. */
   get any(): boolean {
     return this.#sources.length > 0;

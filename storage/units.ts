@@ -31,6 +31,12 @@ export interface Unit {
   readonly visibleAt: number;
 }
 
+/** Stands for messages lost to damage together with all that told of them. @param at of the one behind. */
+export function lostUnit(at: Pick<Unit, "visibleLogOffset" | "visibleAt">): Unit {
+  const { visibleLogOffset, visibleAt } = at;
+  return { bodyLogOffset: 0, size: 0, tagHash: 0, keyHash: 0, visibleLogOffset, visibleAt };
+}
+
 /** Units side by side, in memory or read from a sidecar. */
 export class Units {
   readonly #view: DataView;

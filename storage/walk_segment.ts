@@ -7,17 +7,18 @@
 
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk } from "./base/disk.ts";
+import { salvaging } from "./base/salvage.ts";
 import type { Frame } from "./frame.ts";
 import { recoverSegment } from "./recovery.ts";
 import { segmentPath } from "./segment.ts";
 
-/** Visits its frames in order; a frame's payload is valid only during the visit. */
+/** Visits its frames in order; keep none, its bytes are some MiB that were read together. */
 export async function walkSegment(
   { base, end }: { readonly base: number; readonly end: number },
   visit: (frame: Frame) => void,
   { disk, crc32 }: { readonly disk: Disk; readonly crc32: Crc32 },
 ): Promise<void> {
-  const file = await disk.open(segmentPath(base), { create: false });
+  const file = salvaging(await disk.open(segmentPath(base), { create: false }));
   try {
     const segment = { file, base, prevCrc: undefined, sealedEnd: end, durableEnd: end };
     await recoverSegment(segment, { crc32, visit });

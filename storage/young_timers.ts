@@ -44,6 +44,11 @@ export class YoungTimers implements TimerSource {
     return this.#chunks[Math.floor(slot / CHUNK_SLOTS)] as DataView;
   }
 
+  /** How many are left. */
+  get pending(): number {
+    return this.#pending;
+  }
+
   get dueAt(): number {
     return this.#pending > 0 ? (this.#dueAts[this.#heap[0] as number] as number) : Infinity;
   }

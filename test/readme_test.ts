@@ -122,7 +122,7 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
   it("are all known to this test", () => {
     assert.deepEqual(
       blocks.map(([info]) => info),
-      ["", "", "", "", "", "background", "", "", "", "", "", "", ""],
+      ["", "", "", "", "", "background", "", "", "", "", "", "", "", "", ""],
     );
   });
 
@@ -203,6 +203,25 @@ describe("the README's commands", { skip: needs("curl", "sh") }, () => {
     assert.deepEqual(
       found.map(({ text }) => text),
       ["two parcels"],
+    );
+  });
+
+  it("search by an index key, and by time", async () => {
+    const [published, byKey, byTime] = (await run()).replaceAll("}{", "}\n{").trim().split("\n");
+    const { id } = JSON.parse(published ?? "") as { id: string };
+    assert.deepEqual(
+      messagesOf(byKey ?? "").map((message) => message.id),
+      [id],
+    );
+    assert(messagesOf(byTime ?? "").some((message) => message.id === id));
+  });
+
+  it("trace a message", async () => {
+    const { id, events } = JSON.parse(await run()) as { id: string; events: { event: string }[] };
+    assert.equal(id, "invoice-4711");
+    assert.deepEqual(
+      events.map(({ event }) => event),
+      ["published"],
     );
   });
 
@@ -312,6 +331,17 @@ describe("the README's commands for transactions", { skip: needs("curl", "sh") }
     const [begun, asked] = answers(await commands.run());
     const check = (asked?.["checks"] as JsonObject[] | undefined)?.[0];
     assert.deepEqual([check?.["transactionId"], check?.["checkNumber"]], [begun?.["id"], 1]);
+  });
+});
+
+describe("the README's way to watch a node", { skip: needs("curl", "sh", "grep") }, () => {
+  const commands = new Commands("Watching it");
+
+  before(() => commands.start());
+  after(() => commands.stop());
+
+  it("shows figures", async () => {
+    assert.match(await commands.run(), /^tidegate_log_records_total\{kind="epoch-start"\} 1$/m);
   });
 });
 

@@ -19,13 +19,16 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   storage: ["storage/base", "storage/records"],
   "src/filter": ["storage/base"],
   "src/broker": ["storage/mod.ts", "storage/base", "src/filter/mod.ts"],
+  "src/cluster": ["storage/mod.ts", "storage/base"],
   "src/webhook": ["storage/base"],
+  "src/rpc": ["storage/base", "src/broker/api.ts"],
   routes: ["src/broker/api.ts", "storage/base/errors.ts", "storage/base/message.ts"],
   "src/gateway": [
     "routes",
     "src/broker/api.ts",
     "storage/base/errors.ts",
     "storage/base/message.ts",
+    "storage/base/metrics.ts",
   ],
   "src/runtime": [],
 };
@@ -46,6 +49,8 @@ const PURE_ROOMS = [
   "storage",
   "src/filter",
   "src/webhook",
+  "src/cluster",
+  "src/rpc",
   "src/broker",
 ];
 

@@ -17,9 +17,11 @@
 import type { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageAttributes } from "../../storage/base/message.ts";
 import type { GroupsApi } from "./api_groups.ts";
+import type { SearchPage, SearchRequest, Trace, TraceRequest } from "./api_lookups.ts";
 import type { TransactionsApi } from "./api_transactions.ts";
 
 export type * from "./api_groups.ts";
+export type * from "./api_lookups.ts";
 export type * from "./api_transactions.ts";
 
 export interface BrokerApi {
@@ -271,6 +273,19 @@ export interface MessagesApi {
    * @throws `topic-not-found`, `message-not-found` (none, or recalled before), `already-delivered`.
    */
   recall(topic: string, id: string): Promise<void>;
+  /**
+   * A page of what is visible and has an index key, or became visible in a span of time, or both.
+   * Messages whose bytes are damaged are left out.
+   *
+   * @throws `topic-not-found`, `invalid-cursor`, `cursor-generation`.
+   */
+  search(request: SearchRequest): Promise<SearchPage>;
+  /**
+   * What happened to the newest message with an id, visible or not, from the log.
+   *
+   * @throws `topic-not-found`, `message-not-found`, `invalid-cursor`, `cursor-generation`.
+   */
+  trace(request: TraceRequest): Promise<Trace>;
 }
 
 // The node

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { CallOptions, NewMessage } from "./api.ts";
+import type { CallOptions, NewMessage, Page } from "./api.ts";
 
 /** When a transaction whose outcome stays unknown is asked about, and how often. */
 export interface CheckRules {
@@ -145,4 +145,9 @@ export interface ProducerGroupsApi {
   patch(name: string, change: ProducerGroupPatch): Promise<ProducerGroup>;
   /** Its transactions stay. @throws `producer-group-not-found` */
   delete(name: string): Promise<void>;
+  /** In order of name; `next` is the `after` of the following page. */
+  list(page: Page): Promise<{
+    readonly producerGroups: readonly ProducerGroup[];
+    readonly next?: string | undefined;
+  }>;
 }

@@ -9,16 +9,20 @@
  */
 
 import type { Log } from "../../storage/base/logger.ts";
-import { MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
+import { type Collect, counter } from "../../storage/base/metrics.ts";
+import { DerivedDamage, MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
 import type { BrokerApi } from "./api.ts";
 import { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
+import { brokerMetrics } from "./metrics.ts";
 import { Shell, type ShellPorts } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
 import { transactionsApi } from "./transactions_api.ts";
 
-export interface BrokerPorts extends Omit<StorePorts, "report">, Omit<ShellPorts, "report"> {
+export interface BrokerPorts
+  extends Omit<StorePorts, "report" | "damaged">,
+    Omit<ShellPorts, "report"> {
   readonly log: Log;
 }
 
@@ -38,12 +42,15 @@ export interface BrokerOptions {
   readonly idempotencyWindowMs: number;
   /** Half messages that wait for a decision, at most: some hundred bytes of memory each. */
   readonly halvesMax?: number | undefined;
+  /** In so long all that is stored is read once, to find damage; undefined: it is not. */
+  readonly scrubIntervalMs?: number | undefined;
 }
 
 export interface Broker {
   readonly api: BrokerApi;
   /** What the start found. */
   readonly recovery: Recovery;
+  readonly metrics: Collect;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
   /** Makes everything durable and closes the files. No call may follow. */
@@ -53,12 +60,23 @@ export interface Broker {
 /** @throws when the data directory cannot be read or is of a later build. */
 export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Promise<Broker> {
   const fold = new BrokerFold();
+  let derived = 0;
   const report = (error: Error) => {
-    ports.log("error", "A background job failed", { error: error.message });
+    const damaged = error instanceof DerivedDamage;
+    if (damaged) derived++;
+    const what = damaged ? "A derived file is built again" : "A background job failed";
+    ports.log(damaged ? "warn" : "error", what, { error: error.message });
   };
-  const { segmentBytes, idempotencyWindowMs: windowMs } = options;
-  const dedupe = { windowMs };
-  const store = await MessageStore.open({ ...ports, report }, { segmentBytes, fold, dedupe });
+  const { segmentBytes, idempotencyWindowMs: windowMs, scrubIntervalMs } = options;
+  const store = await MessageStore.open(
+    {
+      ...ports,
+      report,
+      damaged: (range, by) =>
+        ports.log("error", "Stored data is damaged: the range is stepped over", { ...range, by }),
+    },
+    { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs },
+  );
   const shell = new Shell({ ...ports, report }, { ...options, store, fold });
   listen(shell);
   for (const name of fold.groups.names()) {
@@ -84,12 +102,20 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       durableEnd: store.log.confirmOffset,
       confirmOffset: store.log.confirmOffset,
       clockSkewMs: shell.clockSkewMs,
-      damaged: store.log.recovery.damaged.filter(({ to }) => to > store.log.start),
+      damaged: store.damage.ranges,
     }),
   };
   return {
     api,
     recovery: store.log.recovery,
+    metrics: async () => [
+      ...(await brokerMetrics(shell)),
+      counter({
+        name: "tidegate_derived_files_mended_total",
+        help: "Files derived from the log that were found damaged and are built again",
+        value: derived,
+      }),
+    ],
     drain() {
       shell.room.draining = true;
       shell.readers.wakeAll();

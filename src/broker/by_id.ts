@@ -20,7 +20,7 @@ import { topicNamed } from "./define.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 
-interface Candidate {
+export interface Candidate {
   readonly frame: Frame;
   readonly payload: Uint8Array;
   readonly publishedAt: number;
@@ -61,7 +61,7 @@ export async function recallById(
   return shell.refuse(notFound(name, id));
 }
 
-function notFound(name: string, id: string): TidegateError {
+export function notFound(name: string, id: string): TidegateError {
   const detail = `Cannot find message "${id}" in "${name}": no message has this id`;
   return new TidegateError("message-not-found", detail, { id });
 }
@@ -74,13 +74,13 @@ export function topicToRead(shell: Shell, name: string): TopicState | Promise<To
 }
 
 /** The records of the topic's messages with this id, newest first. */
-async function* candidates(
+export async function* candidates(
   { store }: Shell,
   { topic, id }: { readonly topic: TopicState; readonly id: string },
 ): AsyncGenerator<Candidate> {
   const hash = stableHash(id);
   for (const segment of store.log.segments.toReversed()) {
-    for (const logOffset of await store.ids.find(hash, segment.base)) {
+    for (const logOffset of await store.indexes.ids.find(hash, segment.base)) {
       const frame = await store.log.readAt(logOffset);
       const stored = messageIn(frame);
       const message = stored && decodeMessage(stored.payload);

@@ -17,7 +17,8 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
+import { fromBase32, lettersFor, spell } from "./base32.ts";
+import { decodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 
 export interface QueueCursor {
   readonly kind: "queue";
@@ -43,8 +44,6 @@ const QUEUE_SIZE = 19;
 const STREAM_SIZE = 24; // of one broker group, all that this build has
 /** Broker groups are numbered from here. */
 const BROKER_GROUP = 0;
-
-const lettersFor = (size: number) => new Uint8Array(Math.ceil((size * 8) / 5));
 
 /** What is encoded at the moment. */
 const queueBytes = new Uint8Array(QUEUE_SIZE);
@@ -105,47 +104,4 @@ export function decodeCursor(text: string): QueueCursor | StreamCursor {
     }
   }
   throw new TidegateError("invalid-cursor", "Cannot read the cursor: it is not one of ours");
-}
-
-const ALPHABET = "0123456789abcdefghijklmnopqrstuv";
-const CODES = encodeUtf8(ALPHABET);
-const VALUES = new Map(ALPHABET.split("").map((letter, value) => [letter, value]));
-
-/**
- * Writes the letters of the bytes from `from` on, five for eight. Decoding them gives a flat text, where
- * one put together from letters leaves the work to its reader.
- */
-function spell(bytes: Uint8Array, { letters, from }: { letters: Uint8Array; from: number }): void {
-  let buffer = 0;
-  let bits = 0;
-  let at = (from / 5) * 8;
-  for (let i = from; i < bytes.length; i++) {
-    buffer = (buffer << 8) | (bytes[i] as number);
-    bits += 3;
-    letters[at++] = CODES[(buffer >>> bits) & 31] as number;
-    if (bits >= 5) {
-      bits -= 5;
-      letters[at++] = CODES[(buffer >>> bits) & 31] as number;
-    }
-    buffer &= 31;
-  }
-  if (bits > 0) letters[at] = CODES[(buffer << (5 - bits)) & 31] as number;
-}
-
-function fromBase32(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(Math.floor((text.length * 5) / 8));
-  let buffer = 0;
-  let bits = 0;
-  let at = 0;
-  for (const letter of text) {
-    const value = VALUES.get(letter);
-    if (value === undefined) return undefined;
-    buffer = ((buffer << 5) | value) & 0xfff;
-    bits += 5;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes[at++] = buffer >>> bits;
-  }
-  // The bits left over are zero in what we wrote: one text per position.
-  return (buffer & ((1 << bits) - 1)) === 0 && bits < 5 ? bytes : undefined;
 }

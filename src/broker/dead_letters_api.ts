@@ -97,7 +97,7 @@ async function chosen(
   const letters = new Set<DeadLetterPlace>();
   for (const id of new Set(ids)) {
     for (const { base } of shell.store.log.segments) {
-      for (const logOffset of await shell.store.ids.find(stableHash(id), base)) {
+      for (const logOffset of await shell.store.indexes.ids.find(stableHash(id), base)) {
         const letter = await letterAt(shell, { group, id, logOffset });
         if (letter) letters.add(letter);
       }

@@ -92,7 +92,7 @@ export class Expiry implements TimerSource {
     const soon = this.#ports.now() + LOOK_MS.bytes;
     topic.checkAt = bounded ? Math.min(at, soon) : at;
     this.#due.push(topic.checkAt, topic);
-    if (this.#due.size > 2 * this.#core.fold.topics.size + STALE) this.#due.retain(isCurrent);
+    if (this.#due.size > 2 * this.#core.fold.topics.count + STALE) this.#due.retain(isCurrent);
   }
 
   run(now: number): void {

@@ -9,7 +9,14 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { Change, Fold, KindName, RecordOf, RecordPlace } from "../../storage/mod.ts";
+import type {
+  Change,
+  Fold,
+  FoldedRecord,
+  KindName,
+  RecordOf,
+  RecordPlace,
+} from "../../storage/mod.ts";
 import type { SubscriptionConfig, TopicConfig } from "./api.ts";
 import { CarriedTable } from "./carried.ts";
 import { Changes } from "./changes.ts";
@@ -23,7 +30,7 @@ import { describeEntry, filterOf, restoreEntry } from "./restore.ts";
 import { newTopic, type TopicState, TopicTable } from "./topics.ts";
 import { TransactionTable } from "./transactions.ts";
 
-type Apply<K extends KindName> = (record: RecordOf<K>, place: RecordPlace) => void;
+type Apply<K extends KindName> = (record: FoldedRecord<K>, place: RecordPlace) => void;
 
 export class BrokerFold implements Fold {
   readonly topics = new TopicTable();
@@ -56,7 +63,7 @@ export class BrokerFold implements Fold {
     return Math.max(this.#lastGeneration + 1, now * 1024);
   }
 
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, place: RecordPlace): void {
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, place: RecordPlace): void {
     const apply = this.#appliers[kind];
     if (apply) return apply(record, place);
     const detail = `Cannot fold the record at ${place.logOffset}: this build does not have "${kind}"`;
@@ -94,6 +101,7 @@ export class BrokerFold implements Fold {
       else this.producerGroups.applyDrop(record);
     },
     grant: (record) => {
+      this.#given(record);
       const queue = this.queueOf(record);
       if (queue) this.#timed(queue, queue.applyGrant(record));
     },
@@ -166,6 +174,18 @@ export class BrokerFold implements Fold {
     message: { readonly queueId: number; readonly queueOffset: number },
   ): void {
     topic.next[message.queueId] = message.queueOffset + 1;
+    this.changes.offsets(topic);
+  }
+
+  /**
+   * A queueOffset that was given out is of that message for good. Where damage took the
+   * message itself, the next one would get it, and count as settled.
+   */
+  #given({ topicGen, queueId, ranges }: RecordOf<"grant">): void {
+    const topic = this.topics.of(topicGen);
+    const last = ranges.at(-1);
+    if (!topic || !last || last.first + last.count <= (topic.next[queueId] ?? 0)) return;
+    topic.next[queueId] = last.first + last.count;
     this.changes.offsets(topic);
   }
 

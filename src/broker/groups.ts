@@ -91,6 +91,15 @@ export class GroupTable {
     return this.#byTopic.get(topic) ?? [];
   }
 
+  get count(): number {
+    return this.#byName.size;
+  }
+
+  /** In the order they were made. */
+  all(): Iterable<GroupState> {
+    return this.#byName.values();
+  }
+
   names(): readonly string[] {
     return [...this.#byName.keys()].sort();
   }
@@ -98,10 +107,6 @@ export class GroupTable {
   add(group: GroupState): void {
     this.#byName.set(group.name, group);
     this.#byGeneration.set(group.generation, group);
-  }
-
-  all(): Iterable<GroupState> {
-    return this.#byGeneration.values();
   }
 
   remove(group: GroupState): void {

@@ -46,6 +46,7 @@ export function groupsApi(shell: Shell): GroupsApi {
         const group = groupNamed(core, name);
         const results = settle(core, { group, request, now });
         shell.receivers.pump(group);
+        shell.traffic.settle(results);
         return results;
       }),
     async lag(name) {

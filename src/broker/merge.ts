@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { QueueReader, Unit } from "../../storage/mod.ts";
+import { lostUnit, type QueueReader, type Unit } from "../../storage/mod.ts";
 
 export interface MergedUnit {
   readonly queueId: number;
@@ -22,6 +22,8 @@ interface Lane {
   firstOffset: number;
   at: number;
   done: boolean;
+  /** Damage took what lay behind the unit before units[0], and all that told of it; nobody was told yet. */
+  lost: MergedUnit | undefined;
 }
 
 export class MergedQueues {
@@ -48,7 +50,7 @@ export class MergedQueues {
     this.#lanes = await Promise.all(
       queueIds.map(async (queueId) => {
         const firstOffset = await seek(queueId);
-        return { queueId, units: [], firstOffset, at: 0, done: false };
+        return { queueId, units: [], firstOffset, at: 0, done: false, lost: undefined };
       }),
     );
     await Promise.all(this.#lanes.map((lane) => this.#fill(lane)));
@@ -61,16 +63,22 @@ export class MergedQueues {
       { topicGen, queueId: lane.queueId },
       { from, max: ahead },
     );
+    // Told by who comes by: it takes a place behind the last unit there was.
+    const before = lane.units.at(-1);
+    const { lostFrom: queueOffset } = slice;
+    const told = before === undefined || queueOffset === undefined;
+    lane.lost = told ? undefined : { queueId: lane.queueId, queueOffset, unit: lostUnit(before) };
     lane.units = slice.units;
     lane.firstOffset = slice.firstOffset;
     lane.at = 0;
-    lane.done = slice.units.length === 0;
+    lane.done = slice.units.length === 0 && !lane.lost;
   }
 
   /** Reads ahead when `peek` needs it; undefined when it does not. */
   fill(): Promise<void> | undefined {
     const last = this.#current;
-    return last && last.at === last.units.length && !last.done ? this.#fill(last) : undefined;
+    const needs = last && !last.done && !last.lost && last.at === last.units.length;
+    return needs ? this.#fill(last) : undefined;
   }
 
   /** The next unit, which stays until `advance`; undefined when none is left below the end. */
@@ -78,15 +86,13 @@ export class MergedQueues {
     let lane: Lane | undefined;
     let earliest = this.#range.end;
     for (const one of this.#lanes) {
-      const offset = one.units[one.at]?.visibleLogOffset ?? Infinity;
+      const offset = (one.lost?.unit ?? one.units[one.at])?.visibleLogOffset ?? Infinity;
       if (offset >= earliest) continue;
       earliest = offset;
       lane = one;
     }
     this.#current = lane;
-    const unit = lane?.units[lane.at];
-    if (!lane || !unit) return undefined;
-    return { queueId: lane.queueId, queueOffset: lane.firstOffset + lane.at, unit };
+    return lane && nextOf(lane);
   }
 
   /** How many units of this log offset were passed since the start. */
@@ -96,10 +102,17 @@ export class MergedQueues {
 
   advance(): void {
     const lane = this.#current;
-    const unit = lane?.units[lane.at];
-    if (!lane || !unit) return;
-    this.#lastIndex = this.indexIn(unit.visibleLogOffset);
-    this.#lastLogOffset = unit.visibleLogOffset;
-    lane.at++;
+    const next = lane && nextOf(lane);
+    if (!next) return;
+    const { visibleLogOffset } = next.unit;
+    this.#lastIndex = this.indexIn(visibleLogOffset);
+    this.#lastLogOffset = visibleLogOffset;
+    if (lane.lost) lane.lost = undefined;
+    else lane.at++;
   }
+}
+
+function nextOf({ queueId, units, firstOffset, at, lost }: Lane): MergedUnit | undefined {
+  const unit = units[at];
+  return lost ?? (unit && { queueId, queueOffset: firstOffset + at, unit });
 }

@@ -31,8 +31,10 @@ import { removedCount } from "./kept.ts";
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { encodePosition, LogReader } from "./reading.ts";
 import { idInUse } from "./scheduled_ids.ts";
+import { search } from "./search.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
+import { trace } from "./trace.ts";
 
 export function messagesApi(shell: Shell): MessagesApi {
   const reader = new LogReader(shell.store, () => shell.pause());
@@ -61,6 +63,8 @@ export function messagesApi(shell: Shell): MessagesApi {
 
     get: (name, id) => getById(shell, { name, id }),
     recall: (name, id) => recallById(shell, { name, id }),
+    search: (request) => search(shell, { reader, request }),
+    trace: (request) => trace(shell, request),
   };
 }
 
@@ -188,7 +192,10 @@ async function read(
     position = page.position;
     const waitMs = deadline - shell.now();
     const over = waitMs <= 0 || signal?.aborted || shell.room.draining;
-    if (page.messages.length > 0 || over) return page;
+    if (page.messages.length > 0 || over) {
+      shell.traffic.read(page.messages);
+      return page;
+    }
     const more = (!page.upToDate && moved) || shell.store.log.confirmOffset !== seen;
     if (more) continue;
     await shell.readers.wait(topic.generation, { waitMs, signal });

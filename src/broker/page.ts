@@ -21,6 +21,7 @@ import { type CompiledFilter, nominates } from "../filter/mod.ts";
 import type { ReadRequest } from "./api.ts";
 import type { Visible } from "./bodies.ts";
 import type { Position } from "./reading.ts";
+import type { UnitSource } from "./unit_source.ts";
 
 /** Messages a page looks at, at most, when it does not want them all. */
 export const SCAN_MAX = 20_000;
@@ -35,12 +36,14 @@ const READ_AHEAD = { min: 16, max: 1000, scan: 256 } as const;
 
 /** Which messages a read wants. */
 export interface Wanted {
-  readonly key: string | undefined;
-  readonly filter: CompiledFilter | undefined;
+  readonly key?: string | undefined;
+  readonly filter?: CompiledFilter | undefined;
+  /** One of its index keys; places that have another are not looked at. */
+  readonly index?: string | undefined;
 }
 
-function wantsAll({ key, filter }: Wanted): boolean {
-  return key === undefined && (filter === undefined || filter.all);
+function wantsAll({ key, filter, index }: Wanted): boolean {
+  return key === undefined && index === undefined && (filter === undefined || filter.all);
 }
 
 /** Units to read at once per queue: few more than a page takes when queues share the load. */
@@ -57,41 +60,42 @@ export function readAhead(
 }
 
 /** A place in the order of the read, and the position after it. */
-export interface Step {
+export interface Step<P = Position> {
   readonly visible: Visible;
-  readonly after: Position;
+  readonly after: P;
 }
 
 /** A message of the page. */
-export interface Kept {
+export interface Kept<P = Position> {
   readonly place: Visible;
   readonly payload: Uint8Array;
-  readonly after: Position;
+  readonly after: P;
 }
 
-export class PageBuilder {
-  readonly kept: Kept[] = [];
-  /** The candidate that could not be read; the page ends before it. */
-  damaged: Step | undefined;
+export class PageBuilder<P = Position> {
+  readonly kept: Kept<P>[] = [];
+  /** The candidate that could not be read; the page ends before it, or steps over it. */
+  damaged: Step<P> | undefined;
+  readonly #overDamage: boolean;
   readonly #limit: number;
   readonly #wanted: Wanted;
   readonly #keyHash: number | undefined;
   readonly #certain: boolean;
-  #position: Position;
+  #position: P;
   #bytesLeft: number;
   #scanLeft = SCAN_MAX;
   #scanBytesLeft = SCAN_BYTES_MAX;
   #over = false;
   #cutShort = false;
-  #candidates: Step[] = [];
+  #candidates: Step<P>[] = [];
   /** The position before each candidate. */
-  #befores: Position[] = [];
+  #befores: P[] = [];
   #chunkUnits = 0;
   #chunkBytes = 0;
 
   constructor(
     request: Pick<ReadRequest, "limit" | "maxBytes">,
-    from: { readonly position: Position; readonly wanted: Wanted },
+    from: { readonly position: P; readonly wanted: Wanted; readonly overDamage?: boolean },
   ) {
     const { key } = from.wanted;
     this.#limit = request.limit;
@@ -100,10 +104,11 @@ export class PageBuilder {
     this.#wanted = from.wanted;
     this.#keyHash = key === undefined ? undefined : stableHash(key);
     this.#certain = wantsAll(from.wanted);
+    this.#overDamage = from.overDamage ?? false;
   }
 
   /** After all that it took or passed over. */
-  get position(): Position {
+  get position(): P {
     return this.#position;
   }
 
@@ -123,7 +128,7 @@ export class PageBuilder {
   }
 
   /** Takes or passes over one place. False: it does not fit, the chunk or the page ends before it. */
-  look(step: Step): boolean {
+  look(step: Step<P>): boolean {
     if (this.full || this.#chunkUnits >= CHUNK.units) return false;
     const { unit } = step.visible;
     if (this.#nominates(unit)) {
@@ -151,10 +156,10 @@ export class PageBuilder {
     this.#chunkBytes = 0;
     for (const [i, candidate] of candidates.entries()) {
       const payload = payloads[i];
-      const before = befores[i] as Position;
+      const before = befores[i] as P;
       if (!payload) this.damaged = candidate;
-      if (!payload) return this.#endAt(before);
-      if (!this.#wants(payload)) continue;
+      if (!payload && !this.#overDamage) return this.#endAt(before);
+      if (!payload || !this.#wants(payload)) continue;
       const { visible: place, after } = candidate;
       const { size } = place.unit;
       if (this.kept.length > 0 && size > this.#bytesLeft) return this.#endAt(before);
@@ -189,14 +194,49 @@ export class PageBuilder {
   }
 
   #wants(payload: Uint8Array): boolean {
-    const { key, filter } = this.#wanted;
-    if (key !== undefined && decodeMessage(payload)?.key !== key) return false;
+    const { key, filter, index } = this.#wanted;
+    const message = key === undefined && index === undefined ? undefined : decodeMessage(payload);
+    if (key !== undefined && message?.key !== key) return false;
+    if (index !== undefined && !message?.index.includes(index)) return false;
     return filter === undefined || filter.all || filter.matchesPayload(payload);
   }
 
-  #endAt(position: Position): void {
+  #endAt(position: P): void {
     this.#position = position;
     this.#over = true;
     this.#cutShort = true;
+  }
+}
+
+/** Fills a page from a source, letting others work between its chunks. */
+export async function fillPage<P>(
+  page: PageBuilder<P>,
+  {
+    source,
+    load,
+    pause,
+  }: {
+    readonly source: UnitSource<P>;
+    /** Their payloads; undefined for one that is damaged. */
+    load(visible: readonly Visible[]): Promise<readonly (Uint8Array | undefined)[]>;
+    pause(): Promise<void>;
+  },
+): Promise<void> {
+  for (;;) {
+    const more = await look(page, source);
+    page.keep(await load(page.candidates));
+    if (!more || page.full) return;
+    await pause();
+  }
+}
+
+/** Looks at a chunk of places; false when none is left behind it. */
+async function look<P>(page: PageBuilder<P>, source: UnitSource<P>): Promise<boolean> {
+  for (;;) {
+    const filling = source.fill();
+    if (filling) await filling;
+    const next = source.peek();
+    if (!next || !page.look(next)) return next !== undefined;
+    source.advance();
   }
 }

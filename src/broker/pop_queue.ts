@@ -151,8 +151,7 @@ export class PopQueue {
       message.released = false;
       message.redriven = false;
     } else {
-      const fresh = { released: false, redriven: false, keyHash: -1, leased: false };
-      message = { queue: this, queueOffset, ...lease, ...fresh };
+      message = newlyOpen(this, queueOffset, lease);
       this.open.set(queueOffset, message);
       this.#tally.open++;
       this.#pass(queueOffset);
@@ -303,4 +302,23 @@ function file(leases: Map<string, Set<OpenMessage>>, id: string, message: OpenMe
   const mine = leases.get(id) ?? new Set();
   if (message.leased) leases.set(id, mine.add(message));
   else if (mine.delete(message) && mine.size === 0) leases.delete(id);
+}
+
+function newlyOpen(
+  queue: PopQueue,
+  queueOffset: number,
+  { grant, attempt, at }: Pick<OpenMessage, "grant" | "attempt" | "at">,
+): OpenMessage {
+  // Written out: spread, this is a tenth of what a start does.
+  return {
+    queue,
+    queueOffset,
+    grant,
+    attempt,
+    at,
+    released: false,
+    redriven: false,
+    keyHash: -1,
+    leased: false,
+  };
 }

@@ -31,6 +31,10 @@ export class ProducerGroupTable {
     return this.#byName.get(name);
   }
 
+  names(): readonly string[] {
+    return [...this.#byName.keys()].sort();
+  }
+
   applyDefine(record: Omit<RecordOf<"define">, "entity">, describedAt: number): void {
     const { name, generation, createdAt, version } = record;
     const config = decodeConfig(record.config) as ProducerGroupConfig;

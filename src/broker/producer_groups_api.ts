@@ -10,6 +10,7 @@ import { type Core, commit } from "./core.ts";
 import { encodeConfig } from "./entities.ts";
 import type { ProducerGroupState } from "./producer_groups.ts";
 import type { Shell } from "./shell.ts";
+import { pageOf } from "./topics_api.ts";
 
 export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
   const { core } = shell;
@@ -48,6 +49,12 @@ export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
       shell.decide((now) => {
         const { generation } = groupNamed(core, name);
         commit(core, { kind: "drop", record: { entity: "producerGroup", generation, name }, now });
+      }),
+    list: (page) =>
+      shell.decide(() => {
+        const { names, next } = pageOf(core.fold.producerGroups.names(), page);
+        const producerGroups = names.map((name) => show(groupNamed(core, name)));
+        return next === undefined ? { producerGroups } : { producerGroups, next };
       }),
   };
 }

@@ -15,7 +15,7 @@
  * @module
  */
 
-import type { Message } from "../../storage/base/message.ts";
+import type { FoldedMessage, Message } from "../../storage/base/message.ts";
 import { type Change, type Entry, fields, type RecordPlace } from "../../storage/mod.ts";
 import { keyOf, read, write } from "./entities.ts";
 
@@ -86,7 +86,7 @@ export class ProducerTable {
 
   /** A message of a sequence was appended. */
   applied(
-    message: Pick<Message, "topicGen" | "key" | "producer">,
+    message: FoldedMessage | Pick<Message, "topicGen" | "key" | "producer">,
     place: Pick<RecordPlace, "logOffset" | "storedAt" | "continued">,
   ): void {
     if (!message.producer) return;

@@ -24,7 +24,7 @@ import {
 } from "./cursor.ts";
 import { checkQueueKept, checkStreamKept } from "./kept.ts";
 import { MergedQueues } from "./merge.ts";
-import { PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
+import { fillPage, PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
 import type { TopicState } from "./topics.ts";
 import { QueueSource, StreamSource, type UnitSource } from "./unit_source.ts";
 
@@ -85,15 +85,20 @@ export class LogReader {
   async #streamStart(topic: TopicState, start: Start): Promise<StreamPosition> {
     if (start.kind === "latest") return { logOffset: this.#store.log.confirmOffset, index: 0 };
     if (start.kind !== "time") return { logOffset: 0, index: 0 };
+    return { logOffset: await this.logOffsetOf(topic, start.time), index: 0 };
+  }
+
+  /** Where the first message lies that became visible at `time` or later; else where the log ends. */
+  async logOffsetOf(topic: TopicState, time: number): Promise<number> {
     let earliest = this.#store.log.confirmOffset;
-    const base = this.#store.log.offsetAt(start.time);
+    const base = this.#store.log.offsetAt(time);
     for (let queueId = 0; queueId < topic.config.queues; queueId++) {
       const queue = { topicGen: topic.generation, queueId };
-      const from = await this.#store.reader.seek(queue, { by: "time", time: start.time, base });
+      const from = await this.#store.reader.seek(queue, { by: "time", time, base });
       const [unit] = (await this.#store.reader.read(queue, { from, max: 1 })).units;
       earliest = Math.min(earliest, unit?.visibleLogOffset ?? Infinity);
     }
-    return { logOffset: earliest, index: 0 };
+    return earliest;
   }
 
   /** The queueOffset of the first message behind a position: what was read of its record is left out. */
@@ -136,7 +141,11 @@ export class LogReader {
   ): Promise<ReadPage & { readonly position: Position }> {
     const page = new PageBuilder(request, { position, wanted });
     const source = await this.#source(topic, { position, limit: request.limit, wanted });
-    await this.#fill(page, { topic, source });
+    await fillPage(page, {
+      source,
+      load: (visible) => loadPayloads(this.#store, { topic, visible }),
+      pause: this.#pause,
+    });
     if (page.damaged && page.kept.length === 0) throw damagedError(topic, page.damaged);
     await source.fill();
     const upToDate = !page.cutShort && source.peek() === undefined && source.exhausted;
@@ -146,29 +155,6 @@ export class LogReader {
       upToDate,
       position: upToDate ? source.end : page.position,
     });
-  }
-
-  async #fill(
-    page: PageBuilder,
-    { topic, source }: { topic: TopicState; source: UnitSource },
-  ): Promise<void> {
-    for (;;) {
-      const more = await this.#look(page, source);
-      page.keep(await loadPayloads(this.#store, { topic, visible: page.candidates }));
-      if (!more || page.full) return;
-      await this.#pause();
-    }
-  }
-
-  /** Looks at a chunk of places; false when none is left behind it. */
-  async #look(page: PageBuilder, source: UnitSource): Promise<boolean> {
-    for (;;) {
-      const filling = source.fill();
-      if (filling) await filling;
-      const next = source.peek();
-      if (!next || !page.look(next)) return next !== undefined;
-      source.advance();
-    }
   }
 
   async #source(

@@ -46,9 +46,11 @@ export async function receive(
     giveBack(shell, { group, leases });
     return [];
   }
-  return handed
+  const deliveries = handed
     .filter((one) => isHeld(one.lease)) // what was granted again meanwhile is another's
     .map((one) => deliver(group, one));
+  shell.traffic.leased(deliveries);
+  return deliveries;
 }
 
 /** Leases what is ready, or what becomes so while the caller waits. */

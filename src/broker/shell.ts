@@ -26,6 +26,7 @@ import { Replies } from "./replies.ts";
 import { Scout } from "./scout.ts";
 import { ScheduledIds } from "./scheduled_ids.ts";
 import { TimerCore } from "./timer_core.ts";
+import { Traffic } from "./traffic.ts";
 import { KeyedWaiters, WaitRoom } from "./waiters.ts";
 
 /** Appended and not yet on disk, at most: more is refused, not queued. */
@@ -58,6 +59,7 @@ export class Shell {
   readonly checks: Checks;
   readonly expiry: Expiry;
   readonly forwarding: Forwarding;
+  readonly traffic = new Traffic();
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
 

@@ -66,8 +66,8 @@ export class TopicTable {
     return this.#byGeneration.values();
   }
 
-  get size(): number {
-    return this.#byGeneration.size;
+  get count(): number {
+    return this.#byName.size;
   }
 
   names(): readonly string[] {

@@ -19,7 +19,7 @@
  */
 
 import { Heap } from "../../storage/base/heap.ts";
-import { decodeMessage, type Message } from "../../storage/base/message.ts";
+import { decodeMessage, type FoldedMessage, type Message } from "../../storage/base/message.ts";
 import {
   type Change,
   type Entry,
@@ -121,8 +121,15 @@ export class TransactionTable {
   #removed: Uint8Array[] = [];
   /** Messages that wait for a decision. */
   halfCount = 0;
+  /** Transactions that wait for an operator. */
+  parkedCount = 0;
   /** A transaction is not open to checks any more. */
   onSettled: (transaction: TransactionEntity) => void = () => {};
+
+  /** Transactions that are not decided, parked ones among them. */
+  get openCount(): number {
+    return this.#open.size;
+  }
 
   /** Undefined when there is none, or it was decided so long ago that it is forgotten. */
   find(id: string, now: number): TransactionEntity | undefined {
@@ -146,11 +153,11 @@ export class TransactionTable {
 
   /** A message that waits for a decision was appended. */
   appended(
-    message: Pick<Message, "txnId" | "topicGen" | "queueId" | "keyHash" | "tagHash" | "id" | "key">,
+    message: FoldedMessage | (Omit<Half, "bodyLogOffset" | "size"> & Pick<Message, "txnId">),
     { logOffset: bodyLogOffset, size = 0 }: Pick<RecordPlace, "logOffset" | "size">,
   ): void {
+    if (message.txnId === undefined) return;
     const { txnId, topicGen, queueId, keyHash, tagHash, id, key } = message;
-    if (txnId === undefined) return;
     if (this.#unit?.txnId !== txnId) this.#unit = { txnId, halves: [] };
     this.#unit.halves.push({ bodyLogOffset, size, topicGen, queueId, keyHash, tagHash, id, key });
   }
@@ -172,6 +179,7 @@ export class TransactionTable {
     if (isDecided(transaction)) this.#decided.add(transaction);
     else this.#open.add(transaction);
     this.halfCount += transaction.halves.length;
+    if (transaction.state === "parked") this.parkedCount++;
     this.#setTimer(transaction);
   }
 
@@ -195,6 +203,7 @@ export class TransactionTable {
     if (!transaction || isDecided(transaction)) return;
     transaction.checksSent = checkNumber;
     transaction.nextCheckAt = nextCheckAt;
+    if (outcome === "parked" && transaction.state !== "parked") this.parkedCount++;
     if (outcome === "parked") transaction.state = "parked";
     this.#changed.add(transaction);
     this.#setTimer(transaction);
@@ -205,6 +214,7 @@ export class TransactionTable {
     const transaction = this.#all.get(txnId);
     if (!transaction || isDecided(transaction)) return;
     this.halfCount -= transaction.halves.length;
+    if (transaction.state === "parked") this.parkedCount--;
     const state = decision === "commit" ? "committed" : "rolledBack";
     Object.assign(transaction, { state, decidedAt: storedAt, nextCheckAt: 0, halves: [] });
     this.#order();

@@ -5,22 +5,22 @@
  * @module
  */
 
-import type { QueueReader, Unit } from "../../storage/mod.ts";
+import { lostUnit, type QueueReader, type Unit } from "../../storage/mod.ts";
 import type { StreamPosition } from "./cursor.ts";
 import type { MergedQueues } from "./merge.ts";
 import type { Step } from "./page.ts";
 import type { Position } from "./reading.ts";
 
-export interface UnitSource {
+export interface UnitSource<P = Position> {
   /** Reads ahead when `peek` needs it; undefined when it does not. */
   fill(): Promise<void> | undefined;
   /** The next place, which stays until `advance`; undefined when none is left. */
-  peek(): Step | undefined;
+  peek(): Step<P> | undefined;
   advance(): void;
   /** Whether `peek` gave undefined because there is no more. */
   readonly exhausted: boolean;
   /** Where a reader stands who has seen all there was. */
-  readonly end: Position;
+  readonly end: P;
 }
 
 /** One queue, from an offset up to another. */
@@ -33,6 +33,8 @@ export class QueueSource implements UnitSource {
   #units: readonly Unit[] = [];
   /** Of units[0]. */
   #firstOffset = 0;
+  /** Damage took what lies from `#next` up to there: one place to step over. */
+  #lostTo: number | undefined;
 
   constructor(
     reader: QueueReader,
@@ -61,20 +63,23 @@ export class QueueSource implements UnitSource {
   }
 
   fill(): Promise<void> | undefined {
-    return this.#unit || this.exhausted ? undefined : this.#fill();
+    const known = this.#unit !== undefined || this.#lostTo !== undefined;
+    return known || this.exhausted ? undefined : this.#fill();
   }
 
   peek(): Step | undefined {
-    const unit = this.#unit;
+    const lostTo = this.#lostTo;
+    const unit = lostTo === undefined ? this.#unit : lostUnit(this.#units[0] ?? NOWHERE);
     if (!unit || this.exhausted) return undefined;
     const { queueId } = this.#queue;
     const queueOffset = this.#next;
-    const after = { kind: "queue", queueId, queueOffset: queueOffset + 1 } as const;
+    const after = { kind: "queue", queueId, queueOffset: lostTo ?? queueOffset + 1 } as const;
     return { visible: { queueId, queueOffset, unit }, after };
   }
 
   advance(): void {
-    this.#next++;
+    this.#next = this.#lostTo ?? this.#next + 1;
+    this.#lostTo = undefined;
   }
 
   get #unit(): Unit | undefined {
@@ -86,9 +91,14 @@ export class QueueSource implements UnitSource {
     const slice = await this.#reader.read(this.#queue, { from: this.#next, max });
     this.#units = slice.units;
     this.#firstOffset = slice.firstOffset;
-    this.#next = Math.max(this.#next, slice.firstOffset); // over a hole that damage made
+    const lost = slice.lostFrom !== undefined;
+    this.#lostTo = lost ? Math.min(slice.firstOffset, this.#end) : undefined;
+    if (!lost) this.#next = Math.max(this.#next, slice.firstOffset); // over what was removed
   }
 }
+
+/** Of what is lost at the end of a queue. */
+const NOWHERE = { visibleLogOffset: 0, visibleAt: 0 };
 
 /** All queues of a topic, merged, behind a position and up to a log offset. */
 export class StreamSource implements UnitSource {

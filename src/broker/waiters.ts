@@ -26,6 +26,10 @@ export class WaitRoom {
     this.#max = max;
   }
 
+  get max(): number {
+    return this.#max;
+  }
+
   get count(): number {
     return this.#count;
   }

@@ -31,6 +31,7 @@ export interface BrokerParts {
     | "waitersMax"
     | "idempotencyWindow"
     | "webhookAllowPrivate"
+    | "scrubInterval"
   >;
   readonly log: Log;
   /** The log's disk failed: must not return. */
@@ -71,6 +72,7 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
       retentionMaxMs: retentionMax,
       waitersMax,
       idempotencyWindowMs: idempotencyWindow,
+      scrubIntervalMs: parts.config.scrubInterval,
     };
     const broker = await openBroker(ports, options);
     tellRecovery(broker, parts.log);
@@ -98,14 +100,11 @@ function checksPort({ allowPrivate }: { readonly allowPrivate: boolean }) {
 }
 
 function tellRecovery({ recovery, api }: Broker, log: Log): void {
-  const { frames, torn, damaged, damagedHeaders } = recovery;
+  const { frames, torn, damagedHeaders } = recovery;
   const { epoch, durableEnd } = api.status();
   log("info", "Log opened", { epoch, durableEnd, framesWalked: frames });
   if (torn) log("warn", "A torn tail was cut: nobody had been promised it", torn);
   for (const base of damagedHeaders) log("error", "The header of a segment is damaged", { base });
-  for (const range of damaged) {
-    log("error", "Stored data is damaged: the range is stepped over", { ...range });
-  }
 }
 
 function cannotOpen({ path }: DataDir, error: unknown): Error {

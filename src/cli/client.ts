@@ -70,14 +70,18 @@ export class Client {
   }
 
   /** The items of all pages of a list, which are `member` of each page. */
-  async *pages<T>(path: string, member: string): AsyncGenerator<T> {
-    let query = "?limit=1000";
+  async *pages<T>(
+    path: string,
+    member: string,
+    { limit = 1000, query = {} }: { limit?: number; query?: Readonly<Record<string, string>> } = {},
+  ): AsyncGenerator<T> {
+    const parameters = new URLSearchParams({ limit: String(limit), ...query });
     for (;;) {
-      const page = await this.json<Record<string, unknown>>(`${path}${query}`);
+      const page = await this.json<Record<string, unknown>>(`${path}?${parameters}`);
       yield* page[member] as T[];
       const next = page["nextPageToken"] as string | undefined;
       if (next === undefined) return;
-      query = `?limit=1000&pageToken=${encodeURIComponent(next)}`;
+      parameters.set("pageToken", next);
     }
   }
 }

@@ -1,24 +1,42 @@
 /**
  * The node's own log: a line per event on stderr, as text for people or as a
- * JSON object for machines.
+ * JSON object for machines; text in colour where it is a terminal.
  *
- * A value never breaks a line: whatever a stranger sent is quoted and escaped.
- * The bytes go out before the call returns, so the last words of a dying
- * process are not lost.
+ * LogTape decides what is logged and hands it to our sink; the lines are ours,
+ * because its own formats lose the code of an error, which is most of what a
+ * failed disk has to say. A value never breaks a line: whatever a stranger sent is
+ * quoted and escaped.
+ *
+ * LogTape's configuration is one for the process, and so is this log: the one that
+ * was made last.
  *
  * @module
  */
 
-import { writeSync } from "node:fs";
+import {
+  configureSync,
+  getAnsiColorFormatter,
+  getLogger,
+  type LogLevel as TapeLevel,
+  type LogRecord,
+  type TextFormatter,
+} from "@logtape/logtape";
 import type { Log, LogLevel } from "../../storage/base/logger.ts";
+import { LogWriter, stderrOutput } from "./log_writer.ts";
 
-const LEVELS = ["debug", "info", "warn", "error"] as const satisfies readonly LogLevel[];
-const STDERR = 2;
+const LEVELS = {
+  debug: "debug",
+  info: "info",
+  warn: "warning",
+  error: "error",
+} as const satisfies Record<LogLevel, TapeLevel>;
 
 export interface LogOptions {
   /** Events below it are dropped. */
   readonly level: LogLevel;
   readonly format: "text" | "json";
+  /** Text is for a terminal. */
+  readonly colors?: boolean;
   /** Takes a line with its line break; stderr unless told otherwise. */
   readonly write?: (line: string) => void;
   readonly now?: () => number;
@@ -27,29 +45,76 @@ export interface LogOptions {
 type Fields = Readonly<Record<string, unknown>>;
 
 export function createLog(options: LogOptions): Log {
-  const { level: least, format, write = writeStderr, now = Date.now } = options;
-  const line = format === "json" ? jsonLine : textLine;
-  return (level, message, fields = {}) => {
-    if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
-    write(`${line({ time: new Date(now()).toISOString(), level, message }, fields)}\n`);
-  };
+  const { level: least, now = Date.now } = options;
+  const line = formatterOf(options);
+  const write = options.write ?? boundedStderr(line, now);
+  configureSync({
+    reset: true,
+    sinks: { out: (record: LogRecord) => write(line(record)) },
+    loggers: [
+      { category: "tidegate", lowestLevel: LEVELS[least], sinks: ["out"] },
+      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["out"] },
+    ],
+  });
+  const logger = getLogger("tidegate");
+  // As a record: a text with braces in it would be taken for a template.
+  return (level, message, properties = {}) =>
+    logger.emit({
+      level: LEVELS[level],
+      message: [message],
+      rawMessage: message,
+      timestamp: now(),
+      properties,
+    });
 }
 
-interface Event {
-  readonly time: string;
-  readonly level: LogLevel;
-  readonly message: string;
+function boundedStderr(line: TextFormatter, now: () => number): (line: string) => void {
+  const message = "Lines of the log were dropped: nobody read them in time";
+  const writer = new LogWriter(stderrOutput(), (count) =>
+    line({
+      category: ["tidegate"],
+      level: "warning",
+      message: [message],
+      rawMessage: message,
+      timestamp: now(),
+      properties: { count },
+    }),
+  );
+  return (text) => writer.write(text);
 }
 
-function jsonLine(event: Event, fields: Fields): string {
-  return JSON.stringify({ ...fields, ...event }, (_name, value: unknown) => plain(value));
+function formatterOf({ format, colors }: LogOptions): TextFormatter {
+  if (format === "json") return jsonLine;
+  if (!colors) return textLine;
+  return getAnsiColorFormatter({
+    timestamp: (time) => new Date(time).toISOString(),
+    level: (level) => nameOf(level).padEnd(5),
+    format: ({ timestamp, level, message, record }) =>
+      `${timestamp} ${level} ${message}${pairsOf(record.properties)}`,
+  });
 }
 
-function textLine({ time, level, message }: Event, fields: Fields): string {
-  const pairs = Object.entries(fields)
+/** LogTape says `warning`. */
+function nameOf(level: TapeLevel): string {
+  return level === "warning" ? "warn" : level;
+}
+
+function jsonLine({ timestamp, level, message, properties }: LogRecord): string {
+  const time = new Date(timestamp).toISOString();
+  const event = { ...properties, time, level: nameOf(level), message: message.join("") };
+  return `${JSON.stringify(event, (_name, value: unknown) => plain(value))}\n`;
+}
+
+function textLine({ timestamp, level, message, properties }: LogRecord): string {
+  const time = new Date(timestamp).toISOString();
+  return `${time} ${nameOf(level).padEnd(5)} ${message.join("")}${pairsOf(properties)}\n`;
+}
+
+function pairsOf(fields: Fields): string {
+  return Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => ` ${name}=${quoted(plain(value))}`);
-  return `${time} ${level.padEnd(5)} ${message}${pairs.join("")}`;
+    .map(([name, value]) => ` ${name}=${quoted(plain(value))}`)
+    .join("");
 }
 
 /** Values JSON has no words for. */
@@ -70,12 +135,4 @@ function plain(value: unknown): unknown {
 function quoted(value: unknown): string {
   if (typeof value === "string" && /^[\w.:/@+-]+$/.test(value)) return value;
   return JSON.stringify(value, (_name, inner: unknown) => plain(inner)) ?? String(value);
-}
-
-function writeStderr(line: string): void {
-  try {
-    writeSync(STDERR, line);
-  } catch {
-    // Whoever read the log is gone, or does not keep up. Serving goes on without it.
-  }
 }

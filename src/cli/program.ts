@@ -8,10 +8,13 @@ import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { TidegateError } from "../../storage/base/errors.ts";
 import { ConfigError } from "../config.ts";
+import { backupCommands } from "./backup.ts";
 import { checkCommand } from "./check.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
+import { definitionCommands } from "./definitions.ts";
 import { groupCommand } from "./group.ts";
 import { inspectCommand } from "./inspect.ts";
+import { searchCommand, traceCommand } from "./lookups.ts";
 import { publishCommand } from "./publish.ts";
 import { serveCommand } from "./serve.ts";
 import { tailCommand } from "./tail.ts";
@@ -59,8 +62,12 @@ function buildProgram(terminal: Terminal): Command {
   groupCommand(program, terminal);
   publishCommand(program, terminal);
   tailCommand(program, terminal);
+  searchCommand(program, terminal);
+  traceCommand(program, terminal);
   inspectCommand(program, terminal);
   checkCommand(program, terminal);
+  backupCommands(program, terminal);
+  definitionCommands(program, terminal);
   return program;
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isatty } from "node:tty";
 import type { Command } from "commander";
 import {
   flagOf,
@@ -35,7 +36,9 @@ export function serveCommand(parent: Command, terminal: Terminal): void {
   }
   command.addHelpText("after", EXAMPLES).action(async () => {
     const config = readConfig({ flags: flagsOf(command), env: terminal.env });
-    const log = createLog({ level: config.logLevel, format: config.logFormat });
+    const { logLevel: level, logFormat: format } = config;
+    const colors = isatty(2) && !terminal.env["NO_COLOR"];
+    const log = createLog({ level, format, colors });
     endOnDefect(log);
     const { openNode } = await import("./node.ts"); // The other commands start faster without it.
     const node = await openNode(config, { log, fatal: endOnDiskFailure(log) });

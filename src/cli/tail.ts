@@ -168,7 +168,7 @@ class Tail {
   }
 
   #format(message: TailedMessage): string {
-    return this.#options.format === "json" ? JSON.stringify(message) : describe(message);
+    return this.#options.format === "json" ? JSON.stringify(message) : messageLine(message);
   }
 }
 
@@ -176,7 +176,8 @@ function isGap(error: unknown): error is CliError {
   return error instanceof CliError && (error.cause as { status?: number })?.status === 410;
 }
 
-function describe(message: TailedMessage): string {
+/** A message in one line, for people. */
+export function messageLine(message: TailedMessage): string {
   const { publishedAt, queueId, queueOffset, key, data, text, dataBase64 } = message;
   const body = text ?? (dataBase64 === undefined ? JSON.stringify(data) : `base64:${dataBase64}`);
   return `${publishedAt}  ${queueId}:${queueOffset}  ${key === undefined ? "" : `[${key}] `}${body}`;

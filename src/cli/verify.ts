@@ -12,7 +12,9 @@
 
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { type Disk, type DiskFile, readRange } from "../../storage/base/disk.ts";
-import { decodeCheckpoints } from "../../storage/checkpoint.ts";
+import { salvaging } from "../../storage/base/salvage.ts";
+import { CHECKPOINT_PATH, decodeCheckpoints } from "../../storage/checkpoint.ts";
+import { refuseLaterFormats } from "../../storage/format.ts";
 import { readLogStart } from "../../storage/log_start.ts";
 import { describePayload, kindName } from "../../storage/records/mod.ts";
 import { type DamagedRange, recoverSegment } from "../../storage/recovery.ts";
@@ -48,6 +50,7 @@ export interface Findings {
 
 /** @throws what the disk says. */
 export async function verifyDataDir(disk: Disk): Promise<Findings> {
+  await refuseLaterFormats(disk, crc32);
   const notes: string[] = [];
   const newestSnapshot = await verifySnapshots(disk, notes);
   const durableEnd = Math.max(await checkpointedEnd(disk), newestSnapshot);
@@ -64,7 +67,7 @@ export async function verifyDataDir(disk: Disk): Promise<Findings> {
   const [first = start] = bases;
   if (first > start) log.lostBefore({ from: start, to: first });
   if (log.end < durableEnd) log.lost(durableEnd);
-  await verifyTimers(disk, notes);
+  await verifyTimers(disk, { start, notes });
   const { frames, end, damaged } = log;
   return { segments: bases.length, frames, end, durableEnd, damaged, notes };
 }
@@ -86,7 +89,7 @@ class LogVerifier {
   }
 
   async verify(base: number, sealedEnd: number | undefined): Promise<void> {
-    const file = await this.#disk.open(segmentPath(base), { create: false });
+    const file = salvaging(await this.#disk.open(segmentPath(base), { create: false }));
     try {
       await this.#verifyFrames(file, { base, sealedEnd });
     } finally {
@@ -160,8 +163,12 @@ class LogVerifier {
   }
 }
 
-async function verifyTimers(disk: Disk, notes: string[]): Promise<void> {
+async function verifyTimers(
+  disk: Disk,
+  { start, notes }: { readonly start: number; readonly notes: string[] },
+): Promise<void> {
   for (const range of timerRanges(await disk.list(TIMER_DIR))) {
+    if (range.to <= start) continue;
     const file = await TimerFile.open(disk, range, crc32);
     const whole = file !== undefined && (await file.isWhole());
     await file?.retire();
@@ -171,7 +178,7 @@ async function verifyTimers(disk: Disk, notes: string[]): Promise<void> {
 }
 
 async function checkpointedEnd(disk: Disk): Promise<number> {
-  const bytes = await readWhole(disk, "checkpoint");
+  const bytes = await readWhole(disk, CHECKPOINT_PATH);
   return bytes ? decodeCheckpoints(bytes, crc32).durableEnd : 0;
 }
 
@@ -196,7 +203,7 @@ async function readWhole(disk: Disk, path: string): Promise<Uint8Array | undefin
     throw error;
   }
   try {
-    return await readRange(file, 0, await file.size());
+    return await readRange(salvaging(file), 0, await file.size());
   } finally {
     await file.close();
   }

@@ -23,6 +23,7 @@ import { asTidegateError, malformed, noSuchPath, problemResponse } from "../../r
 import { asksForStream } from "../../routes/read_request.ts";
 import { readHead } from "../../routes/request_head.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import type { Family } from "../../storage/base/metrics.ts";
 import type { BrokerApi } from "../broker/api.ts";
 import { ApiKeys } from "./api_keys.ts";
 import { BoundedBodies } from "./bodies.ts";
@@ -31,6 +32,8 @@ import { type After, Deadlines } from "./deadlines.ts";
 import { SharedFeeds } from "./feeds.ts";
 import { WaitingRequests } from "./holds.ts";
 import { ConsumerStreams } from "./lease_streams.ts";
+import { gatewayMetrics } from "./metrics.ts";
+import { RequestFigures, routeOf } from "./request_figures.ts";
 import { RequestIds } from "./request_ids.ts";
 import { Streams } from "./streams.ts";
 
@@ -44,7 +47,13 @@ export interface GatewayOptions {
   readonly report: (error: Error, about: RequestFacts) => void;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
+  /** Milliseconds since some moment, for what takes time. */
+  readonly elapsed?: (() => number) | undefined;
   readonly after?: After | undefined;
+  /** All figures of the node as text, for `/metrics`. */
+  readonly metrics?: (() => Promise<string>) | undefined;
+  /** Told of every request that was answered; costs nothing when absent. */
+  readonly answered?: ((about: AnsweredRequest) => void) | undefined;
   /** The files of the documentation page; without them there is no page. */
   readonly assets?: Assets | undefined;
   readonly limits?: Partial<GatewayLimits> | undefined;
@@ -64,7 +73,17 @@ export interface RequestFacts {
   readonly path: string;
 }
 
+export interface AnsweredRequest extends RequestFacts {
+  readonly requestId: string;
+  readonly route: string;
+  readonly status: number;
+  /** To the head of the answer, a wait included. */
+  readonly durationMs: number;
+}
+
 export interface Gateway {
+  /** The gateway's own figures. */
+  metrics(): readonly Family[];
   fetch(request: Request, connection: Connection): Response | Promise<Response>;
   drain(): Promise<void>;
 }
@@ -92,6 +111,9 @@ class HttpGateway implements Gateway {
   readonly #cors: CorsPolicy;
   readonly #keys: ApiKeys | undefined;
   readonly #ids = new RequestIds();
+  readonly #feeds: SharedFeeds;
+  readonly #requests = new RequestFigures();
+  readonly #elapsed: () => number;
   #inFlight = 0;
   #draining = false;
   #idle: (() => void) | undefined;
@@ -101,6 +123,7 @@ class HttpGateway implements Gateway {
     const limits = { ...LIMITS, ...options.limits };
     const after = options.after ?? afterTimeout;
     this.#options = options;
+    this.#elapsed = options.elapsed ?? (() => performance.now());
     this.#keys = apiKeys.length > 0 ? new ApiKeys(apiKeys) : undefined;
     this.#cors = new CorsPolicy(corsOrigins);
     this.#holds = new WaitingRequests(limits.waitersPerKey);
@@ -109,14 +132,16 @@ class HttpGateway implements Gateway {
       this.#report(error, { traceId: "", method: "GET", path: "(stream)" });
     const { messages, groups } = broker;
     this.#leases = new ConsumerStreams({ groups, streams: this.#streams, after, report });
+    this.#feeds = new SharedFeeds({ messages, streams: this.#streams, after, report });
     this.#routes = createRoutes({
       broker,
-      feeds: new SharedFeeds({ messages, streams: this.#streams, after, report }),
+      feeds: this.#feeds,
       leases: this.#leases,
       holds: this.#holds,
       bodies: new BoundedBodies(new Deadlines(limits.bodyDeadlineMs, { now, after })),
       assets: assets ?? (() => Promise.resolve(undefined)),
       version,
+      metrics: options.metrics,
       now,
       draining: () => this.#draining,
       authenticated: this.#keys !== undefined,
@@ -150,11 +175,23 @@ class HttpGateway implements Gateway {
   #take(request: Request, connection: Connection): Call {
     const head = readHead(request.headers);
     return new Call(request.url, {
+      method: request.method,
+      since: this.#elapsed(),
       head,
       requestId: this.#ids.idOf(head.requestId),
       connection,
       cors: this.#cors.answerTo(head.origin),
     });
+  }
+
+  metrics(): readonly Family[] {
+    const [requests, holds, streams, feeds] = [
+      this.#requests,
+      this.#holds,
+      this.#streams,
+      this.#feeds,
+    ];
+    return gatewayMetrics({ requests, inFlight: this.#inFlight, holds, streams, feeds });
   }
 
   async drain(): Promise<void> {
@@ -172,7 +209,7 @@ class HttpGateway implements Gateway {
     const { head } = call;
     // Two Host headers arrive as one with a comma, and proxies disagree on which of them counts.
     if (head.host?.includes(",")) throw malformed("/header/Host", "there must be one Host");
-    if (request.method === "OPTIONS") return this.#describe(request, call);
+    if (call.method === "OPTIONS") return this.#describe(request, call);
     if (this.#keys === undefined && !this.#draining) return this.#route(request, call);
     if (OPEN.test(call.path)) return this.#route(request, call);
 
@@ -184,7 +221,7 @@ class HttpGateway implements Gateway {
   #admit(request: Request, call: Call, credential?: string): Response | Promise<Response> {
     call.credential = credential;
     // A stream is refused by the feeds, in words an EventSource understands.
-    if (this.#draining && !asksForStream(call)) {
+    if (this.#draining && !asksForStream(call) && call.path !== METRICS) {
       throw new TidegateError("draining", "Cannot take the request: the node is shutting down");
     }
     return this.#route(request, call);
@@ -213,6 +250,7 @@ class HttpGateway implements Gateway {
     if (known.code === "internal") {
       this.#report(known.cause ?? known, { traceId: call.traceId, method: request.method, path });
     }
+    this.#requests.refused(known.code);
     return problemResponse(known, { call, instance: path });
   }
 
@@ -220,11 +258,23 @@ class HttpGateway implements Gateway {
     this.#options.report(error instanceof Error ? error : new Error(String(error)), facts);
   }
 
+  #tellAnswered(call: Call, outcome: { status: number; durationMs: number }): void {
+    const { requestId, traceId, method, path } = call;
+    const route = routeOf(call);
+    this.#options.answered?.({ requestId, traceId, method, path, route, ...outcome });
+  }
+
   #done(response: Response, call: Call): Response {
     if (--this.#inFlight === 0) this.#idle?.();
+    const durationMs = this.#elapsed() - call.since;
+    this.#requests.answered(call, { status: response.status, seconds: durationMs / 1000 });
+    if (this.#options.answered) this.#tellAnswered(call, { status: response.status, durationMs });
     return call.dressed ? response : call.dress(response);
   }
 }
+
+/** Whoever watches a node sees how its shutdown goes. */
+const METRICS = "/metrics";
 
 function afterTimeout(ms: number, run: () => void): () => void {
   const timer: unknown = setTimeout(run, ms);

@@ -87,6 +87,11 @@ export class Subscriber
     return QUEUE_MARK - (this.#controller?.desiredSize ?? QUEUE_MARK);
   }
 
+  /** Given to the stream so far. */
+  get pushedBytes(): number {
+    return this.#pushedBytes;
+  }
+
   follow(followed: Followed): void {
     this.#followed = followed;
   }

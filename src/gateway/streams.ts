@@ -36,6 +36,8 @@ export class Streams implements SubscriberOwner {
   readonly #random: () => number;
   readonly #heart: Heart;
   readonly #streamsMax: number;
+  readonly #toldToReconnect = new Map<ReconnectReason, number>();
+  #sentBytes = 0;
   #draining = false;
 
   constructor({ after, random, streamsMax }: StreamsOptions) {
@@ -47,6 +49,18 @@ export class Streams implements SubscriberOwner {
   /** Streams that are open or still hold bytes for a reader. */
   get size(): number {
     return this.#heart.size;
+  }
+
+  /** Given to the connections of streams, since the start. */
+  get sentBytes(): number {
+    let bytes = this.#sentBytes;
+    for (const { pushedBytes } of this.#heart) bytes += pushedBytes;
+    return bytes;
+  }
+
+  /** How many were told to come back, by reason, since the start. */
+  get toldToReconnect(): ReadonlyMap<ReconnectReason, number> {
+    return this.#toldToReconnect;
   }
 
   /** The reader's end of a new stream, or the answer that there is none to be had now. */
@@ -78,13 +92,16 @@ export class Streams implements SubscriberOwner {
 
   // What subscribers ask.
 
+  /** What a reader is told that begins, or that is to come back for `reason`: each asks once. */
   retryMs(reason?: ReconnectReason): number {
+    if (reason) this.#toldToReconnect.set(reason, (this.#toldToReconnect.get(reason) ?? 0) + 1);
     const least = reason === "overloaded" ? RETRY_FULL_MS : RETRY_MS;
     return least * (1 + this.#random() / 2);
   }
 
   ended(subscriber: Subscriber): void {
     this.#heart.delete(subscriber);
+    this.#sentBytes += subscriber.pushedBytes;
   }
 
   /** A stream that says "come back later" and ends: what an EventSource understands. */

@@ -1,7 +1,8 @@
 /**
  * Serving on Deno: `Deno.serve` where nobody is slow on purpose, `node:http`
  * where strangers connect. The first is twice as fast and has no timeout at
- * all: it waits for ever for a header that comes byte by byte.
+ * all: it waits for ever for a header that comes byte by byte; nor can it be given
+ * another certificate, so TLS is `node:https`.
  *
  * @module
  */
@@ -12,7 +13,7 @@ import type { Host, HttpServer, Runtime, ServeOptions, Handle } from "./runtime.
 export const runtime: Runtime = {
   name: "deno",
   serve: (options, handle) =>
-    options.exposed ? serveNodeHttp(options, handle) : serveDeno(options, handle),
+    options.exposed || options.tls ? serveNodeHttp(options, handle) : serveDeno(options, handle),
 };
 
 /** Without an idle timeout there is none to lift. */
@@ -35,6 +36,7 @@ async function serveDeno({ hostname, port }: ServeOptions, handle: Handle): Prom
   return {
     port: server.addr.port,
     adapter: "Deno.serve",
+    setCertificate: () => {},
     stop: () => (stopping ??= Promise.race([server.shutdown(), aborted.promise])),
     abort: () => {
       // A server that is shutting down throws here: its connections end with the process.

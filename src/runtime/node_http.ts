@@ -1,5 +1,6 @@
 /**
- * Serving with `node:http`, for Node and for Deno when it is exposed.
+ * Serving with `node:http` or `node:https`, for Node, and for Deno when it is exposed
+ * or serves over TLS.
  *
  * Its timeouts are on the request alone: headers and body must arrive in time,
  * the answer may take as long as it likes. So a held request has nothing to
@@ -12,7 +13,14 @@
  * @module
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { isEventStream, sendStream } from "./node_stream.ts";
@@ -41,7 +49,7 @@ interface Connection {
 }
 
 export async function serveNodeHttp(options: ServeOptions, handle: Handle): Promise<HttpServer> {
-  const { hostname, port, patience = PATIENCE } = options;
+  const { hostname, port, tls, patience = PATIENCE } = options;
   const limits = {
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: patience.headersMs,
@@ -50,11 +58,15 @@ export async function serveNodeHttp(options: ServeOptions, handle: Handle): Prom
     connectionsCheckingInterval: Math.min(CHECK_MS, patience.headersMs),
   };
   const listener = listenerOf(handle);
-  const server = createServer(limits, (incoming, outgoing) => void listener(incoming, outgoing));
+  const listen: RequestListener = (incoming, outgoing) => void listener(incoming, outgoing);
+  const secure =
+    tls && createTlsServer({ ...limits, ...tls, handshakeTimeout: patience.headersMs }, listen);
+  const server = secure ?? createServer(limits, listen);
   await listening(server, { hostname, port });
   return {
     port: (server.address() as AddressInfo).port,
-    adapter: "node:http",
+    adapter: secure ? "node:https" : "node:http",
+    setCertificate: (certificate) => secure?.setSecureContext(certificate),
     stop: () => stopped(server),
     abort: () => {
       server.close();

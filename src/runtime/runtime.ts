@@ -16,12 +16,21 @@ export interface Runtime {
   serve(options: ServeOptions, handle: Handle): Promise<HttpServer>;
 }
 
+/** What a server shows to prove who it is, both as PEM. */
+export interface Certificate {
+  /** With those of the authorities in between behind it. */
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface ServeOptions {
   readonly hostname: string;
   /** 0 takes a free one; see {@linkcode HttpServer.port}. */
   readonly port: number;
   /** Reachable by strangers with no proxy in front: slow clients must be cut off by us. */
   readonly exposed: boolean;
+  /** Serve over TLS, as https. */
+  readonly tls?: Certificate | undefined;
   /** {@linkcode PATIENCE} unless a test has less of it. */
   readonly patience?: Patience | undefined;
 }
@@ -58,8 +67,10 @@ export type Handle = (request: Request, host: Host) => Response | Promise<Respon
 
 export interface HttpServer {
   readonly port: number;
-  /** Which adapter serves, for the start line: "Bun.serve", "Deno.serve", "node:http". */
+  /** Which adapter serves, for the start line: "Bun.serve", "Deno.serve", "node:http", "node:https". */
   readonly adapter: string;
+  /** Connections from now on see it; requests under way go on. Of a server without TLS it changes nothing. */
+  setCertificate(certificate: Certificate): void;
   /** Stops accepting and resolves when the last request in flight is answered. */
   stop(): Promise<void>;
   /**

@@ -20,7 +20,7 @@ import { addressFault } from "./address.ts";
 import type { CheckAnswer, CheckCall, CheckCaller } from "./check.ts";
 import { CheckFailure, type CheckTimeouts, Deadline } from "./deadline.ts";
 import { exchange } from "./exchange_node.ts";
-import { hmac } from "./hmac_node.ts";
+import { hmac } from "../../storage/base/hmac_node.ts";
 import { checkMessage, readAnswer } from "./message.ts";
 import { Names, type Resolve } from "./names.ts";
 import { keyOf } from "./signature.ts";

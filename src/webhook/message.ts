@@ -11,7 +11,7 @@
  */
 
 import { type CheckAnswer, type CheckCall, DECISIONS } from "./check.ts";
-import type { Hmac } from "./hmac.ts";
+import type { Hmac } from "../../storage/base/hmac.ts";
 import { signatureHeaders } from "./signature.ts";
 
 /** A decision is some 25 bytes; more is room for what a framework puts around it. */

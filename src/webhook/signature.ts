@@ -12,7 +12,7 @@
  */
 
 import { assert } from "../../storage/base/assert.ts";
-import type { Hmac } from "./hmac.ts";
+import type { Hmac } from "../../storage/base/hmac.ts";
 
 /** What the specification asks of a key. */
 export const KEY_BYTES_MIN = 24;

@@ -86,3 +86,11 @@ export function writeShortText(target: Uint8Array, at: number, value: string): n
   target[at] = end - at - 1;
   return end;
 }
+
+/** Whether two secrets of one length are equal, in a time that does not tell where they differ. */
+export function equalSecrets(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) difference |= (a[i] as number) ^ (b[i] as number);
+  return difference === 0;
+}

@@ -5,5 +5,9 @@
  * @module
  */
 
-/** Returns the CRC-32 of `bytes` as an unsigned 32-bit integer. */
-export type Crc32 = (bytes: Uint8Array) => number;
+/**
+ * Returns the CRC-32 of `bytes` as an unsigned 32-bit integer.
+ *
+ * @param before of the bytes that come before them, when they go on.
+ */
+export type Crc32 = (bytes: Uint8Array, before?: number) => number;

@@ -7,4 +7,4 @@
 import { crc32 as zlibCrc32 } from "node:zlib";
 import type { Crc32 } from "./checksum.ts";
 
-export const crc32: Crc32 = (bytes) => zlibCrc32(bytes);
+export const crc32: Crc32 = (bytes, before) => zlibCrc32(bytes, before);

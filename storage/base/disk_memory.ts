@@ -11,15 +11,24 @@
  * `failSync` and `failWrite` make the next calls fail, as a disk would. A sync
  * that fails loses what it was to write, as Linux does: the cache goes on
  * showing it, calls it clean, and a second sync says yes without writing it.
+ * `shortWrites` makes the system take less than it is given now and then, and
+ * `spoil`, `damage` and `lose` are the medium's own doing.
+ *
+ * A simulation holds the pace: it says when each call that changes what is durable
+ * or named goes on, so that its order is chance of the seed and nothing else.
  *
  * @module
  */
 
 import type { Disk, DiskFile } from "./disk.ts";
 import { Prng } from "./prng.ts";
+import { writeFully } from "./write_fully.ts";
 
 const SECTOR = 512;
 const SYNC_TURNS_MAX = 6;
+
+/** Resolves when a call, which names itself, may go on. */
+export type Pace = (call: string) => Promise<void>;
 
 type Pending = { readonly order: number } & (
   | { readonly kind: "size"; readonly size: number }
@@ -29,6 +38,8 @@ type Pending = { readonly order: number } & (
 class Inode {
   cached = new Uint8Array(0);
   durable = new Uint8Array(0);
+  /** Sectors that cannot be read. */
+  readonly bad = new Set<number>();
   /** What was done to the cache and not to the platter, oldest first. */
   #pending: Pending[] = [];
   #order = 0;
@@ -70,6 +81,7 @@ class Inode {
     const survivor = new Inode();
     survivor.durable = applied(this.durable, landed);
     survivor.cached = survivor.durable.slice();
+    for (const sector of this.bad) survivor.bad.add(sector);
     return survivor;
   }
 
@@ -79,6 +91,7 @@ class Inode {
     twin.durable = this.durable.slice();
     twin.#pending = [...this.#pending];
     twin.#order = this.#order;
+    for (const sector of this.bad) twin.bad.add(sector);
     return twin;
   }
 }
@@ -111,11 +124,16 @@ export class MemoryDisk implements Disk {
   failSync: number | undefined;
   /** How many further writes succeed before one fails half-way; undefined: all do. */
   failWrite: number | undefined;
+  /** Of a hundred writes, so many are taken in part. */
+  shortWrites = 0;
   /** Counted, so that tests can tell group commit from one sync per message. */
   syncs = 0;
 
-  constructor(seed = 1) {
+  readonly #pace: Pace | undefined;
+
+  constructor(seed = 1, pace?: Pace) {
     this.#prng = new Prng(seed);
+    this.#pace = pace;
   }
 
   makeDir(_path: string): Promise<void> {
@@ -123,39 +141,47 @@ export class MemoryDisk implements Disk {
   }
 
   list(path: string): Promise<readonly string[]> {
+    return Promise.resolve(this.names(path));
+  }
+
+  names(path: string): readonly string[] {
     const prefix = path === "" ? "" : `${path}/`;
     const names = [...this.#names.keys()]
       .filter((name) => name.startsWith(prefix))
       .map((name) => name.slice(prefix.length).split("/")[0] as string);
-    return Promise.resolve([...new Set(names)].toSorted());
+    return [...new Set(names)].toSorted();
   }
 
   async open(path: string, { create }: { create: boolean }): Promise<DiskFile> {
     let inode = this.#names.get(path);
     if (!inode) {
-      if (!create) throw new Error(`Cannot open "${path}": no such file`);
+      if (!create) throw failure("ENOENT", `Cannot open "${path}": no such file`);
       inode = new Inode();
       this.#names.set(path, inode);
     }
-    return new MemoryFile(this, inode);
+    return new MemoryFile(this, { inode, path });
   }
 
   async rename(from: string, to: string): Promise<void> {
+    await this.#pace?.(`rename ${from}`);
     const inode = this.#names.get(from);
-    if (!inode) throw new Error(`Cannot rename "${from}": no such file`);
+    if (!inode) throw failure("ENOENT", `Cannot rename "${from}": no such file`);
     this.#names.delete(from);
     this.#names.set(to, inode);
   }
 
   async remove(path: string): Promise<void> {
-    if (!this.#names.delete(path)) throw new Error(`Cannot remove "${path}": no such file`);
+    await this.#pace?.(`remove ${path}`);
+    if (!this.#names.delete(path)) {
+      throw failure("ENOENT", `Cannot remove "${path}": no such file`);
+    }
   }
 
   async syncDir(path: string): Promise<void> {
     const order = this.#order++;
     const inside = (name: string) => name.slice(0, Math.max(0, name.lastIndexOf("/"))) === path;
     const now = [...this.#names].filter(([name]) => inside(name));
-    await this.takeTurns();
+    await this.takeTurns(`sync ${path}`);
     if (order < (this.#dirsSynced.get(path) ?? 0)) return; // one that began later has told more
     this.#dirsSynced.set(path, order);
     for (const name of this.#durableNames.keys()) {
@@ -165,13 +191,14 @@ export class MemoryDisk implements Disk {
   }
 
   /** How long a sync takes. */
-  async takeTurns(): Promise<void> {
+  async takeTurns(what: string): Promise<void> {
+    if (this.#pace) return this.#pace(what);
     for (let left = this.#prng.below(SYNC_TURNS_MAX); left > 0; left--) await Promise.resolve();
   }
 
   /** The disk as it is found after power loss. The old one must not be used any more. */
   crash(): MemoryDisk {
-    const after = new MemoryDisk(this.#prng.word());
+    const after = new MemoryDisk(this.#prng.word(), this.#pace);
     const survivors = new Map<Inode, Inode>();
     for (const path of new Set([...this.#names.keys(), ...this.#durableNames.keys()])) {
       const now = this.#names.get(path);
@@ -189,9 +216,11 @@ export class MemoryDisk implements Disk {
   /**
    * A copy, with what is written still in its cache and what is synced on its
    * platter: what a killed process leaves to the next.
+   *
+   * @param options.paced false: nobody holds its pace.
    */
-  clone(): MemoryDisk {
-    const copy = new MemoryDisk(this.#prng.word());
+  clone({ paced = true }: { readonly paced?: boolean } = {}): MemoryDisk {
+    const copy = new MemoryDisk(this.#prng.word(), paced ? this.#pace : undefined);
     const twins = new Map<Inode, Inode>();
     const twinOf = (inode: Inode): Inode => {
       const twin = twins.get(inode) ?? inode.twin();
@@ -216,43 +245,82 @@ export class MemoryDisk implements Disk {
   /** The bytes of a file, to look at. */
   bytes(path: string): Uint8Array {
     const inode = this.#names.get(path);
-    if (!inode) throw new Error(`Cannot read "${path}": no such file`);
+    if (!inode) throw failure("ENOENT", `Cannot read "${path}": no such file`);
     return inode.cached;
   }
+
+  /** What of a file is synced, to look at. */
+  platter(path: string): Uint8Array {
+    return this.#names.get(path)?.durable ?? new Uint8Array(0);
+  }
+
+  /** The file is gone, its name and all, as if it had never been. */
+  lose(path: string): void {
+    this.#names.delete(path);
+    this.#durableNames.delete(path);
+  }
+
+  /** How many of `size` bytes the system takes at once. */
+  taken(size: number): number {
+    return this.#prng.chance(this.shortWrites) ? 1 + this.#prng.below(size) : size;
+  }
+
+  /** The medium goes bad: a sector of the file cannot be read from now on. */
+  spoil(path: string, sector: number): void {
+    this.#names.get(path)?.bad.add(sector);
+  }
+}
+
+/** As the system tells it: callers look at the code. */
+function failure(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
 }
 
 class MemoryFile implements DiskFile {
   readonly #disk: MemoryDisk;
   readonly #inode: Inode;
+  readonly #path: string;
 
-  constructor(disk: MemoryDisk, inode: Inode) {
+  constructor(disk: MemoryDisk, { inode, path }: { inode: Inode; path: string }) {
     this.#disk = disk;
     this.#inode = inode;
+    this.#path = path;
   }
 
   size(): Promise<number> {
     return Promise.resolve(this.#inode.cached.length);
   }
 
-  read(target: Uint8Array, position: number): Promise<number> {
+  async read(target: Uint8Array, position: number): Promise<number> {
+    for (const sector of this.#inode.bad) {
+      const [from, to] = [sector * SECTOR, (sector + 1) * SECTOR];
+      if (from < position + target.length && position < to) {
+        throw failure("EIO", "Cannot read: input/output error");
+      }
+    }
     const found = this.#inode.cached.subarray(position, position + target.length);
     target.set(found);
-    return Promise.resolve(found.length);
+    return found.length;
   }
 
   write(bytes: Uint8Array, position: number): void {
     const whole = this.#countDown("failWrite");
-    this.#inode.write(whole ? bytes : bytes.subarray(0, bytes.length >> 1), position);
-    if (!whole) throw new Error("Cannot write: no space left on device");
+    const accepted = whole ? bytes : bytes.subarray(0, bytes.length >> 1);
+    writeFully(accepted.length, (from) => {
+      const count = this.#disk.taken(accepted.length - from);
+      this.#inode.write(accepted.subarray(from, from + count), position + from);
+      return count;
+    });
+    if (!whole) throw failure("ENOSPC", "Cannot write: no space left on device");
   }
 
   async sync(): Promise<void> {
     this.#disk.syncs++;
     const whole = this.#countDown("failSync");
     const end = this.#inode.startSync();
-    await this.#disk.takeTurns();
+    await this.#disk.takeTurns(`sync ${this.#path}`);
     end(whole ? "written" : "lost");
-    if (!whole) throw new Error("Cannot sync: input/output error");
+    if (!whole) throw failure("EIO", "Cannot sync: input/output error");
   }
 
   async truncate(size: number): Promise<void> {

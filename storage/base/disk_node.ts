@@ -25,6 +25,7 @@ import {
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { Disk, DiskFile } from "./disk.ts";
+import { writeFully } from "./write_fully.ts";
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
@@ -62,11 +63,9 @@ class NodeFile implements DiskFile {
   }
 
   write(bytes: Uint8Array, position: number): void {
-    for (let done = 0; done < bytes.length; ) {
-      const count = writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
-      if (count <= 0) throw new Error(`Cannot write: the system took ${count} bytes`);
-      done += count;
-    }
+    writeFully(bytes.length, (from) =>
+      writeSync(this.#fd, bytes, from, bytes.length - from, position + from),
+    );
   }
 
   sync(): Promise<void> {

@@ -201,6 +201,11 @@ export const CODES = {
     "Not available in this build",
     "This build knows the feature but does not have it yet. Nothing was accepted or stored.",
   ),
+  unavailable: code(
+    "Node cannot be reached",
+    "The node that has what the request is about gave no answer, and nothing took effect. Try again after Retry-After.",
+    { retryable: true },
+  ),
   "outcome-unknown": code(
     "Outcome unknown",
     "The node could not learn in time whether the request took effect. Read back before sending it again.",

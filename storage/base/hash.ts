@@ -31,6 +31,16 @@ export function stableHashBytes(
   return mix(hash);
 }
 
+/**
+ * `hash` as it is in a scope, say of a topic's generation: alike ones come apart, in either.
+ *
+ * @returns 1..2^32−1.
+ */
+export function scopedHash(scope: number, hash: number): number {
+  const high = Math.floor(scope / 2 ** 32) + 1;
+  return mix(mix(scope ^ Math.imul(high, 0x9e3779b1)) ^ Math.imul(hash ^ 0x85ebca6b, 0xc2b2ae35));
+}
+
 function mix(hash: number): number {
   let mixed = hash ^ (hash >>> 16);
   mixed = Math.imul(mixed, 0x85ebca6b);

@@ -187,31 +187,44 @@ export function deferredUntil(view: DataView, at: number): number | undefined {
 }
 
 /** `stableHash` of the id of the payload in `[at, end)`; undefined when it is not a message. */
-export function messageIdHash(
-  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
-  { at, end }: { readonly at: number; readonly end: number },
+export function messageIdHash(source: PayloadSource, range: PayloadRange): number | undefined {
+  const { bytes, view } = source;
+  const idAt = attributesAt(source, range);
+  if (idAt === undefined || idAt + 3 > range.end || bytes[idAt] !== TAG.id) return undefined;
+  const to = idAt + 3 + view.getUint16(idAt + 1);
+  return to <= range.end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
+}
+
+export interface PayloadSource {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+export interface PayloadRange {
+  readonly at: number;
+  readonly end: number;
+}
+
+/** Where the attributes of the payload in `[at, end)` begin; undefined when it is not a message. */
+export function attributesAt(
+  { bytes, view }: PayloadSource,
+  { at, end }: PayloadRange,
 ): number | undefined {
   if (end - at < FIXED_SIZE) return undefined;
-  let idAt = at + FIXED_SIZE;
-  if (view.getUint16(at + 34) !== 0) {
-    const payload = bytes.subarray(at, end);
-    const optional = readOptional(payload, viewOf(payload));
-    if (!optional) return undefined;
-    idAt = at + optional.end;
-  }
-  if (idAt + 3 > end || bytes[idAt] !== TAG.id) return undefined;
-  const to = idAt + 3 + view.getUint16(idAt + 1);
-  return to <= end ? stableHashBytes(bytes, { from: idAt + 3, to }) : undefined;
+  if (view.getUint16(at + 34) === 0) return at + FIXED_SIZE;
+  const payload = bytes.subarray(at, end);
+  const optional = readOptional(payload, viewOf(payload));
+  return optional && at + optional.end;
 }
 
 /** What the payload in `[at, end)` says about its idempotency key; undefined when it has none. */
 export function messageDedupe(
-  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
-  { at, end }: { readonly at: number; readonly end: number },
+  { bytes, view }: PayloadSource,
+  { at, end }: PayloadRange,
 ): MessageEnvelope["dedupe"] {
   if (end - at < FIXED_SIZE || (view.getUint16(at + 34) & PRESENT.dedupe) === 0) return undefined;
   const payload = bytes.subarray(at, end);
-  return readOptional(payload, viewOf(payload))?.dedupe;
+  return readOptional(payload, viewOf(payload))?.fields.dedupe;
 }
 
 /**
@@ -226,17 +239,46 @@ export function decodeMessage(payload: Uint8Array): Message | undefined {
   const range = optional && rangeBehind(payload, { view, from: optional.end });
   const attributes = range && readAttributes({ bytes: payload, view }, range);
   if (!attributes) return undefined;
-  const { end: _, ...fields } = optional;
   return {
-    topicGen: MessageFields.topicGen(view, 0),
-    queueId: MessageFields.queueId(view, 0),
-    queueOffset: MessageFields.queueOffset(view, 0),
-    keyHash: MessageFields.keyHash(view, 0),
-    tagHash: MessageFields.tagHash(view, 0),
-    bornAt: getU64(view, 26),
-    ...fields,
+    ...fixedFields(view, 0),
+    ...optional.fields,
     ...attributes,
     body: payload.subarray(range.to),
+  };
+}
+
+/** What a fold of the log is given of a message: where it lies, and all of one it may have to answer for. */
+export type FoldedMessage =
+  | Message
+  | (MessageEnvelope & { readonly txnId?: undefined; readonly producer?: undefined });
+
+/**
+ * Decodes a payload as far as a fold needs it: of a message that is neither of a
+ * transaction nor of a producer's sequence only the envelope's fixed fields. A
+ * start that walks a segment reads hundreds of thousands of them.
+ *
+ * @returns undefined when the payload in `[at, end)` is not a message.
+ */
+export function decodeFolded(
+  { bytes, view }: { readonly bytes: Uint8Array; readonly view: DataView },
+  { at, end }: { readonly at: number; readonly end: number },
+): FoldedMessage | undefined {
+  if (end - at < FIXED_SIZE) return undefined;
+  if ((view.getUint16(at + 34) & (PRESENT.txnId | PRESENT.producer)) !== 0) {
+    return decodeMessage(bytes.subarray(at, end));
+  }
+  const isWhole = at + FIXED_SIZE + view.getUint32(at + 36) <= end;
+  return isWhole ? fixedFields(view, at) : undefined;
+}
+
+function fixedFields(view: DataView, at: number) {
+  return {
+    topicGen: MessageFields.topicGen(view, at),
+    queueId: MessageFields.queueId(view, at),
+    queueOffset: MessageFields.queueOffset(view, at),
+    keyHash: MessageFields.keyHash(view, at),
+    tagHash: MessageFields.tagHash(view, at),
+    bornAt: getU64(view, at + 26),
   };
 }
 
@@ -260,13 +302,15 @@ function rangeBehind(
 
 type Optional = Pick<MessageEnvelope, "deliverAt" | "txnId" | "dedupe" | "producer" | "origin">;
 
+const NO_OPTIONAL = { fields: {}, end: FIXED_SIZE };
+
 function readOptional(
   payload: Uint8Array,
   view: DataView,
-): (Optional & { end: number }) | undefined {
+): { readonly fields: Optional; readonly end: number } | undefined {
   const present = view.getUint16(34);
   let end = FIXED_SIZE;
-  if (present === 0) return { end };
+  if (present === 0) return NO_OPTIONAL;
   const fields: { -readonly [K in keyof Optional]: Optional[K] } = {};
   const has = (bit: number, size: number) => (present & bit) !== 0 && end + size <= payload.length;
   const shortText = () => {
@@ -295,5 +339,5 @@ function readOptional(
     fields.origin = { brokerGroup: view.getUint16(end), outSeq: getU64(view, end + 2) };
     end += 10;
   }
-  return end <= payload.length ? { ...fields, end } : undefined;
+  return end <= payload.length ? { fields, end } : undefined;
 }

@@ -17,28 +17,46 @@ import { newestSnapshot } from "../../storage/jobs.ts";
 import { inlineJobs, MessageStore } from "../../storage/mod.ts";
 import { decodeQueueMark } from "../../storage/queue_marks.ts";
 import { decodeTimerMark } from "../../storage/timer_mark.ts";
-import { type Entry, mergeEntries, SNAPSHOT_DIR } from "../../storage/snapshot.ts";
+import { type Change, type Entry, mergeEntries, SNAPSHOT_DIR } from "../../storage/snapshot.ts";
 import { GROUP, message, receipts, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 
 const SEGMENT_BYTES = 2048;
 
 async function foldedEntries(disk: MemoryDisk): Promise<Entry[]> {
-  const snapshot = await newestSnapshot(disk, crc32);
+  const { snapshot } = await newestSnapshot(disk, crc32);
   const entries = snapshot?.entries ?? [];
   return entries.filter((entry) => !decodeQueueMark(entry) && !decodeTimerMark(entry));
+}
+
+/** Tells all that changed, also what a start has put into a snapshot. */
+class ToldFold extends BrokerFold {
+  readonly told: Change[] = [];
+
+  override takeChanges(): Change[] {
+    const changes = super.takeChanges();
+    this.told.push(...changes);
+    return changes;
+  }
 }
 
 /** The table a start comes to: what its snapshot held, with what the log behind it changed. */
 async function tableOf(disk: MemoryDisk): Promise<Map<string, string>> {
   const before = await foldedEntries(disk);
-  const fold = new BrokerFold();
+  const fold = new ToldFold();
   const jobs = inlineJobs({ disk, crc32 });
   const fail = (error: Error) => assert.fail(error);
   const ports = { disk, crc32, jobs, clock: new ManualClock(), fatal: fail, report: fail };
   const store = await MessageStore.open(ports, { segmentBytes: SEGMENT_BYTES, fold });
   fold.forgetBefore(store.log.start); // as a broker does first of all
-  return readable(mergeEntries(before, fold.takeChanges()));
+  fold.takeChanges();
+  return readable(mergeEntries(before, latest(fold.told)));
+}
+
+/** One change per key: the last one. */
+function latest(changes: readonly Change[]): Change[] {
+  const byKey = new Map(changes.map((change) => [Buffer.from(change[0]).toString("hex"), change]));
+  return [...byKey.values()];
 }
 
 function readable(entries: readonly Entry[]): Map<string, string> {

@@ -7,9 +7,12 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { segmentBases } from "../../storage/segment.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { recoverSegment } from "../../storage/recovery.ts";
+import { SEGMENT_HEADER_SIZE, segmentBases, segmentPath } from "../../storage/segment.ts";
 import {
   decoded,
+  fails,
   GROUP,
   ids,
   lagOf,
@@ -17,6 +20,7 @@ import {
   message,
   names,
   publishEach,
+  read,
   readAll,
   receipts,
   receive,
@@ -65,6 +69,28 @@ async function opened(): Promise<TestBroker> {
 /** Fills some segments that will expire. */
 function fill({ api }: TestBroker, prefix = "fill"): Promise<void> {
   return publishEach(api, "orders", names(prefix, 60));
+}
+
+const X = { index: ["x"] };
+
+async function withKey({ api }: TestBroker, index: string): Promise<string[]> {
+  const wish = { topic: "orders", limit: 100, maxBytes: 1 << 20, index };
+  return ids((await api.messages.search(wish)).messages);
+}
+
+async function traceOf({ api }: TestBroker, id: string) {
+  const { events } = await api.messages.trace({ topic: "orders", id, limit: 100 });
+  return events.map(({ event, at }) => [event, at] as const);
+}
+
+/** Publishes it; returns where its record lies. */
+async function publishedAt({ api, disk }: TestBroker, id: string) {
+  await api.messages.publish("orders", message(id));
+  const base = { file: await disk.open(segmentPath(0), { create: false }), base: 0 };
+  let found: { readonly logOffset: number } | undefined;
+  const segment = { ...base, sealedEnd: undefined, prevCrc: undefined, durableEnd: 0 };
+  await recoverSegment(segment, { crc32, visit: ({ logOffset }) => (found = { logOffset }) });
+  return found;
 }
 
 describe("the log's start", () => {
@@ -178,6 +204,93 @@ describe("the log's start", () => {
     await broker.api.transactions.commit(kept.id);
     assert.deepEqual(ids(await readAll(broker.api)), ["kept"]);
     await broker.close();
+  });
+
+  it("index keys go forward with what waits, and its trace", async () => {
+    let broker = await opened();
+    const { api, clock } = broker;
+    const bornAt = clock.now();
+    const late = message("late", { delayMs: 5 * HOUR_MS, index: ["x"] });
+    await api.messages.publish("orders", late);
+    const half = { topic: "orders", message: message("half", { index: ["x"] }) };
+    const begun = { producerGroup: "p", messages: [half], maxChecks: 0 };
+    const { id: txnId } = await api.transactions.begin(begun);
+    await api.messages.publish("orders", message("gone", { index: ["x"] }));
+    assert.deepEqual(await withKey(broker, "x"), ["gone"]);
+    for (let rounds = 0; rounds < 3; rounds++) {
+      await fill(broker, `fill-${rounds}-`);
+      await age(broker);
+      assert(((await bases(broker))[0] ?? 0) > 0, `round ${rounds}`);
+      assert.deepEqual(await withKey(broker, "x"), []);
+      broker = await (rounds === 1 ? fromLogAlone(broker) : broker.reopen());
+    }
+    const scheduled = await traceOf(broker, "late");
+    assert.deepEqual(scheduled, [["scheduled", bornAt]]);
+    await broker.api.topics.patch("orders", { retention: { timeMs: 100 * HOUR_MS } });
+    await broker.api.transactions.commit(txnId);
+    broker.clock.advance(5 * HOUR_MS);
+    await settled();
+    assert.deepEqual(await withKey(broker, "x"), ["late", "half"]);
+    assert.deepEqual(
+      (await traceOf(broker, "late")).map(([event]) => event),
+      ["scheduled", "revealed"],
+    );
+    assert.deepEqual(
+      (await traceOf(broker, "half")).map(([event]) => event),
+      ["committed", "revealed"],
+    );
+    await fill(broker, "more");
+    for (const reopen of [() => broker.reopen(), () => fromLogAlone(broker)]) {
+      broker = await reopen();
+      assert.deepEqual(await withKey(broker, "x"), ["late", "half"], "in the sidecars");
+    }
+    await broker.close();
+  });
+
+  it("a page of a search or a trace ends where the log begins by then", async () => {
+    const broker = await opened();
+    const { api } = broker;
+    const search = { topic: "orders", limit: 1, maxBytes: 1 << 20 };
+    for (const id of ["a", "b", "c"]) await api.messages.publish("orders", message(id, X));
+    await api.groups.put("g", GROUP);
+    await receive(api, { max: 3 });
+    const byKey = await api.messages.search({ ...search, index: "x" });
+    const byTime = await api.messages.search(search);
+    const wish = { topic: "orders", id: "a", limit: 1 };
+    const { next: after } = await api.messages.trace(wish);
+    assert(after !== undefined);
+    await fill(broker);
+    await api.groups.delete("g");
+    await age(broker);
+    assert(((await bases(broker))[0] ?? 0) > 0);
+    for (const { next } of [byKey, byTime]) {
+      assert(next !== undefined);
+      const index = next === byKey.next ? "x" : undefined;
+      const { messages, next: more } = await api.messages.search({ ...search, index, after: next });
+      assert.deepEqual([messages, more], [[], undefined]);
+    }
+    await fails("message-not-found", api.messages.trace({ ...wish, after }));
+    await fails("message-not-found", api.messages.trace(wish));
+    await broker.close();
+  });
+
+  it("damage goes with what was damaged", async () => {
+    let broker = await opened();
+    const { logOffset } = (await publishedAt(broker, "bad")) ?? { logOffset: 0 };
+    await fill(broker);
+    await broker.close();
+    broker.disk.damage(segmentPath(0), (bytes) =>
+      bytes.fill(255, SEGMENT_HEADER_SIZE + logOffset + 60, SEGMENT_HEADER_SIZE + logOffset + 68),
+    );
+    broker = await broker.reopen();
+    await fails("data-damaged", read(broker.api, { limit: 1 }));
+    assert.equal(broker.api.status().damaged.length, 1);
+    await age(broker);
+    assert(((await bases(broker))[0] ?? 0) > 0);
+    assert.deepEqual(broker.api.status().damaged, []);
+    const again = await broker.reopen();
+    assert.deepEqual(again.api.status().damaged, []);
+    await again.close();
   });
 
   it("a message that was revealed keeps its segment until it expires", async () => {

@@ -54,6 +54,21 @@ describe("createLog()", () => {
     });
   }
 
+  it("takes a message as it is, braces and all", () => {
+    const { lines, log } = logInto();
+    log("info", "A {name} of {{nothing}}", { name: "x" });
+    assert.match(lines[0] ?? "", /info  A \{name\} of \{\{nothing\}\} name=x\n$/);
+  });
+
+  it("colours the level on a terminal, and nothing a stranger sent", () => {
+    const { lines, log } = logInto({ colors: true });
+    log("error", "Refused", { path: "/\u001b[31m" });
+    const line = lines[0] ?? "";
+    assert(line.includes("\u001b[31merror\u001b[0m"), line);
+    assert(line.includes('path="/\\u001b[31m"'), line);
+    assert.equal(line.split("\n").length, 2);
+  });
+
   it("keeps a value from posing as the message or the level", () => {
     const { lines, log } = logInto({ format: "json" });
     log("info", "Refused", { message: "All is well", level: "debug" });

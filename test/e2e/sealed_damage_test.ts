@@ -1,7 +1,8 @@
 /**
  * A bit that flips in a segment sealed long ago: no start walks over it again,
- * so it is met by the first who reads there. That reader is told what is
- * missing and how to go on, and everything else is there, in its place.
+ * so it is met by the scrubber, or by the first who reads there. That reader is told
+ * what is missing and how to go on, and everything else is there, in its place; and
+ * whoever met it, the node is degraded from then on and tells the range.
  *
  * @module
  */
@@ -31,6 +32,16 @@ describe("a flipped bit in a sealed segment", () => {
         return published;
       });
       flipABit(dataDir);
+      const scrubbing = { ...ENV, TIDEGATE_SCRUB_INTERVAL: "1s" };
+      const found = await withServerOver({ dataDir, env: scrubbing }, async ({ port }) => {
+        await until(
+          async () => (await readiness(port)).status === "degraded",
+          "it is found",
+          30_000,
+        );
+        return readiness(port);
+      });
+      assert.equal(found.damaged.length, 1);
       await withServerOver({ dataDir, env: ENV }, async ({ port }) => {
         const { texts, messages, holes } = await readAcrossDamage(client(port), TOPIC);
         const expected = Array.from({ length: count }, (_, index) => index).toSpliced(DAMAGED, 1);
@@ -44,10 +55,21 @@ describe("a flipped bit in a sealed segment", () => {
           [String(DAMAGED)],
         );
         assert.deepEqual(await streamed(port, count), { seen: expected, gaps: 1 });
+        assert.deepEqual(await readiness(port), found, "the reader's find is the scrubber's");
       });
     }),
   );
 });
+
+interface Readiness {
+  readonly status: string;
+  readonly damaged: readonly { readonly from: string; readonly to: string }[];
+}
+
+async function readiness(port: number): Promise<Readiness> {
+  const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
+  return (await answer.json()) as Readiness;
+}
 
 /** The same over SSE: the stream tells the gap and goes on by itself. */
 async function streamed(port: number, count: number): Promise<{ seen: number[]; gaps: number }> {

@@ -56,6 +56,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** How long a start may take; longer is a failure. */
   readonly readyWithinMs?: number | undefined;
+  /** A program, with its arguments, that starts the server's in its own place: a tracer. */
+  readonly under?: readonly string[] | undefined;
 }
 
 /** The program and its arguments that run a script of this repository on `runtime`. */
@@ -88,7 +90,7 @@ export interface StartingServer {
   server(): Server;
 }
 
-const READY_LINE = /tidegate \S+ ready on (http:\/\/127\.0\.0\.1:(\d+)) \(([^,)]+)/;
+const READY_LINE = /tidegate \S+ ready on (https?:\/\/127\.0\.0\.1:(\d+)) \(([^,)]+)/;
 
 /** Starts a server without waiting for it: a start can be interrupted, too. */
 export function spawnServer(options: StartOptions): StartingServer {
@@ -98,6 +100,7 @@ export function spawnServer(options: StartOptions): StartingServer {
   const { child, output, exited, kill } = spawnScript(runtime, "src/main.ts", {
     args: ["serve", "--port", port, "--data-dir", options.dataDir, ...(options.args ?? [])],
     env: options.env,
+    under: options.under,
   });
   let server: Server | undefined;
   const ready = readyLine(child, output, options.readyWithinMs ?? 20_000).then((match) => {
@@ -168,9 +171,11 @@ export function spawnScript(
   options: {
     readonly args?: readonly string[];
     readonly env?: Readonly<Record<string, string>> | undefined;
+    readonly under?: readonly string[] | undefined;
   } = {},
 ): Script {
-  const [program, ...before] = commandLine(runtime, join(ROOT, script));
+  const line = [...(options.under ?? []), ...commandLine(runtime, join(ROOT, script))];
+  const [program, ...before] = line as [string, ...string[]];
   const child = spawn(program, [...before, ...(options.args ?? [])], {
     cwd: ROOT,
     env: { ...inherited(), ...options.env },

@@ -4,7 +4,8 @@
  * key one queue, wakes who waits, leases and redelivers by its clock, and knows
  * cursors of an earlier life of a topic.
  *
- * Not here: durability, limits on waiters, SQL filters.
+ * Not here: durability, limits on waiters, SQL filters; traces of what consumers, recalls and
+ * transactions did.
  *
  * @module
  */
@@ -20,8 +21,12 @@ import type {
   ReadPage,
   ReadRequest,
   ScheduledMessage,
+  SearchPage,
+  SearchRequest,
   Start,
   StoredMessage,
+  Trace,
+  TraceRequest,
 } from "../../src/broker/api.ts";
 import { compileFilter, type CompiledFilter } from "../../src/filter/mod.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
@@ -30,7 +35,9 @@ import { decodeMessage, encodeMessage, messageSizeMax } from "../../storage/base
 import { FakeDelays, type Waiting } from "./delays.ts";
 import { FakeGroups } from "./groups.ts";
 import { FakeOnce } from "./once.ts";
+import { searchLife } from "./search.ts";
 import { FakeTopics, type Life } from "./topics.ts";
+import { traceOf } from "./trace.ts";
 import { FakeTransactions, type Held } from "./transactions.ts";
 import { Wakeups } from "./wakeups.ts";
 
@@ -189,6 +196,19 @@ export class FakeMessages implements MessagesApi {
     if (waiting !== undefined) return this.#delays.remove(waiting);
     visible(life, { topic, id });
     throw new TidegateError("already-delivered", `Cannot recall "${id}": it was delivered`);
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async search(request: SearchRequest): Promise<SearchPage> {
+    return searchLife(this.#topics.life(request.topic), request);
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async trace({ topic, id, limit, after }: TraceRequest): Promise<Trace> {
+    const life = this.#topics.life(topic);
+    const waiting = this.#delays.find(life, id);
+    const stored = waiting === undefined ? visible(life, { topic, id }) : scheduled(waiting);
+    return traceOf(stored, { id, limit, after, generation: life.topic.generation });
   }
 
   /** Takes half messages; nobody sees them. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { RECORDED } from "../suites/broker_api_trace.ts";
 import { type Skip, testBrokerApi } from "../suites/broker_api.ts";
 import { FakeBroker } from "./broker.ts";
 
@@ -47,6 +48,10 @@ const SKIPS: readonly Skip[] = [
       "refuses what is no cursor",
       "cursors of a queue sort",
     ],
+  },
+  {
+    reason: "it keeps no trace of what consumers, recalls and transactions did",
+    tests: [RECORDED],
   },
   {
     reason: "its filters are tag expressions",

@@ -10,6 +10,7 @@ import type {
   CallOptions,
   HalfMessage,
   NewTransaction,
+  Page,
   ProducerGroup,
   ProducerGroupConfig,
   ProducerGroupPatch,
@@ -269,6 +270,14 @@ class FakeProducerGroups implements ProducerGroupsApi {
   async delete(name: string): Promise<void> {
     this.#named(name);
     this.#defined.delete(name);
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async list({ limit, after = "" }: Page) {
+    const behind = [...this.#defined.keys()].sort().filter((name) => name > after);
+    const names = behind.slice(0, limit);
+    const producerGroups = names.map((name) => this.#show(name));
+    return behind.length > limit ? { producerGroups, next: names.at(-1) } : { producerGroups };
   }
 }
 

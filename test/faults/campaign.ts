@@ -1,10 +1,11 @@
 /**
- * kill -9 under load, again and again, over one data directory.
+ * A fault under load, again and again, over one data directory: kill -9, or what
+ * another breaker does (breakers.ts).
  *
  *   start ─▶ load for a random while ─▶ SIGKILL ─▶ start ─▶ …
  *                                          └▶ sometimes killed again while it recovers
  *
- * After the last kill the publishers stop, consumers and readers finish, the
+ * After the last one the publishers stop, consumers and readers finish, the
  * server is killed once more at rest, and everything is read back. The verdict
  * is the checker's. One seed gives one schedule of kills and one stream of
  * messages per client; the interleaving is the machine's.
@@ -13,9 +14,10 @@
  */
 
 import { Prng } from "../../storage/base/prng.ts";
-import { type RuntimeName, type Server, spawnServer, startServer, until } from "../e2e/server.ts";
+import { type RuntimeName, type Server, spawnServer, until } from "../e2e/server.ts";
 import { client, lagOf, putGroup, putTopic, readAll } from "../e2e/wire.ts";
 import { check, type Violation } from "./checker.ts";
+import { type Breaker, killer } from "./breakers.ts";
 import { Consumer } from "./consumers.ts";
 import type { FinalState } from "./history.ts";
 import { Producer } from "./producers.ts";
@@ -29,7 +31,10 @@ export interface CampaignOptions {
   readonly runtime: RuntimeName;
   readonly dataDir: string;
   readonly seed: number;
+  /** How many times it strikes. */
   readonly kills: number;
+  /** kill -9 where there is none. */
+  readonly breaker?: Breaker | undefined;
   /** Hears how it goes on. */
   readonly log: (line: string) => void;
 }
@@ -38,6 +43,8 @@ export interface CampaignResult {
   readonly violations: readonly Violation[];
   /** Kills that hit a server that was still starting. */
   readonly killsInStart: number;
+  /** Faults that were seen to take effect. */
+  readonly effective: number;
   readonly published: number;
   readonly acked: number;
   readonly unknown: number;
@@ -69,19 +76,23 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
   const prng = new Prng(options.seed);
   const recorder = new Recorder();
   const target = new Target();
-  let server = await start(options, recorder);
+  const breaker = options.breaker ?? killer(options);
+  let server = await start(breaker, { fault: true, recorder, prng });
   try {
     await prepare(server.port);
     target.up(server.port);
     const clients = startClients(target, { recorder, prng });
     let killsInStart = 0;
+    let effective = 0;
     for (let kill = 1; kill <= options.kills; kill++) {
       const loadMs = LOAD_MS.least + prng.below(LOAD_MS.most - LOAD_MS.least);
       await Promise.race([pause(loadMs), clients.failed]);
+      if (await Promise.race([breaker.strike(server), clients.failed])) effective++;
       target.down();
       await server.kill("SIGKILL");
+      await breaker.mend();
       if (prng.chance(25)) killsInStart += await killWhileStarting(options, prng);
-      server = await start(options, recorder);
+      server = await start(breaker, { fault: kill < options.kills, recorder, prng });
       target.up(server.port);
       options.log(progress(kill, { options, recorder, server }));
     }
@@ -89,9 +100,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     await clients.finish(server);
 
     await server.kill("SIGKILL");
-    server = await start(options, recorder);
+    server = await start(breaker, { fault: false, recorder, prng });
     const final = await readBack(server.port);
-    return summarize(recorder, { final, killsInStart });
+    return summarize(recorder, { final, killsInStart, effective });
   } catch (error) {
     options.log(`The server wrote:\n${server.output().slice(-4000)}`);
     throw error;
@@ -101,8 +112,16 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
   }
 }
 
-async function start(options: CampaignOptions, recorder: Recorder): Promise<Server> {
-  const server = await startServer({ ...options, readyWithinMs: 60_000 });
+/** A fault may strike while it starts: then it is mended, and started again without. */
+async function start(
+  breaker: Breaker,
+  { fault, recorder, prng }: { fault: boolean; recorder: Recorder; prng: Prng },
+): Promise<Server> {
+  const server = await breaker.start({ fault, prng }).catch(async (error: unknown) => {
+    if (!fault) throw error;
+    await breaker.mend();
+    return breaker.start({ fault: false, prng });
+  });
   recorder.history.startsMs.push(server.readyMs);
   return server;
 }
@@ -215,12 +234,14 @@ function progress(
 
 function summarize(
   recorder: Recorder,
-  { final, killsInStart }: { final: FinalState; killsInStart: number },
+  found: { final: FinalState; killsInStart: number; effective: number },
 ): CampaignResult {
+  const { final, killsInStart, effective } = found;
   const { publishes, deliveries, startsMs } = recorder.history;
   return {
     violations: check(recorder.history, final),
     killsInStart,
+    effective,
     published: publishes.length,
     acked: recorder.acked,
     unknown: publishes.filter((one) => one.outcome === "unknown").length,

@@ -1,6 +1,7 @@
 /**
- * The gateway runs where there is no Node: bundled for a browser it asks for
- * no built-in module of any runtime, so it will run on edge isolates too.
+ * The gateway runs where there is no Node, and so does what it calls brokers with:
+ * bundled for a browser they ask for no built-in module of any runtime, so they
+ * will run on edge isolates too.
  *
  * @module
  */
@@ -36,15 +37,22 @@ const BUILT_INS =
 
 const GLOBALS = /\b(?:Bun|Deno)\.\w|\bprocess\.(?!env\b)\w/;
 
-describe("the gateway, bundled for a browser", () => {
+describe("what runs at the edge, bundled for a browser,", () => {
   after(() => rmSync(folder, { recursive: true }));
 
-  it("imports nothing of a runtime and speaks to none", { timeout: 60_000 }, async () => {
-    const code = await bundle("src/gateway/app.ts");
-    assert(code.length > 100_000, "the bundle is complete");
-    assert.deepEqual(code.match(BUILT_INS), null);
-    assert.doesNotMatch(code.replaceAll(/typeof \w+[^\n]*/g, ""), GLOBALS);
-  });
+  for (const [entry, sizeMin] of [
+    ["src/gateway/app.ts", 100_000],
+    ["src/rpc/mod.ts", 40_000],
+  ] as const) {
+    it(`imports nothing of a runtime and speaks to none: ${entry}`, {
+      timeout: 60_000,
+    }, async () => {
+      const code = await bundle(entry);
+      assert(code.length > sizeMin, `the bundle is complete: ${code.length} bytes`);
+      assert.deepEqual(code.match(BUILT_INS), null);
+      assert.doesNotMatch(code.replaceAll(/typeof \w+[^\n]*/g, ""), GLOBALS);
+    });
+  }
 
   it("would be caught if it did", { timeout: 60_000 }, async () => {
     for (const [name, source] of [

@@ -58,6 +58,7 @@ describe("the contract", () => {
       "getHealth",
       "getLag",
       "getMessage",
+      "getMetrics",
       "getProducerGroup",
       "getReadiness",
       "getTopic",
@@ -67,6 +68,7 @@ describe("the contract", () => {
       "listConsumers",
       "listDeadLetters",
       "listGroups",
+      "listProducerGroups",
       "listTopics",
       "listTransactions",
       "patchGroup",
@@ -88,10 +90,12 @@ describe("the contract", () => {
       "redriveDeadLetters",
       "resumeGroup",
       "rollbackTransaction",
+      "searchMessages",
       "seekGroup",
       "settleMessages",
       "streamLeases",
       "streamTopics",
+      "traceMessage",
     ]);
   });
 

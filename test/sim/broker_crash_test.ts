@@ -3,7 +3,7 @@
  * (broker_world.ts), and the world itself: the same seed is the same history,
  * and every kind of trouble occurs.
  *
- * Replay one: npm run sim -- --world broker --seed 42 --count 1
+ * Replay one: npm run sim -- --world broker --seed 42
  *
  * @module
  */
@@ -17,7 +17,7 @@ const PER_TEST = 20;
 
 async function run(seed: number): Promise<ReadonlySet<Sight>> {
   const history = await simulate(seed).catch((error: unknown) => {
-    const replay = `npm run sim -- --world broker --seed ${seed} --count 1`;
+    const replay = `npm run sim -- --world broker --seed ${seed}`;
     throw new Error(`${replay}\n${(error as Error).message}`, { cause: error });
   });
   return history.seen;

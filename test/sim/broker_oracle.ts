@@ -77,6 +77,10 @@ export class Oracle {
   readonly #byReceipt = new Map<string, string>();
   readonly done = new Set<string>();
   readonly #unsureDone = new Set<string>();
+  readonly #ackAsked = new Set<string>();
+  readonly #rejectAsked = new Set<string>();
+  /** For sure. */
+  readonly #rejected = new Set<string>();
   readonly #now: () => Moment;
   /** Delayed messages that were seen. */
   revealed = 0;
@@ -332,11 +336,14 @@ export class Oracle {
     return [...this.#leases.values()].map(({ receipt }) => receipt);
   }
 
-  settleAsked(receipt: string): void {
+  settleAsked(receipt: string, op: "ack" | "release" | "extend" | "reject"): void {
     const lease = this.#leaseOf(receipt);
     if (lease) lease.unsure = true;
     const id = this.#byReceipt.get(receipt);
-    if (id !== undefined) this.#unsureDone.add(id);
+    if (id === undefined) return;
+    this.#unsureDone.add(id);
+    if (op === "ack") this.#ackAsked.add(id);
+    if (op === "reject") this.#rejectAsked.add(id);
   }
 
   /** @param alone no other call was about this receipt since the last certain answer. */
@@ -351,6 +358,7 @@ export class Oracle {
     assert.notEqual(result.status, "invalid", `${id}: its receipt is known`);
     const counts = result.status === "ok" || result.status === "late";
     if (counts && (op === "ack" || op === "reject")) this.done.add(id);
+    if (counts && op === "reject") this.#rejected.add(id);
     if (!lease || !call.alone) return;
     if (lease.released) assert(op === "release" || !counts, `${id}: ${op} of what was given back`);
     else if (lease.until > call.now) assert.equal(result.status, "ok", `${id}: ${op}, it lives`);
@@ -368,6 +376,16 @@ export class Oracle {
   #leaseOf(receipt: string): Lease | undefined {
     const lease = this.#leases.get(this.#byReceipt.get(receipt) ?? "");
     return lease?.receipt === receipt ? lease : undefined;
+  }
+
+  /** In the end what nobody acknowledged is a dead letter, and nothing else that nobody rejected. */
+  checkLetters(letters: ReadonlySet<string>): void {
+    for (const id of [...this.#seen.values()].flat()) {
+      const undone = !this.#ackAsked.has(id) && !this.mayBeGone(id); // else it may have expired unread
+      const dead = this.#rejected.has(id) || undone;
+      assert(!dead || letters.has(id), `${id} was rejected, and is no dead letter`);
+    }
+    for (const id of letters) assert(this.#rejectAsked.has(id), `${id} was never rejected`);
   }
 
   /** In the end all that is visible was done, or may have been by a call nobody answered. */

@@ -4,7 +4,9 @@
  * calls are under way and while it starts. After each stop another is opened on
  * what the disk holds, and the oracle is asked about all it shows.
  *
- * One seed is one history: same seed, same trace.
+ * One seed is one history: same seed, same trace, on every runtime. The disk is
+ * paced (pacer.ts), and answers that come in one step are heard in the order in
+ * which they were asked for.
  *
  * @module
  */
@@ -20,20 +22,26 @@ import type {
 } from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { stableHash } from "../../storage/base/hash.ts";
+import { decodeMessage } from "../../storage/base/message.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { runPath, runRanges } from "../../storage/dedupe_run.ts";
 import { segmentBases } from "../../storage/segment.ts";
 import { checkToldAlike } from "../broker/fold_dump.ts";
-import { GROUP, TOPIC, turn, utf8 } from "../suites/broker_api_kit.ts";
+import { GROUP, TOPIC, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { OnceWishes, type Wish } from "./broker_once.ts";
 import { Oracle } from "./broker_oracle.ts";
+import { Pacer, rest } from "./pacer.ts";
 import { CHECK_RULES, SimTransactions } from "./broker_transactions.ts";
 
 export const SIGHTS = [
   "power cut",
   "kill",
   "clean close",
+  "disk failed",
+  "derived file spoilt",
   "stopped with calls under way",
   "stopped again at once",
   "from a snapshot",
@@ -89,6 +97,7 @@ class World {
   trace = 0;
   readonly #prng: Prng;
   readonly #chance: Prng;
+  readonly #pacer: Pacer;
   /** Infinity: nothing expires in this history. */
   readonly #retentionMs: number;
   readonly #oracle: Oracle;
@@ -117,6 +126,7 @@ class World {
     });
     this.#oracle = new Oracle(moment, this.#retentionMs);
     this.#chance = new Prng(seed ^ 0x5eed);
+    this.#pacer = new Pacer(new Prng(seed ^ 0x9ace));
     const world = { oracle: this.#oracle, topics: TOPICS };
     this.#once = new OnceWishes(new Prng(seed ^ 0x0ce), world);
     this.#transactions = new SimTransactions(new Prng(seed ^ 0x7a5), {
@@ -129,17 +139,21 @@ class World {
 
   async begin(): Promise<void> {
     const checks = this.#transactions.checks();
-    const options = { segmentBytes: this.#segmentBytes, chance: this.#chance, checks };
-    this.#broker = await openTestBroker(options);
+    const disk = new MemoryDisk(this.#prng.word(), this.#pacer.wait);
+    disk.shortWrites = this.#prng.pick([0, 0, 30]);
+    const fatal = this.#fatal();
+    const options = { disk, segmentBytes: this.#segmentBytes, chance: this.#chance, checks, fatal };
+    this.#broker = await this.#drive(openTestBroker(options));
     const queues = 1 + this.#prng.below(5);
     const { retention: lasting } = TOPIC;
     const short = { timeMs: this.#retentionMs, bytes: null };
     const retention = this.#expires ? short : lasting;
-    await this.#api.topics.put("orders", { ...TOPIC, queues, retention });
-    await this.#api.topics.put("loose", { ...TOPIC, queues, retention, acks: "leader" });
+    await this.#drive(this.#api.topics.put("orders", { ...TOPIC, queues, retention }));
+    const loose = { ...TOPIC, queues, retention, acks: "leader" } as const;
+    await this.#drive(this.#api.topics.put("loose", loose));
     const subscriptions = TOPICS.map((topic) => ({ topic }));
     const rules = { maxAttempts: 1000, maxInFlight: 20, leaseMs: LEASE_MS };
-    await this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions });
+    await this.#drive(this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions }));
     this.#followAll();
   }
 
@@ -159,15 +173,52 @@ class World {
   async step(): Promise<void> {
     if (this.#failed !== undefined) throw this.#failed;
     const roll = this.#prng.below(100);
-    if (roll < 50) this.#call();
-    else if (roll < 80) await this.#yield();
+    if (this.#diskFailed) await this.#stop();
+    else if (roll < 50) this.#call();
+    else if (roll < 80) await this.#pacer.steps(this.#prng.below(6));
     else if (roll < 95) this.#broker.clock.advance(this.#prng.below(LEASE_MS / 2));
-    else if (roll < 96) await this.#readAll("visible");
+    else if (roll < 96) await this.#look();
     else if (roll < 97) this.#setClock();
+    else if (roll < 98) this.#failSoon();
     else await this.#stop();
+    await rest();
+    this.#hearAll();
+  }
+
+  async #look(): Promise<void> {
+    if (!this.#failing) await this.#drive(this.#readAll("visible"));
+  }
+
+  /** The disk will say no, to the log or to a job beside it. */
+  #failSoon(): void {
+    const which = this.#prng.pick(["failWrite", "failSync"] as const);
+    this.#broker.disk[which] = this.#prng.below(6);
+    this.#failing = true;
+  }
+
+  /** Of this life: a process whose log's disk has failed answers nobody, and ends. */
+  #fatal(): () => void {
+    const life = this.#life;
+    return () => {
+      if (life !== this.#life) return;
+      this.#diskFailed = true;
+      this.seen.add("disk failed");
+    };
+  }
+
+  #failing = false;
+  #closing = false;
+  #diskFailed = false;
+
+  /** Lets the disk go on as far as the call needs it. */
+  async #drive<T>(call: Promise<T>): Promise<T> {
+    const answer = await this.#pacer.until(call);
+    this.#hearAll();
+    return answer;
   }
 
   #call(): void {
+    if (this.#prng.chance(30)) this.#aborts.shift()?.abort();
     if (this.#underWay >= CALLS_MAX) return;
     const roll = this.#prng.below(100);
     if (roll < 18) this.#publish();
@@ -192,16 +243,29 @@ class World {
   /** Hears the answer of a call, unless the broker was stopped since. */
   #hear<T>(call: Promise<T>, heard: (answer: T) => void): void {
     const life = this.#life;
+    const number = this.#calls++;
     this.#underWay++;
     const answered = (value: T) => {
       if (life !== this.#life) return;
-      this.#underWay--;
-      heard(value);
+      const hear = () => {
+        this.#underWay--;
+        heard(value);
+      };
+      this.#answers.push({ number, hear });
     };
     call.then(answered).catch((error: unknown) => {
       if (life === this.#life) this.#failed ??= error;
     });
   }
+
+  /** What was answered since the last time, in the order of the calls: no runtime's own order. */
+  #hearAll(): void {
+    const answers = this.#answers.splice(0);
+    for (const { hear } of answers.sort((a, b) => a.number - b.number)) hear();
+  }
+
+  readonly #answers: { readonly number: number; readonly hear: () => void }[] = [];
+  #calls = 0;
 
   /** The first call that failed: none should. */
   #failed: unknown;
@@ -273,9 +337,12 @@ class World {
   #publishKeyed(): void {
     const wish = this.#once.pickKeyed();
     this.#hear(this.#askOnce(wish), (results) => {
+      this.#heardOnce(results);
       for (const one of results) {
         if (one instanceof TidegateError) {
-          assert.equal(one.code, "idempotency-in-progress");
+          // What is known of older keys cannot be built again by a disk that fails, or a node that ends.
+          const expected = one.code === "idempotency-in-progress" || this.#isOverloaded(one);
+          assert(expected, String(one));
           this.seen.add("in progress");
         } else if (one.replayed) this.#noteReplay(wish);
       }
@@ -293,6 +360,7 @@ class World {
     const picked = this.#once.pickSequenced();
     if (!picked) return;
     this.#hear(this.#askOnce(picked.wish), (results) => {
+      this.#heardOnce(results);
       for (const one of results) {
         assert(!(one instanceof TidegateError));
         if (one.replayed) this.seen.add("sequence replayed");
@@ -305,22 +373,27 @@ class World {
   async #askOnce(wish: Wish): Promise<readonly (Published | TidegateError)[]> {
     const { topic, atomic } = wish;
     const messages = this.#once.messages(wish);
-    const life = this.#life;
     const asked =
       messages.length > 1
         ? this.#api.messages.publishBatch(topic, messages, { atomic })
         : Promise.all(messages.map((one) => this.#api.messages.publish(topic, one)));
-    const results = await asked.catch((error: unknown) => {
-      if (error instanceof TidegateError && error.code === "idempotency-in-progress")
-        return [error];
+    return asked.catch((error: unknown) => {
+      const known = error instanceof TidegateError ? error : undefined;
+      if (known?.code === "idempotency-in-progress") return [known];
+      if (known && this.#isOverloaded(known)) return [known];
       throw error;
     });
-    if (life !== this.#life) return [];
+  }
+
+  #isOverloaded({ code }: TidegateError): boolean {
+    return code === "overloaded" && (this.#failing || this.#closing);
+  }
+
+  #heardOnce(results: readonly (Published | TidegateError)[]): void {
     this.#note("published once", results);
     for (const one of results) {
       if (!(one instanceof TidegateError)) this.#oracle.publishAnswered(one);
     }
-    return results;
   }
 
   #receive(): void {
@@ -338,8 +411,11 @@ class World {
     if (!abort) return;
     this.seen.add("given back");
     if (this.#prng.chance(50)) abort.abort();
-    else void this.#yield().then(() => abort.abort());
+    else this.#aborts.push(abort);
   }
+
+  /** Of those who will go, soon. */
+  readonly #aborts: AbortController[] = [];
 
   #settle(): void {
     const known = this.#oracle.receipts;
@@ -353,7 +429,7 @@ class World {
     const sure = this.#oracle.isSure(receipt) && !this.#settling.has(receipt);
     const now = this.#now;
     this.#settling.set(receipt, (this.#settling.get(receipt) ?? 0) + 1);
-    this.#oracle.settleAsked(receipt);
+    this.#oracle.settleAsked(receipt, op);
     this.#hear(this.#api.groups.settle("g", request), ([result]) => {
       assert(result);
       this.#note(op, result);
@@ -387,6 +463,21 @@ class World {
   }
 
   // Looking
+
+  async #deadLetters(): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let after: string | undefined; ; ) {
+      const page = { limit: 100, maxBytes: 1 << 20, after };
+      const { deadLetters, next } = await this.#api.groups.deadLetters("g", page);
+      for (const { message } of deadLetters) {
+        const id = message && decodeMessage(message.payload)?.id;
+        assert(id !== undefined, "a dead letter is whole");
+        found.add(id);
+      }
+      if (next === undefined) return found;
+      after = next;
+    }
+  }
 
   async #readAll(which: "all" | "visible" | "in the end"): Promise<void> {
     for (const topic of TOPICS) {
@@ -443,7 +534,8 @@ class World {
 
   /** No message waited for the next one, or for time, to be noticed. */
   async #checkFollowed(): Promise<void> {
-    await turn();
+    await this.#pacer.settle();
+    this.#hearAll();
     for (const topic of TOPICS) {
       const seen = this.#followed.get(topic) ?? [];
       if (this.#expires) this.#oracle.followed(topic, seen);
@@ -459,46 +551,75 @@ class World {
     this.#version.answered = version;
   }
 
-  /** Lets what is under way get a little further. */
-  async #yield(): Promise<void> {
-    for (let left = this.#prng.below(20); left > 0; left--) await Promise.resolve();
-  }
-
   // Trouble
 
   async #stop(): Promise<void> {
     this.#oracle.passed();
-    const how = this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
+    const how = this.#failing
+      ? this.#prng.pick(["power cut", "kill"] as const)
+      : this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
     if (this.#prng.chance(70)) await this.#hurry();
     this.seen.add(how);
     if (this.#underWay > 0) this.seen.add("stopped with calls under way");
-    if (how === "clean close") await this.#broker.close();
+    this.#closing = how === "clean close";
+    if (this.#closing) await this.#drive(this.#broker.close());
+    await rest();
+    this.#hearAll();
     if (this.#failed !== undefined) throw this.#failed;
     this.#life++;
+    this.#failing = false;
+    this.#closing = false;
+    this.#diskFailed = false;
     this.#underWay = 0;
     this.#settling.clear();
     this.#once.stopped();
     if (how === "power cut") this.#oracle.powerLost();
     let disk = how === "power cut" ? this.#broker.disk.crash() : this.#broker.disk.clone();
+    this.#pacer.forget();
     if (this.#prng.chance(20)) {
       this.seen.add("stopped again at once");
       const deaf = true; // what they ask and do is not part of this history
-      void this.#open(disk.clone(), { deaf }).catch(() => {});
       const starting = disk;
-      void this.#open(starting, { deaf });
-      await this.#yield();
+      void this.#open(starting, { deaf }).catch(() => {});
+      await this.#pacer.steps(this.#prng.below(25));
       this.#oracle.powerLost();
       disk = starting.crash();
+      this.#pacer.forget();
     }
+    disk.shortWrites = this.#broker.disk.shortWrites;
+    await this.#shorten(disk);
+    if (this.#prng.chance(20)) this.#spoilDerived(disk);
+    this.#aborts.length = 0;
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
     if ((await disk.list("dedupe")).length > 0) this.seen.add("dedupe runs");
-    await this.#shorten(disk);
-    this.#broker = await this.#open(disk);
+    this.#broker = await this.#drive(this.#open(disk));
     this.#note(how, this.#api.status());
     this.#followAll();
-    await this.#readAll("all");
-    await this.#checkDefinitions();
-    this.#note("transactions", await this.#transactions.look(this.#api));
+    await this.#drive(this.#readAll("all"));
+    await this.#drive(this.#checkDefinitions());
+    this.#note("transactions", await this.#drive(this.#transactions.look(this.#api)));
+  }
+
+  /**
+   * Files derived from the log: one is gone, or has a bit flipped. Keys of segments that
+   * went are in their run and nowhere else.
+   */
+  #spoilDerived(disk: TestBroker["disk"]): void {
+    const [start = 0] = segmentBases(disk.names("log"));
+    const lone = runRanges(disk.names("dedupe")).filter(({ from }) => from < start);
+    const paths = ["log", "snapshots", "dedupe", "timers"]
+      .flatMap((dir) => disk.names(dir).map((name) => `${dir}/${name}`))
+      .filter((path) => /\.(idx|snap|run|tmr)$/.test(path) && disk.bytes(path).length > 0)
+      .filter((path) => !lone.some((range) => runPath(range) === path));
+    if (paths.length === 0) return;
+    const path = this.#prng.pick(paths);
+    this.seen.add("derived file spoilt");
+    if (this.#prng.chance(50)) return disk.lose(path);
+    const at = this.#prng.below(disk.bytes(path).length);
+    const bit = 1 << this.#prng.below(8);
+    disk.damage(path, (bytes) => {
+      bytes[at] = (bytes[at] ?? 0) ^ bit;
+    });
   }
 
   /** A log that lost its beginning is enough by itself. */
@@ -506,16 +627,17 @@ class World {
     const [start = 0] = segmentBases(await disk.list("log"));
     if (start === 0) return;
     this.seen.add("the log's start moved");
-    await checkToldAlike(disk);
+    await checkToldAlike(disk.clone({ paced: false }));
     if (!this.#prng.chance(50)) return;
     this.seen.add("from a shortened log without a snapshot");
-    for (const name of await disk.list("snapshots")) await disk.remove(`snapshots/${name}`);
+    for (const name of disk.names("snapshots")) disk.lose(`snapshots/${name}`);
   }
 
   /** Calls whose bytes are on their way to the disk when it stops. */
   async #hurry(): Promise<void> {
     for (let left = 1 + this.#prng.below(4); left > 0; left--) this.#call();
-    for (let left = this.#prng.below(8); left > 0; left--) await Promise.resolve();
+    await this.#pacer.steps(this.#prng.below(3));
+    this.#hearAll();
   }
 
   #open(disk: TestBroker["disk"], { deaf = false } = {}): Promise<TestBroker> {
@@ -527,6 +649,7 @@ class World {
       clock,
       segmentBytes,
       chance: this.#chance,
+      fatal: deaf ? () => {} : this.#fatal(),
       ...(checks && { checks }),
     });
   }
@@ -535,22 +658,26 @@ class World {
   async #finishTransactions(): Promise<void> {
     for (let left = CHECK_RULES.maxChecks + 2; left > 0; left--) {
       this.#broker.clock.advance(CHECK_RULES.checkIntervalMs);
-      for (let turns = 0; turns < 5; turns++) await turn();
+      await this.#pacer.settle();
+      this.#hearAll();
     }
-    await this.#transactions.finish(this.#api);
+    await this.#drive(this.#transactions.finish(this.#api));
   }
 
   /** Without another start, which would forgive a queue that was forgotten, all is delivered. */
   async finish(): Promise<void> {
+    if (this.#failing) await this.#stop();
     while (this.#underWay > 0) {
       if (this.#failed !== undefined) throw this.#failed;
       this.#broker.clock.advance(1000);
-      await this.#yield();
+      await this.#pacer.settle();
+      this.#hearAll();
     }
     await this.#checkFollowed();
     await this.#finishTransactions();
     for (const wish of this.#once.keyed) {
-      const results = await this.#askOnce(wish);
+      const results = await this.#drive(this.#askOnce(wish));
+      this.#heardOnce(results);
       assert(
         results.every((one) => !(one instanceof TidegateError)),
         "each is stored by now",
@@ -558,24 +685,26 @@ class World {
     }
     for (let idle = 0; idle < 3; ) {
       const request = { group: "g", max: 100, maxBytes: 1 << 24, waitMs: 0 };
-      const deliveries = await this.#api.groups.receive(request);
+      const deliveries = await this.#drive(this.#api.groups.receive(request));
       this.#oracle.received(deliveries, this.#now);
       const ack = deliveries.map(({ receipt }) => receipt);
+      for (const receipt of ack) this.#oracle.settleAsked(receipt, "ack");
       const settle = { ack, release: [], extend: [], reject: [] };
-      for (const result of await this.#api.groups.settle("g", settle)) {
+      for (const result of await this.#drive(this.#api.groups.settle("g", settle))) {
         this.#oracle.settleAnswered("ack", result, { now: this.#now, alone: true });
       }
       idle = deliveries.length === 0 ? idle + 1 : 0;
       this.#broker.clock.advance(6 * LEASE_MS); // the longest delay as well
     }
-    await this.#readAll("in the end");
+    await this.#drive(this.#readAll("in the end"));
     this.#oracle.checkBatches();
-    const { topics } = await this.#api.groups.lag("g");
+    this.#oracle.checkLetters(await this.#drive(this.#deadLetters()));
+    const { topics } = await this.#drive(this.#api.groups.lag("g"));
     for (const { topic, total } of topics) {
       assert.equal(total, 0, `${topic} is consumed to its end`);
       this.#oracle.checkAllDone(topic);
     }
     this.#life++;
-    await this.#broker.close();
+    await this.#drive(this.#broker.close());
   }
 }

@@ -2,16 +2,28 @@
  * The oracle of the storage simulation: a plain array of all that was appended,
  * and what must follow from it: the queues, the ids, the fold.
  *
+ * It is told what rots. Such a record may be unreadable from then on, but only as
+ * a range that the store lists; what it made visible may be a hole, or missing at
+ * the edge of a queue. Everything else is where it was, and nothing else is listed.
+ *
  * @module
  */
 
 import assert from "node:assert/strict";
+import { decodeMessage } from "../../storage/base/message.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import type { MessageStore, RecordPlace } from "../../storage/message_store.ts";
-import { ChainFold, type OpenStore } from "../storage/fixture.ts";
+import type { KeyEntry } from "../../storage/keys.ts";
+import type { MessageStore } from "../../storage/message_store.ts";
+import type { RecordPlace } from "../../storage/replay.ts";
+import type { About } from "../../storage/ops.ts";
+import type { DamagedRange } from "../../storage/recovery.ts";
+import { ChainFold, type OpenStore, type UnitRow } from "../storage/fixture.ts";
 
 /** Of each topic. */
 export const QUEUES = 3;
+
+/** Index keys that messages have. */
+export const KEYS = ["one", "two", "three", "four"];
 
 /** One appended record, as the oracle knows it. */
 export interface Appended {
@@ -25,6 +37,14 @@ export interface Appended {
   readonly hidden?: Hidden;
   readonly dropped?: number;
   readonly id?: string;
+  /** What it says about which messages. */
+  readonly about?: readonly About[];
+  /** Bytes of it changed at rest. */
+  rotten?: boolean;
+  /** It cannot be read, and no snapshot has what it did. */
+  outOfFold?: boolean;
+  /** It cannot be read, and a start that was cut short may have written a snapshot without it. */
+  doubtful?: boolean;
 }
 
 export interface Visible {
@@ -33,6 +53,7 @@ export interface Visible {
   readonly queueOffset: number;
   readonly bodyLogOffset: number;
   readonly size: number;
+  readonly keys: readonly string[];
 }
 
 /** A deferred message that nothing revealed yet. */
@@ -41,10 +62,14 @@ export interface Hidden {
   readonly queueId: number;
   readonly bodyLogOffset: number;
   readonly size: number;
+  readonly keys: readonly string[];
 }
 
 export class StorageOracle {
   #log: Appended[] = [];
+  /** Ranges that rotted, widened to records. */
+  readonly #rot: DamagedRange[] = [];
+  #from = 0;
 
   /** Where the last record ends. */
   get end(): number {
@@ -58,6 +83,63 @@ export class StorageOracle {
 
   remember(appended: Appended): void {
     this.#log.push(appended);
+  }
+
+  // Damage
+
+  rot({ from, to }: DamagedRange): void {
+    for (const record of this.#log) {
+      const { place, end } = record;
+      if (end <= from || place.logOffset >= to) continue;
+      record.rotten = true;
+      this.#rot.push({ from: place.logOffset, to: end });
+    }
+  }
+
+  get rotten(): boolean {
+    return this.#rot.length > 0;
+  }
+
+  get outOfFold(): boolean {
+    return this.#log.some((record) => record.outOfFold);
+  }
+
+  /** A store begins from a snapshot that has all below `from`. */
+  opening(from: number): void {
+    this.#from = from;
+    for (const record of this.#log) {
+      if (record.rotten && record.place.logOffset >= from) record.doubtful = true;
+    }
+  }
+
+  /**
+   * Nothing is called damaged that is not.
+   *
+   * @param confirmed behind it nothing was promised: between damage and the next whole
+   * frame a power cut may have taken some, and the range tells of both.
+   */
+  checkDamage(ranges: readonly DamagedRange[], confirmed: number): void {
+    for (const { from, to } of ranges) {
+      for (let at = from; at < to; ) {
+        if (at >= Math.max(confirmed, from + 1)) this.rot({ from: at, to });
+        const rotten = this.#rot.find((one) => one.from <= at && at < one.to);
+        assert(rotten, `${at} is called damaged, in ${from} to ${to}, and is whole`);
+        at = rotten.to;
+      }
+    }
+  }
+
+  async #checkRecord(record: Appended, { log, damage }: MessageStore): Promise<void> {
+    const { place, end, crc, rotten } = record;
+    const { logOffset } = place;
+    const frame = await log.read({ logOffset, size: end - logOffset });
+    if (frame) record.doubtful = false;
+    if (frame || !rotten) {
+      return assert.equal(frame?.crc, crc, `the record at ${logOffset} is another`);
+    }
+    const told = damage.ranges.some(({ from, to }) => from <= logOffset && end <= to);
+    assert(told, `the record at ${logOffset} cannot be read, and nobody is told`);
+    if (logOffset >= this.#from) record.outOfFold = true;
   }
 
   /** By queue of the topic there is: the queueOffset of the next message. */
@@ -93,31 +175,86 @@ export class StorageOracle {
 
   /** A store that was just opened holds what the oracle does, no less and no more. */
   async compare(open: OpenStore): Promise<void> {
-    const { log } = open.store;
-    for (const { place, end, crc } of this.#log) {
-      const frame = await log.read({ logOffset: place.logOffset, size: end - place.logOffset });
-      assert.equal(frame?.crc, crc, `the record at ${place.logOffset} is another`);
-    }
-    const recount = new ChainFold();
-    for (const { fold } of this.#log) fold(recount);
-    assert.deepEqual(open.fold.dump(), recount.dump());
+    for (const record of this.#log) await this.#checkRecord(record, open.store);
+    this.#compareFold(open);
     await this.#compareQueues(open);
     await this.#compareIds(open);
+    await this.compareIndexes(open);
+  }
+
+  /** The confirmed messages are found by their keys, what was said about them by what it is about. */
+  async compareIndexes({ store }: OpenStore): Promise<void> {
+    const confirmed = this.#log.filter(({ end }) => end <= store.log.confirmOffset);
+    const { topicGen } = this;
+    const rotten = new Set(
+      this.#log.flatMap(({ rotten, place }) => (rotten ? [place.logOffset] : [])),
+    );
+    const isRotten = (...offsets: number[]) => offsets.some((offset) => rotten.has(offset));
+    for (const key of KEYS) {
+      const wanted = confirmed.flatMap(({ visible, place: { logOffset } }) =>
+        visible.flatMap(({ keys, queueId, queueOffset, bodyLogOffset, ...one }, item) =>
+          one.topicGen === topicGen && keys.includes(key)
+            ? [
+                {
+                  found: [logOffset, item, queueId, queueOffset].join(),
+                  rotten: isRotten(logOffset, bodyLogOffset),
+                },
+              ]
+            : [],
+        ),
+      );
+      checkFound(await findByKey(store, { topicGen, key }), { wanted: wanted.reverse(), of: key });
+    }
+    const told = new Map<string, { about: About; wanted: Sought[] }>();
+    for (const { about = [], place } of confirmed) {
+      for (const one of about) {
+        const key = `${one.hash}/${one.index}`;
+        const { wanted } = told.get(key) ?? { wanted: [] };
+        const { logOffset } = place;
+        const next = { found: String(logOffset), rotten: isRotten(logOffset) };
+        told.set(key, { about: one, wanted: [...wanted, next] });
+      }
+    }
+    for (const { about, wanted } of told.values()) {
+      checkFound(await findOps(store, about), { wanted, of: JSON.stringify(about) });
+    }
+  }
+
+  #compareFold(open: OpenStore): void {
+    const found = JSON.stringify(open.fold.dump());
+    const doubtful = this.#log.filter((record) => record.doubtful && !record.outOfFold);
+    if (JSON.stringify(this.#recount()) !== found) {
+      for (const record of doubtful) record.outOfFold = true;
+      assert.deepEqual(open.fold.dump(), this.#recount());
+    }
+    for (const record of doubtful) record.doubtful = false; // this process is known now
+  }
+
+  #recount(): Record<string, string> {
+    const recount = new ChainFold();
+    for (const { fold, outOfFold } of this.#log) if (!outOfFold) fold(recount);
+    return recount.dump();
   }
 
   async #compareQueues(open: OpenStore): Promise<void> {
     for (const [key, expected] of this.#visibleBelow(open.store.log.end)) {
       const [topicGen, queueId] = key.split("/").map(Number) as [number, number];
-      const rows = expected.map((one) => [one.queueOffset, one.bodyLogOffset, one.size]);
-      assert.deepEqual(await open.unitsOf(topicGen, queueId), rows, `queue ${key}`);
+      const rows = await open.unitsOf(topicGen, queueId);
+      const wanted = expected.map(
+        ({ queueOffset, bodyLogOffset, size, rotten }): Wanted => ({
+          row: [queueOffset, bodyLogOffset, size],
+          rotten,
+        }),
+      );
+      checkRows(rows, { wanted, queue: key });
     }
   }
 
-  async #compareIds({ store: { ids, log } }: OpenStore): Promise<void> {
-    for (const { id, place } of this.#log.slice(-20)) {
-      if (id === undefined) continue;
+  async #compareIds({ store: { indexes, log } }: OpenStore): Promise<void> {
+    for (const { id, place, rotten } of this.#log.slice(-20)) {
+      if (id === undefined || rotten) continue;
       const base = log.segmentAt(place.logOffset)?.base ?? 0;
-      const found = await ids.find(stableHash(id), base);
+      const found = await indexes.ids.find(stableHash(id), base);
       assert(found.includes(place.logOffset), `the id of the message at ${place.logOffset}`);
     }
   }
@@ -127,17 +264,24 @@ export class StorageOracle {
     const { topicGen } = this;
     const visible = this.#visibleBelow(log.confirmOffset);
     for (let queueId = 0; queueId < QUEUES; queueId++) {
-      const expected = visible.get(`${topicGen}/${queueId}`)?.length ?? 0;
-      assert.equal(queues.find(topicGen, queueId)?.end ?? 0, expected, "visible is confirmed");
+      const expected = visible.get(`${topicGen}/${queueId}`) ?? [];
+      const end = queues.find(topicGen, queueId)?.end ?? 0;
+      assert(end <= expected.length, "visible is confirmed");
+      for (const { queueOffset, rotten } of expected.slice(end)) {
+        assert(rotten, `${queueOffset} of queue ${queueId} is confirmed and not visible`);
+      }
     }
   }
 
   /** By queue, topics dropped below `end` left out. */
-  #visibleBelow(end: number): Map<string, Visible[]> {
-    const found = new Map<string, Visible[]>();
+  #visibleBelow(end: number): Map<string, Shown[]> {
+    const found = new Map<string, Shown[]>();
     const below = this.#log.filter((one) => one.end <= end);
     const dropped = new Set(below.map((one) => one.dropped));
-    for (const one of below.flatMap(({ visible }) => visible)) {
+    const shown = below.flatMap(({ visible, rotten = false }) =>
+      visible.map((one): Shown => ({ ...one, rotten })),
+    );
+    for (const one of shown) {
       if (dropped.has(one.topicGen)) continue;
       const key = `${one.topicGen}/${one.queueId}`;
       const queue = found.get(key);
@@ -146,4 +290,83 @@ export class StorageOracle {
     }
     return found;
   }
+}
+
+/** What an index should give, in words. */
+interface Sought {
+  readonly found: string;
+  /** It may be missing. */
+  readonly rotten: boolean;
+}
+
+function checkFound(
+  found: readonly string[],
+  { wanted, of }: { readonly wanted: readonly Sought[]; readonly of: string },
+): void {
+  const there = new Set(found);
+  const expected = wanted.filter((one) => !one.rotten || there.has(one.found));
+  assert.deepEqual(
+    found,
+    expected.map((one) => one.found),
+    of,
+  );
+}
+
+/** The last first: what made it visible, and where it lies in its queue. */
+async function findByKey(
+  { log, indexes, reader }: MessageStore,
+  { topicGen, key }: { readonly topicGen: number; readonly key: string },
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const { base } of log.segments.toReversed()) {
+    for (let before: KeyEntry | undefined; ; ) {
+      const wanted = { topicGen, hash: stableHash(key) };
+      const entries = await indexes.keys.find(wanted, { base, before, max: 3 });
+      for (const { place, item, queueId, queueOffset } of entries) {
+        const unit = await reader.unitAt({ topicGen, queueId }, { base, queueOffset });
+        const frame = unit && unit.size > 0 ? await log.readAt(unit.bodyLogOffset) : undefined;
+        const keys = frame && decodeMessage(frame.payload)?.index;
+        if (keys?.includes(key)) found.push([base + place, item, queueId, queueOffset].join());
+      }
+      before = entries.at(-1);
+      if (!before) break;
+    }
+  }
+  return found;
+}
+
+async function findOps({ log, indexes }: MessageStore, about: About): Promise<string[]> {
+  const found: string[] = [];
+  for (const { base } of log.segments) {
+    for (let from = base; ; ) {
+      const places = await indexes.ops.find(about, { base, from, max: 2 });
+      found.push(...places.map(String));
+      from = (places.at(-1) ?? -1) + 1;
+      if (places.length === 0) break;
+    }
+  }
+  return found;
+}
+
+/** By a record that may be rotten. */
+type Shown = Visible & { readonly rotten: boolean };
+
+interface Wanted {
+  readonly row: UnitRow;
+  readonly rotten: boolean;
+}
+
+/** What rotted may be there, or a hole, or missing at the edges; the rest is where it was. */
+function checkRows(
+  rows: readonly UnitRow[],
+  { wanted, queue }: { wanted: readonly Wanted[]; queue: string },
+): void {
+  const there = new Map(rows.map((row) => [row[0], row]));
+  for (const { row, rotten } of wanted) {
+    const found = there.get(row[0]);
+    there.delete(row[0]);
+    const hole = found === undefined || found[2] === 0;
+    if (!hole || !rotten) assert.deepEqual(found, row, `queue ${queue}`);
+  }
+  assert.deepEqual([...there.values()], [], `queue ${queue} has more than was put`);
 }

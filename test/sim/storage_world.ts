@@ -1,5 +1,6 @@
 /**
- * The storage under power cuts, kills and failing disks. One seed is one history.
+ * The storage under power cuts, kills, failing disks and damage. One seed is one
+ * history, on every runtime: see pacer.ts.
  *
  * The world holds the real MessageStore on a disk in memory with a clock that
  * moves when told to, and an oracle (storage_oracle.ts) that remembers what was
@@ -11,7 +12,8 @@
  *   - everything confirmed before the stop is there, at the same places
  *   - nothing is there that was not appended, and no part of a unit
  *   - the consume queues, the ids and the fold are what the oracle recounts
- *   - a stop is never taken for damage
+ *   - a stop is never taken for damage, nor damage for a stop: what rotted is told
+ *     with its range, the rest is there, in its place (storage_oracle.ts)
  *
  * and in between: what is visible is what is confirmed, no more and no less.
  *
@@ -25,10 +27,15 @@ import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { SEGMENT_HEADER_SIZE, SPARE_PATH } from "../../storage/segment.ts";
-import { SidecarDamage } from "../../storage/sidecar_file.ts";
+import { aboutBody, aboutOffset, aboutQueue } from "../../storage/ops.ts";
+import { DerivedDamage } from "../../storage/damage.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
+import { newestSnapshot } from "../../storage/jobs.ts";
 import { type ChainFold, draft, KiB, type NewMessage, OpenStore } from "../storage/fixture.ts";
-import { type Appended, QUEUES, StorageOracle } from "./storage_oracle.ts";
+import { SNAPSHOT_DIR, snapshotOffsets, snapshotPath } from "../../storage/snapshot.ts";
+import { Pacer, rest } from "./pacer.ts";
+import { rot, type Rot } from "./rot.ts";
+import { type Appended, KEYS, QUEUES, StorageOracle } from "./storage_oracle.ts";
 
 const STEPS = 120;
 
@@ -53,8 +60,18 @@ export const SIGHTS = [
   "opened without a snapshot",
   "derived file lost",
   "derived file damaged",
+  "snapshot damaged while in use",
   "topic dropped",
   "revealed",
+  "bit flipped",
+  "block zeroed",
+  "block misdirected",
+  "sector unreadable",
+  "segment lost",
+  "damage found by the start",
+  "damage found by a reader",
+  "damage found by the scrubber",
+  "damage behind the snapshot",
 ] as const;
 export type Sight = (typeof SIGHTS)[number];
 
@@ -73,8 +90,10 @@ export async function simulate(seed: number): Promise<History> {
 
 class StorageWorld {
   readonly #prng: Prng;
+  readonly #pacer: Pacer;
   readonly #clock = new ManualClock();
   readonly #segmentBytes: number;
+  readonly #scrubIntervalMs: number;
   readonly seen = new Set<Sight>();
   trace = 0;
   #disk: MemoryDisk;
@@ -89,12 +108,15 @@ class StorageWorld {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new MemoryDisk(this.#prng.word());
+    this.#pacer = new Pacer(new Prng(seed ^ 0x9ace));
+    this.#disk = new MemoryDisk(this.#prng.word(), this.#pacer.wait);
+    this.#disk.shortWrites = this.#prng.pick([0, 0, 30]);
+    this.#scrubIntervalMs = this.#prng.pick([0, 500]);
     this.#segmentBytes = this.#prng.pick([4, 8, 16, 64]) * KiB;
   }
 
   async run(): Promise<void> {
-    await this.#boot();
+    await this.#pacer.until(this.#boot());
     for (let step = 0; step < STEPS; step++) {
       try {
         await this.#step();
@@ -112,15 +134,15 @@ class StorageWorld {
     else if (roll < 53) this.#putOther();
     else if (roll < 56) this.#reveal();
     else if (roll < 57) this.#dropTopic();
-    else if (roll < 82) await this.#yield();
-    else if (roll < 88) await this.#open.settle();
-    else if (roll < 91) this.#clock.advance(this.#prng.below(1500));
+    else if (roll < 82) await this.#pacer.steps(this.#prng.below(5));
+    else if (roll < 88) await this.#settle();
+    else if (roll < 91) await this.#pass();
     else if (roll < 92) this.#failSoon();
     else if (roll < 96) await this.#stop("power cut");
     else if (roll < 98) await this.#stop("kill");
     else await this.#stop("clean close");
     this.#oracle.checkVisible(this.#open.store);
-    await this.#watchSpare();
+    this.#watchSpare();
     this.#note(`${roll} ${this.#open.store.log.end} ${this.#open.store.log.confirmOffset}`);
   }
 
@@ -150,7 +172,8 @@ class StorageWorld {
       : this.#prng.below(this.#prng.pick([2000, 2000, 2000, 9000]));
     const body = new Uint8Array(size).fill(this.#prng.word());
     const id = this.#prng.word().toString(36);
-    return draft({ topicGen: this.#oracle.topicGen, queueId, queueOffset, id, body });
+    const index = KEYS.filter(() => this.#prng.chance(20));
+    return draft({ topicGen: this.#oracle.topicGen, queueId, queueOffset, id, body, index });
   }
 
   #putMessages(messages: readonly NewMessage[]): void {
@@ -165,13 +188,15 @@ class StorageWorld {
       const { envelope, attributes } = messages[i] as NewMessage;
       const { topicGen, queueId, queueOffset } = envelope;
       const end = places[i + 1]?.logOffset ?? unitEnd;
-      const size = end - place.logOffset;
+      const { logOffset: bodyLogOffset } = place;
+      const size = end - bodyLogOffset;
+      const keys = attributes.index ?? [];
       this.#remember({
         place,
         end,
         unitEnd,
         fold: (into) => into.apply("message", { topicGen, queueId } as RecordOf<"message">, place),
-        visible: [{ topicGen, queueId, queueOffset, bodyLogOffset: place.logOffset, size }],
+        visible: [{ topicGen, queueId, queueOffset, bodyLogOffset, size, keys }],
         id: attributes.id,
       });
     }
@@ -187,6 +212,7 @@ class StorageWorld {
       queueId,
       bodyLogOffset: place.logOffset,
       size: end - place.logOffset,
+      keys: attributes.index ?? [],
     };
     const fold = (into: ChainFold) =>
       into.apply("message", { topicGen, queueId } as RecordOf<"message">, place);
@@ -207,12 +233,14 @@ class StorageWorld {
     const place = this.#open.append("reveal", record);
     const end = this.#open.store.log.end;
     const fold = (into: ChainFold) => into.apply("reveal", record, place);
-    this.#remember({ place, end, unitEnd: end, fold, visible: items });
+    const about = items.map(({ bodyLogOffset }) => aboutBody(bodyLogOffset));
+    this.#remember({ place, end, unitEnd: end, fold, visible: items, about });
     this.#flushPerhaps();
   }
 
   #putOther(): void {
     const queueId = this.#prng.below(QUEUES);
+    if (this.#prng.chance(60)) return this.#putGrant(queueId);
     const record: RecordOf<"seek"> = {
       groupGen: 9,
       topicGen: this.#oracle.topicGen,
@@ -222,7 +250,31 @@ class StorageWorld {
     const place = this.#open.append("seek", record);
     const end = this.#open.store.log.end;
     const fold = (into: ChainFold) => into.apply("seek", record, place);
-    this.#remember({ place, end, unitEnd: end, fold, visible: [] });
+    const about = [aboutQueue(record)];
+    this.#remember({ place, end, unitEnd: end, fold, visible: [], about });
+    this.#flushPerhaps();
+  }
+
+  #putGrant(queueId: number): void {
+    const { topicGen } = this.#oracle;
+    const [first, count] = [250 + this.#prng.below(10), 1 + this.#prng.below(20)];
+    const record: RecordOf<"grant"> = {
+      groupGen: 9,
+      topicGen,
+      queueId,
+      ranges: [{ first, count }],
+      grantSeq: 1,
+      attempt: 1,
+      until: 0,
+      nonce: new Uint8Array(8),
+      attemptId: undefined,
+      consumerId: undefined,
+    };
+    const place = this.#open.append("grant", record);
+    const end = this.#open.store.log.end;
+    const fold = (into: ChainFold) => into.apply("grant", record, place);
+    const about = Array.from({ length: count }, (_, i) => aboutOffset(record, first + i));
+    this.#remember({ place, end, unitEnd: end, fold, visible: [], about });
     this.#flushPerhaps();
   }
 
@@ -250,9 +302,19 @@ class StorageWorld {
 
   // Time and trouble
 
-  /** Lets the flusher get a little further. */
-  async #yield(): Promise<void> {
-    for (let left = this.#prng.below(12); left > 0; left--) await Promise.resolve();
+  async #pass(): Promise<void> {
+    if (this.#prng.chance(20)) this.#rot({ files: false });
+    if (this.#prng.chance(20)) this.#spoilSnapshot();
+    for (let left = 5; left > 0; left--) {
+      this.#clock.advance(this.#prng.below(300));
+      await rest();
+    }
+  }
+
+  async #settle(): Promise<void> {
+    await this.#pacer.until(this.#open.settle());
+    if (this.#open.fatal.length > 0 || !this.#prng.chance(20)) return;
+    await this.#pacer.until(this.#oracle.compareIndexes(this.#open));
   }
 
   #failSoon(): void {
@@ -263,13 +325,13 @@ class StorageWorld {
   }
 
   /** A spare segment that was whole and is gone has become a segment, or was taken away. */
-  async #watchSpare(): Promise<void> {
+  #watchSpare(): void {
     const there = this.#disk.has(SPARE_PATH);
     if (this.#spareReady && !there) this.seen.add("segment was prepared");
     const size = there ? this.#disk.bytes(SPARE_PATH).length : 0;
     this.#spareReady = size === SEGMENT_HEADER_SIZE + this.#segmentBytes;
     if (!there || !this.#prng.chance(2)) return;
-    await this.#disk.remove(SPARE_PATH);
+    this.#disk.lose(SPARE_PATH);
     this.#spareReady = false;
     this.#spareTaken = true;
     this.seen.add("spare segment taken away");
@@ -277,21 +339,64 @@ class StorageWorld {
 
   async #stop(how: "power cut" | "kill" | "clean close"): Promise<void> {
     this.seen.add(how);
-    if (how === "clean close") await this.#open.store.close();
+    if (how === "clean close") await this.#pacer.until(this.#open.store.close());
+    await rest();
     this.#confirmed = Math.max(this.#confirmed, this.#open.confirms.at(-1) ?? 0);
     if (how === "clean close" && !this.#failing) assert.equal(this.#confirmed, this.#oracle.end);
-    const unexpected = this.#open.reports.filter((error) => !(error instanceof SidecarDamage));
+    const unexpected = this.#open.reports.filter((error) => !(error instanceof DerivedDamage));
     if (this.#disk.has(SPARE_PATH)) this.seen.add("stopped with a spare segment");
     if (!this.#failing && !this.#spareTaken) assert.deepEqual(unexpected, []);
-    this.#disk = how === "power cut" ? this.#disk.crash() : this.#disk.clone();
+    this.#seeDamage();
+    this.#end(how);
     this.#failing = false;
     this.#spareReady = false;
     this.#spareTaken = false;
     this.#clock.advance(this.#prng.below(5000));
     if (this.#prng.chance(20)) await this.#spoilDerived();
+    if (this.#prng.chance(15)) this.#rot();
     while (this.#prng.chance(15)) await this.#stopWhileOpening();
-    await this.#boot();
-    await this.#compare();
+    await this.#pacer.until(this.#boot());
+    await this.#pacer.until(this.#compare());
+  }
+
+  /** The process is no more; another gets what the disk holds. */
+  #end(how: "power cut" | "kill" | "clean close"): void {
+    const { shortWrites } = this.#disk;
+    this.#disk = how === "power cut" ? this.#disk.crash() : this.#disk.clone();
+    this.#disk.shortWrites = shortWrites;
+    this.#pacer.forget();
+  }
+
+  /** The medium loses what had been synced; where it cannot be told from a torn tail, nobody could. */
+  #rot(options = { files: true }): void {
+    const rotten: Rot | undefined = rot(this.#disk, { prng: this.#prng, ...options });
+    if (!rotten) return;
+    this.seen.add(rotten.what);
+    this.#oracle.rot(rotten);
+    this.#note(`rot ${rotten.what} ${rotten.from} ${rotten.to}`);
+  }
+
+  #seeDamage(): void {
+    const { found } = this.#open.store.damage;
+    if (found.read > 0) this.seen.add("damage found by a reader");
+    if (found.scrub > 0) this.seen.add("damage found by the scrubber");
+    this.#oracle.checkDamage(this.#open.store.damage.ranges, this.#confirmed);
+  }
+
+  /** The newest one, while the process goes on that wrote it. */
+  #spoilSnapshot(): void {
+    const newest = snapshotOffsets(this.#disk.names(SNAPSHOT_DIR))[0];
+    if (newest === undefined) return;
+    this.#flip(snapshotPath(newest));
+    this.seen.add("snapshot damaged while in use");
+  }
+
+  #flip(name: string): void {
+    const at = this.#prng.below(this.#disk.bytes(name).length);
+    const bit = 1 << this.#prng.below(8);
+    this.#disk.damage(name, (bytes) => {
+      bytes[at] = (bytes[at] ?? 0) ^ bit;
+    });
   }
 
   /** Sidecars and snapshots are derived: losing one costs time, never data. */
@@ -305,14 +410,10 @@ class StorageWorld {
     if (names.length === 0) return;
     const name = this.#prng.pick(names);
     if (this.#prng.chance(50)) {
-      await this.#disk.remove(name);
+      this.#disk.lose(name);
       this.seen.add("derived file lost");
     } else {
-      const at = this.#prng.below(this.#disk.bytes(name).length);
-      const bit = 1 << this.#prng.below(8);
-      this.#disk.damage(name, (bytes) => {
-        bytes[at] = (bytes[at] ?? 0) ^ bit;
-      });
+      this.#flip(name);
       this.seen.add("derived file damaged");
     }
   }
@@ -322,27 +423,31 @@ class StorageWorld {
     const opening = this.#boot().then(() => {
       opened = true;
     });
-    for (let turns = this.#prng.below(300); turns > 0; turns--) await Promise.resolve();
+    opening.catch(() => {}); // it is of a process that is no more
+    await this.#pacer.steps(this.#prng.below(30));
     if (!opened) this.seen.add("stopped while opening");
-    this.#disk = this.#prng.chance(70) ? this.#disk.crash() : this.#disk.clone();
-    await opening;
+    this.#end(this.#prng.chance(70) ? "power cut" : "kill");
   }
 
   async #boot(): Promise<void> {
     const whole = await this.#disk.list("snapshots");
     this.seen.add(whole.length > 0 ? "opened from a snapshot" : "opened without a snapshot");
+    const { snapshot } = await newestSnapshot(this.#disk, crc32);
+    this.#oracle.opening(snapshot?.logOffset ?? 0);
     this.#open = await OpenStore.on({
       disk: this.#disk,
       clock: this.#clock,
       segmentBytes: this.#segmentBytes,
+      scrubIntervalMs: this.#scrubIntervalMs,
     });
   }
 
   /** The store, just opened, against the oracle. */
   async #compare(): Promise<void> {
     const { end, recovery } = this.#open.store.log;
-    assert.deepEqual(recovery.damaged, [], "a stop is no damage");
-    assert.deepEqual(recovery.damagedHeaders, []);
+    this.#oracle.checkDamage(recovery.damaged, this.#confirmed);
+    if (recovery.damaged.length > 0) this.seen.add("damage found by the start");
+    if (!this.#oracle.rotten) assert.deepEqual(recovery.damagedHeaders, []);
     assert(end >= this.#confirmed, `confirmed up to ${this.#confirmed}, found up to ${end}`);
     if (recovery.torn) this.seen.add("torn tail");
     if (this.#oracle.end > this.#confirmed) {
@@ -352,6 +457,7 @@ class StorageWorld {
     if (lost && lost.end !== lost.unitEnd && recovery.torn) this.seen.add("unit cut");
     this.#confirmed = end;
     await this.#oracle.compare(this.#open);
+    if (this.#oracle.outOfFold) this.seen.add("damage behind the snapshot");
     this.#note(`open ${end} ${recovery.frames}`);
   }
 }

@@ -22,7 +22,7 @@ import {
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { sleepCounting } from "../../storage/base/clock_node.ts";
-import { stableHash, stableHashBytes } from "../../storage/base/hash.ts";
+import { scopedHash, stableHash, stableHashBytes } from "../../storage/base/hash.ts";
 import { Heap } from "../../storage/base/heap.ts";
 
 describe("64-bit integers", () => {
@@ -115,6 +115,27 @@ describe("stableHash()", () => {
       counts[queue] = (counts[queue] as number) + 1;
     }
     assert(Math.min(...counts) > 850 && Math.max(...counts) < 1150, counts.join(" "));
+  });
+});
+
+describe("scopedHash()", () => {
+  /** Stored in sidecars. */
+  const golden: [scope: number, hash: number, scoped: number][] = [
+    [1, 0, 3_952_616_933],
+    [7, stableHash("cust-9"), 281_845_528],
+    [2 ** 33 + 7, stableHash("cust-9"), 3_462_169_501],
+  ];
+  for (const [scope, hash, scoped] of golden) {
+    it(`of ${hash} in ${scope} is what it always was`, () =>
+      assert.equal(scopedHash(scope, hash), scoped));
+  }
+
+  it("keeps small numbers apart, in the one place and the other", () => {
+    const found = new Set<number>();
+    for (let scope = 0; scope < 300; scope++) {
+      for (let hash = 0; hash < 300; hash++) found.add(scopedHash(scope, hash));
+    }
+    assert(found.size > 300 * 300 - 10, `${found.size} of ${300 * 300}`);
   });
 });
 

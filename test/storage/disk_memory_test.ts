@@ -9,6 +9,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { replaceFile } from "../../storage/base/disk.ts";
+import { salvaging } from "../../storage/base/salvage.ts";
+import { writeFully } from "../../storage/base/write_fully.ts";
 
 const SECTOR = 512;
 const filled = (size: number, byte: number) => new Uint8Array(size).fill(byte);
@@ -219,5 +221,74 @@ describe("a failing MemoryDisk", () => {
     assert.throws(() => file.write(filled(4, 2), 4), /no space left/);
     file.write(filled(1, 3), 6);
     assert.deepEqual([...disk.bytes("f")], [1, 1, 1, 1, 2, 2, 3]);
+  });
+});
+
+describe("a decaying MemoryDisk", () => {
+  it("cannot read a bad sector, nor can who comes after, and reads the others", async () => {
+    const disk = new MemoryDisk();
+    await durable(disk, "f", filled(3 * SECTOR, 1));
+    disk.spoil("f", 1);
+    for (const one of [disk, disk.clone(), disk.crash()]) {
+      const file = await one.open("f", { create: false });
+      await assert.rejects(file.read(filled(3 * SECTOR, 0), 0), { code: "EIO" });
+      await assert.rejects(file.read(filled(1, 0), SECTOR), { code: "EIO" });
+      assert.equal(await file.read(filled(SECTOR, 0), 2 * SECTOR), SECTOR);
+      const target = filled(3 * SECTOR, 9);
+      assert.equal(await salvaging(file).read(target, 0), 3 * SECTOR);
+      assert.equal(sectorsOf(target), "101");
+      const limited = salvaging(file, { below: SECTOR + 10 });
+      await assert.rejects(limited.read(target, 0), { code: "EIO" });
+    }
+  });
+
+  it("loses a file for good, name and all", async () => {
+    const disk = new MemoryDisk();
+    await durable(disk, "f", filled(SECTOR, 1));
+    disk.lose("f");
+    assert.equal(content("f")(disk), "gone");
+    assert.equal(content("f")(disk.crash()), "gone");
+    await assert.rejects(disk.open("f", { create: false }), { code: "ENOENT" });
+  });
+});
+
+describe("a MemoryDisk that takes less at a time", () => {
+  it("has all of it in the end", async () => {
+    const disk = new MemoryDisk(3);
+    disk.shortWrites = 100;
+    const file = await disk.open("f", { create: true });
+    const bytes = Uint8Array.from({ length: 3000 }, (_, i) => i % 251);
+    file.write(bytes, 7);
+    assert.deepEqual(disk.bytes("f").subarray(7), bytes);
+  });
+
+  it("is written to until it has, and given up when it takes nothing", () => {
+    const asked: number[] = [];
+    writeFully(10, (from) => {
+      asked.push(from);
+      return 4;
+    });
+    assert.deepEqual(asked, [0, 4, 8]);
+    assert.throws(() => writeFully(1, () => 0), /took 0 bytes/);
+  });
+});
+
+describe("a paced MemoryDisk", () => {
+  it("does nothing durable, and changes no name, before it may", async () => {
+    const waiting: [string, () => void][] = [];
+    const pace = (call: string) => new Promise<void>((goOn) => void waiting.push([call, goOn]));
+    const disk = new MemoryDisk(1, pace);
+    const file = await disk.open("a", { create: true });
+    file.write(filled(SECTOR, 1), 0);
+    const done = [file.sync(), disk.syncDir(""), disk.rename("a", "b")];
+    await Promise.resolve();
+    assert.deepEqual(
+      waiting.map(([call]) => call),
+      ["sync a", "sync ", "rename a"],
+    );
+    assert(disk.has("a") && !disk.has("b"));
+    for (const [, goOn] of waiting) goOn();
+    await Promise.all(done);
+    assert.deepEqual([disk.has("a"), disk.has("b")], [false, true]);
   });
 });

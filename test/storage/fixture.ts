@@ -14,9 +14,11 @@ import { stableHash } from "../../storage/base/hash.ts";
 import type { MessageAttributes, MessageEnvelope } from "../../storage/base/message.ts";
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
-import { type Fold, MessageStore, type RecordPlace } from "../../storage/message_store.ts";
+import { MessageStore } from "../../storage/message_store.ts";
 import { messageFrameSizeMax } from "../../storage/record_sizes.ts";
+import type { Fold, FoldedRecord, RecordPlace } from "../../storage/replay.ts";
 import type { KindName, RecordOf } from "../../storage/records/mod.ts";
+import type { DamagedRange } from "../../storage/recovery.ts";
 import type { Change } from "../../storage/snapshot.ts";
 
 export const KiB = 1024;
@@ -36,6 +38,7 @@ export interface Draft {
   readonly key?: string;
   readonly body?: Uint8Array;
   readonly dedupe?: MessageEnvelope["dedupe"];
+  readonly index?: readonly string[];
 }
 
 /** No zeros, so that none of it is there when it was never written. */
@@ -54,7 +57,7 @@ export function draft(parts: Draft): NewMessage {
       bornAt: 1_700_000_000_000,
       dedupe: parts.dedupe,
     },
-    attributes: { id, key },
+    attributes: { id, key, index: parts.index },
     body,
   };
 }
@@ -73,7 +76,7 @@ export class ChainFold implements Fold {
     this.#table.set(text.decode(key), value.slice());
   }
 
-  apply<K extends KindName>(kind: K, record: RecordOf<K>, at: RecordPlace): void {
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void {
     const { topicGen, queueId } = record as { topicGen?: number; queueId?: number };
     const key = `${kind}/${topicGen ?? "-"}/${queueId ?? "-"}`;
     const before = this.#table.get(key);
@@ -118,6 +121,7 @@ export interface StoreOptions {
   readonly segmentBytes?: number;
   readonly jobs?: Jobs;
   readonly dedupe?: DedupeOptions;
+  readonly scrubIntervalMs?: number;
 }
 
 /** A store, what it told, and a producer's view of it. */
@@ -129,16 +133,25 @@ export class OpenStore {
   readonly confirms: number[] = [];
   readonly fatal: Error[];
   readonly reports: Error[];
+  /** Ranges that were told of, in order. */
+  readonly damaged: DamagedRange[];
 
   private constructor(
     store: MessageStore,
-    parts: { fold: ChainFold; clock: ManualClock; fatal: Error[]; reports: Error[] },
+    parts: {
+      fold: ChainFold;
+      clock: ManualClock;
+      fatal: Error[];
+      reports: Error[];
+      damaged: DamagedRange[];
+    },
   ) {
     this.store = store;
     this.fold = parts.fold;
     this.clock = parts.clock;
     this.fatal = parts.fatal;
     this.reports = parts.reports;
+    this.damaged = parts.damaged;
     store.listen({ onWritten() {}, onConfirm: (end) => void this.confirms.push(end) });
   }
 
@@ -147,6 +160,7 @@ export class OpenStore {
     const fold = new ChainFold();
     const fatal: Error[] = [];
     const reports: Error[] = [];
+    const damaged: DamagedRange[] = [];
     const ports = {
       disk,
       clock,
@@ -154,10 +168,11 @@ export class OpenStore {
       jobs: options.jobs ?? inlineJobs({ disk, crc32 }),
       fatal: (error: Error) => void fatal.push(error),
       report: (error: Error) => void reports.push(error),
+      damaged: (range: DamagedRange) => void damaged.push(range),
     };
-    const { dedupe } = options;
-    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe });
-    return new OpenStore(store, { fold, clock, fatal, reports });
+    const { dedupe, scrubIntervalMs } = options;
+    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe, scrubIntervalMs });
+    return new OpenStore(store, { fold, clock, fatal, reports, damaged });
   }
 
   /** Appends the messages as one unit; returns where each lies. */
@@ -213,7 +228,9 @@ export class OpenStore {
     const rows: UnitRow[] = [];
     for (let from = queue?.start ?? 0; queue && from < queue.end; ) {
       const slice = await this.store.reader.read(queue, { from, max: 100 });
-      if (slice.units.length === 0) throw new Error(`The reader is stuck at ${from}`);
+      if (slice.firstOffset + slice.units.length === from) {
+        throw new Error(`The reader is stuck at ${from}`);
+      }
       for (const [i, unit] of slice.units.entries()) {
         rows.push([slice.firstOffset + i, unit.bodyLogOffset, unit.size]);
       }

@@ -103,14 +103,13 @@ describe("readFrame()", () => {
         const bytes = seal(header, payload);
         const found = read(bytes, { logOffset: header.logOffset, prevCrc: header.prevCrc });
         assert(found.kind === "frame");
-        for (const frame of [found.frame, found.frame.copy()]) {
-          for (const [name, value] of Object.entries(header)) {
-            assert.equal(frame[name as keyof FrameHeader], value, name);
-          }
-          assert.deepEqual(frame.payload, payload);
-          assert.equal(frame.size, bytes.length);
-          assert.equal(frame.crc, viewOf(bytes).getUint32(4));
+        const { frame } = found;
+        for (const [name, value] of Object.entries(header)) {
+          assert.equal(frame[name as keyof FrameHeader], value, name);
         }
+        assert.deepEqual(frame.payload, payload);
+        assert.equal(frame.size, bytes.length);
+        assert.equal(frame.crc, viewOf(bytes).getUint32(4));
       }),
     );
   });

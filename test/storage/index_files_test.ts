@@ -11,9 +11,15 @@ import fc from "fast-check";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { readSealed, sealBlocks, sealedSize } from "../../storage/blocks.ts";
-import { IdTable } from "../../storage/ids.ts";
+import { HashTable } from "../../storage/hash_table.ts";
+import { NO_SECTION, WORDS } from "../../storage/hash_section.ts";
 import { segmentPath, sidecarPath } from "../../storage/segment.ts";
-import { encodeSidecar, type SidecarRun } from "../../storage/sidecar.ts";
+import {
+  encodeSidecar,
+  type SidecarContent,
+  sidecarParts,
+  type SidecarRun,
+} from "../../storage/sidecar.ts";
 import { openSidecars, SidecarDamage, SidecarFile } from "../../storage/sidecar_file.ts";
 import {
   decodeSnapshot,
@@ -132,6 +138,14 @@ describe("sealed blocks", () => {
   });
 });
 
+const NO_SECTIONS = { ids: NO_SECTION, keys: NO_SECTION, ops: NO_SECTION };
+
+/** Of a sidecar of a segment, all that the test does not care for. */
+function contentOf(parts: Partial<SidecarContent>): SidecarContent {
+  const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0, bodiesFrom: 0 };
+  return { base: 0, end: 10, runs: [], sections: NO_SECTIONS, ...counts, ...parts };
+}
+
 /** Few hashes, so that they collide; more pairs than one read looks at. */
 const anyPairs = fc
   .tuple(fc.array(fc.nat({ max: 9 }), { maxLength: 60 }), fc.constantFrom(1, 40))
@@ -142,15 +156,16 @@ describe("ids", () => {
   it("are found newest first, in memory and in the sidecar", async () => {
     await fc.assert(
       fc.asyncProperty(anyPairs, fc.constantFrom(1, 0x0800_0001), async (pairs, spread) => {
-        const ids = new IdTable();
+        const ids = new HashTable(WORDS.ids);
         for (const [hash, place] of pairs) ids.push(hash * spread, place);
-        const content = { base: 0, end: 10, runs: [], ids: ids.encode(), timersUntil: 0 };
+        const content = contentOf({ sections: { ...NO_SECTIONS, ids: ids.encode() } });
         const disk = await fileOf(sidecarPath(0), encodeSidecar(content, crc32));
         const sidecar = await SidecarFile.open(disk, { base: 0, end: 10 }, crc32);
         assert(sidecar);
         for (let hash = 0; hash < 11; hash++) {
           const expected = pairs.filter(([one]) => one === hash).map(([, place]) => place);
-          assert.deepEqual(ids.find(hash * spread), expected.toReversed());
+          const found = [...ids.find(hash * spread)].map((entry) => ids.word(entry, 1));
+          assert.deepEqual(found, expected.toReversed());
           assert.deepEqual(await sidecar.findIds(hash * spread), expected.toReversed());
         }
       }),
@@ -188,12 +203,13 @@ describe("a sidecar", () => {
   it("gives every queue its units and its links, and others none", async () => {
     await fc.assert(
       fc.asyncProperty(anyRuns, fc.nat(), async (runs, at) => {
-        const about = { base: 7, end: 99, timersUntil: at };
-        const content = { ...about, runs: runs.map(toRun), ids: new Uint8Array(0) };
+        const about = { base: 7, end: 99, timersUntil: at, heldCount: at % 3, keyedCount: at % 5 };
+        const content = contentOf({ ...about, runs: runs.map(toRun) });
         const disk = await fileOf(sidecarPath(7), encodeSidecar(content, crc32));
         const sidecar = await SidecarFile.open(disk, { base: 7, end: 99 }, crc32);
         assert(sidecar && (await sidecar.isWhole()));
-        assert.equal(sidecar.timersUntil, at);
+        const { base, end, timersUntil, heldCount, keyedCount } = sidecar;
+        assert.deepEqual({ base, end, timersUntil, heldCount, keyedCount }, about);
         for (const { topicGen, queueId, first, links, list } of runs) {
           const entry = await sidecar.entry({ topicGen, queueId });
           assert(entry);
@@ -221,6 +237,8 @@ describe("a sidecar", () => {
     );
   });
 
+  /** Hashes in all slots. */
+  const spreadOf = (i: number) => Math.imul(i, 0x9e3779b1) >>> 0;
   const units = bufferOf(
     Array.from({ length: 400 }, (_, i) => ({
       bodyLogOffset: i,
@@ -232,13 +250,18 @@ describe("a sidecar", () => {
     })),
   );
   const links = { ordinal: 0, previous: undefined, skip16: undefined, skip256: undefined };
-  const ids = new IdTable();
-  for (let i = 0; i < 400; i++) ids.push(i, i);
+  const tables = {
+    ids: new HashTable(WORDS.ids),
+    keys: new HashTable(WORDS.keys),
+    ops: new HashTable(WORDS.ops),
+  };
+  for (let i = 0; i < 400; i++) {
+    for (const table of Object.values(tables)) table.push(spreadOf(i), i, i, i, i);
+  }
+  const { ids, keys, ops } = tables;
+  const sections = { ids: ids.encode(), keys: keys.encode(), ops: ops.encode() };
   const run = { topicGen: 1, queueId: 0, first: 0, links, units };
-  const whole = encodeSidecar(
-    { base: 0, end: 500, runs: [run], ids: ids.encode(), timersUntil: 0 },
-    crc32,
-  );
+  const whole = encodeSidecar(contentOf({ end: 500, runs: [run], sections }), crc32);
 
   it("is refused for another segment, and when it is cut or longer", async () => {
     const open = async (bytes: Uint8Array, segment = { base: 0, end: 500 }) =>
@@ -258,11 +281,19 @@ describe("a sidecar", () => {
       const entry = await sidecar?.entry(run);
       if (!sidecar || !entry) return "refused";
       const found = await sidecar.units(entry, { from: 0, count: 400 });
-      const places = [await sidecar.findIds(3), await sidecar.findIds(399)];
+      const places: unknown[] = [];
+      for (let i = 0; i < 400; i += 3) {
+        places.push(await sidecar.findIds(spreadOf(i)));
+        for (const section of [sidecar.keys, sidecar.ops]) {
+          const range = await section.find(spreadOf(i));
+          const entries = await section.entries(range);
+          places.push(range, entries.count > 0 && entries.word(0, 2));
+        }
+      }
       return JSON.stringify([Array.from({ length: 400 }, (_, i) => found.unit(i)), places]);
     };
     const truth = await read(whole);
-    for (let at = 0; at < whole.length; at += 13) {
+    for (let at = 0; at < whole.length; at += 101) {
       const flipped = whole.slice();
       flipped[at] = (flipped[at] as number) ^ (1 << (at % 8));
       const found = await read(flipped).catch((error: unknown) => {
@@ -273,16 +304,29 @@ describe("a sidecar", () => {
     }
   });
 
+  it("of a build before, or after, is none", async () => {
+    for (const version of ["1", "3"]) {
+      const [first] = sidecarParts(contentOf({ end: 500, runs: [run], sections }));
+      assert(first);
+      first.set(new TextEncoder().encode(`TIDEIDX${version}`));
+      const parts = sidecarParts(contentOf({ end: 500, runs: [run], sections })).slice(1);
+      const bytes = sealBlocks(Buffer.concat([first, ...parts]), crc32);
+      const disk = await fileOf(sidecarPath(0), bytes);
+      assert.equal(await SidecarFile.open(disk, { base: 0, end: 500 }, crc32), undefined);
+    }
+  });
+
   it("belongs to a segment that another one follows", async () => {
     const disk = await fileOf(sidecarPath(0), whole);
     for (const base of [0, 500, 900]) await disk.open(segmentPath(base), { create: true });
-    const { files, missing } = await openSidecars(disk, crc32);
+    const { files, missing } = await openSidecars({ disk, crc32, report() {} });
     assert.deepEqual([...files.keys()], [0]);
     assert.deepEqual(missing, [{ base: 500, end: 900 }]);
   });
 
   it("holds its units where the layout says", () => {
-    assert.equal(whole.length, sealedSize(64 + 400 * UNIT_SIZE + 400 * 8 + 88));
+    const entries = 400 * 4 * (WORDS.ids + WORDS.keys + WORDS.ops) + 3 * 4 * 129;
+    assert.equal(whole.length, sealedSize(96 + 400 * UNIT_SIZE + entries + 88));
   });
 });
 

@@ -104,8 +104,22 @@ describe("workerJobs()", () => {
       mkdirSync(join(dir, "log"));
       mkdirSync(join(dir, "snapshots"));
       const jobs = workerJobs(dir);
-      const failing = jobs.run({ kind: "seal", base: 77, end: 99, marks: [], timers: true });
-      const snapshot = { kind: "snapshot", logOffset: 5, walkFrom: 0, changes: [] } as const;
+      const seal = {
+        kind: "seal",
+        base: 77,
+        end: 99,
+        marks: [],
+        holding: [],
+        timers: true,
+      } as const;
+      const failing = jobs.run(seal);
+      const snapshot = {
+        kind: "snapshot",
+        logOffset: 5,
+        walkFrom: 0,
+        changes: [],
+        since: 0,
+      } as const;
       const following = jobs.run(snapshot);
       await assert.rejects(failing, /ENOENT|No such file/);
       await following;

@@ -11,6 +11,7 @@ import {
   messageIdHash,
   messageSizeMax,
 } from "../../storage/base/message.ts";
+import { indexKeyHashes } from "../../storage/base/message_keys.ts";
 import { KINDS } from "../../storage/records/mod.ts";
 import { fullMessage } from "./samples.ts";
 
@@ -60,6 +61,12 @@ function idHash(payload: Uint8Array): number | undefined {
   return messageIdHash({ bytes, view: viewOf(bytes) }, { at: 3, end: 3 + payload.length });
 }
 
+function keyHashes(payload: Uint8Array) {
+  const bytes = new Uint8Array(3 + payload.length);
+  bytes.set(payload, 3);
+  return indexKeyHashes({ bytes, view: viewOf(bytes) }, { at: 3, end: 3 + payload.length });
+}
+
 describe("the message codec", () => {
   it("reads what it wrote", () => {
     fc.assert(
@@ -90,6 +97,7 @@ describe("the message codec", () => {
         const payload = KINDS.message.encode(message);
         const view = viewOf(payload);
         assert.equal(idHash(payload), stableHash(message.id));
+        assert.deepEqual(keyHashes(payload), [...new Set(message.index.map(stableHash))]);
         for (const [name, read] of Object.entries(MessageFields)) {
           assert.equal(read(view, 0), message[name as keyof typeof MessageFields], name);
         }
@@ -121,6 +129,7 @@ describe("the message codec", () => {
       fc.property(fc.uint8Array({ maxLength: 200 }), (noise) => {
         decodeMessage(noise);
         idHash(noise);
+        keyHashes(noise);
       }),
       { numRuns: 1000 },
     );
@@ -131,6 +140,7 @@ describe("the message codec", () => {
         damaged[at] = byte;
         decodeMessage(damaged);
         idHash(damaged);
+        keyHashes(damaged);
       }
     }
   });

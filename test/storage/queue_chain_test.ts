@@ -16,6 +16,7 @@ import { FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame, sealFrame } from "../../storag
 import { QueueReader } from "../../storage/queue_reader.ts";
 import { KINDS, type KindName, type RecordOf } from "../../storage/records/mod.ts";
 import type { RecordKind } from "../../storage/records/kind.ts";
+import { NO_SECTION } from "../../storage/hash_section.ts";
 import { sidecarPath } from "../../storage/segment.ts";
 import { encodeSidecar } from "../../storage/sidecar.ts";
 import { SidecarFile } from "../../storage/sidecar_file.ts";
@@ -71,7 +72,17 @@ class History implements Sidecars {
     return this.#sidecars.get(base);
   }
 
+  before(base: number): number | undefined {
+    const older = [...this.#sidecars.keys()].filter((one) => one < base);
+    return older.length > 0 ? Math.max(...older) : undefined;
+  }
+
   async mend(): Promise<undefined> {}
+
+  /** Damage took its units, and what was built again has none of them. */
+  lose(base: number): void {
+    this.#sidecars.delete(base);
+  }
 
   addSegment(ordinal: number): number {
     const base = this.#end;
@@ -92,7 +103,9 @@ class History implements Sidecars {
 
   async seal(base: number): Promise<void> {
     const runs = this.queues.runsOf(base).map(({ queue, run }) => ({ ...queue, ...run }));
-    const content = { base, end: base + 1, runs, ids: new Uint8Array(0), timersUntil: 0 };
+    const sections = { ids: NO_SECTION, keys: NO_SECTION, ops: NO_SECTION };
+    const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0, bodiesFrom: base };
+    const content = { base, end: base + 1, runs, sections, ...counts };
     const path = sidecarPath(base);
     (await this.#disk.open(path, { create: true })).write(encodeSidecar(content, crc32), 0);
     const sidecar = await SidecarFile.open(this.#disk, content, crc32);
@@ -315,5 +328,39 @@ describe("ConsumeQueues", () => {
     ]);
     assert.deepEqual(ends(2000), [[0, 2, 2]]);
     assert.deepEqual(ends(2000), []);
+  });
+});
+
+describe("a consume queue that lost a run to damage", () => {
+  it("has what is older and what is newer, and steps over the rest", async () => {
+    const history = new History();
+    const bases = Array.from({ length: 300 }, (_, ordinal) => history.addSegment(ordinal));
+    for (const base of bases.slice(0, -2)) await history.seal(base);
+    const lost = [bases[0], bases[255], bases[256], bases[297]] as number[];
+    for (const base of lost) history.lose(base);
+    const queue = { topicGen: 1, queueId: 0 };
+    const read: number[] = [];
+    for (let from = 0; from < history.rows[0].length; ) {
+      const slice = await history.reader.read(queue, { from, max: 100 });
+      assert(slice.firstOffset + slice.units.length > from, `stuck at ${from}`);
+      for (const [i] of slice.units.entries()) read.push(slice.firstOffset + i);
+      from = slice.firstOffset + slice.units.length;
+    }
+    const kept = history.rows[0].filter(({ base }) => !lost.includes(base));
+    assert.deepEqual(
+      read,
+      kept.map(({ queueOffset }) => queueOffset),
+    );
+  });
+
+  it("ends where it ended, when its last run is lost", async () => {
+    const history = new History();
+    const bases = Array.from({ length: 9 }, (_, ordinal) => history.addSegment(ordinal));
+    for (const base of bases) await history.seal(base);
+    history.lose(bases.at(-1) as number);
+    const end = history.rows[0].length;
+    const from = history.rows[0].findIndex(({ base }) => base === bases.at(-1));
+    const slice = await history.reader.read({ topicGen: 1, queueId: 0 }, { from, max: 10 });
+    assert.deepEqual(slice, { firstOffset: end, units: [], lostFrom: from });
   });
 });

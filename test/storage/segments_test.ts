@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { viewOf } from "../../storage/base/bytes.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
+import { writeLogStart } from "../../storage/log_start.ts";
 import { SEGMENT_HEADER_SIZE, segmentPath } from "../../storage/segment.ts";
 import { KiB, type UnitRow } from "./fixture.ts";
 import { flip, messages, one, positionOf, reopen, write } from "./written_log.ts";
@@ -120,14 +121,55 @@ describe("a log of a later build", () => {
   it("with a frame format nobody knows is not opened, and not cut", async () => {
     const disk = await change(8, 2);
     const before = disk.bytes(segmentPath(0)).slice();
-    await assert.rejects(reopen(disk), { code: "not-implemented" });
+    await assert.rejects(reopen(disk), {
+      code: "not-implemented",
+      message: /log\/0{20}\.log": it has format 2 in the frame at \d+, of a later build/,
+    });
     assert.deepEqual(disk.bytes(segmentPath(0)), before);
   });
 
   it("with a record kind nobody knows is not opened, and not cut", async () => {
     const disk = await change(9, 200);
     const before = disk.bytes(segmentPath(0)).slice();
-    await assert.rejects(reopen(disk), { code: "not-implemented" });
+    await assert.rejects(reopen(disk), {
+      code: "not-implemented",
+      message: /log\/0{20}\.log": .* record of kind 200 at \d+/,
+    });
     assert.deepEqual(disk.bytes(segmentPath(0)), before);
   });
+
+  const kinds = ["log/*.log", "log/*.idx", "log/start", "snapshots/*.snap", "checkpoint"] as const;
+  for (const kind of kinds) {
+    it(`with ${kind} of a later format is not opened: the file and the format are named`, async () => {
+      const written = await write([one(12), one(12)], { segmentBytes: 1024, closed: true });
+      const { disk } = written;
+      if (kind === "log/start") await writeLogStart(disk, { start: 0 }, crc32);
+      const [dir, pattern = ""] = kind.split("/") as [string, string?];
+      const names = await disk.list(dir);
+      const path =
+        pattern === "" ? dir : `${dir}/${names.find((name) => name.endsWith(pattern.slice(1)))}`;
+      const before = disk.bytes(path).slice();
+      disk.damage(path, (bytes) => bytes.set(laterVersion(bytes, kind)));
+      const message = new RegExp(`${path}": it has format 9, of a later build`);
+      await assert.rejects(reopen(disk, 1024), { code: "not-implemented", message });
+      // One bit of the version is no version: the checksum tells.
+      disk.damage(path, (bytes) =>
+        bytes.set([...before.subarray(0, 7), 0x39, ...before.subarray(8)]),
+      );
+      await reopen(disk, 1024);
+    });
+  }
 });
+
+/** The file as a build would have written it whose format has another number. */
+function laterVersion(bytes: Uint8Array, kind: string): Uint8Array {
+  const copy = bytes.slice();
+  const sealed = kind === "log/*.idx";
+  const plain = { "log/start": 16, "snapshots/*.snap": 32 }[kind] ?? 28;
+  const crcAt = sealed ? Math.min(4092, copy.length - 4) : plain;
+  for (const at of kind === "checkpoint" ? [0, 512] : [0]) {
+    copy[at + 7] = "9".charCodeAt(0);
+    viewOf(copy).setUint32(at + crcAt, crc32(copy.subarray(at, at + crcAt)));
+  }
+  return copy;
+}

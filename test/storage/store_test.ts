@@ -30,7 +30,7 @@ const QUEUES = [
 ] as const;
 
 async function look(open: OpenStore): Promise<View> {
-  const { log, ids } = open.store;
+  const { log, indexes } = open.store;
   const queues: Record<string, UnitRow[]> = {};
   const found: [string, number[]][] = [];
   for (const [topicGen, queueId] of QUEUES) {
@@ -39,7 +39,7 @@ async function look(open: OpenStore): Promise<View> {
     for (const [queueOffset, logOffset] of rows) {
       const id = `${topicGen}-${queueId}-${queueOffset}`;
       const base = log.segmentAt(logOffset)?.base ?? -1;
-      found.push([id, await ids.find(stableHash(id), base)]);
+      found.push([id, await indexes.ids.find(stableHash(id), base)]);
     }
   }
   return { end: log.end, queues, fold: open.fold.dump(), ids: found };
@@ -177,6 +177,27 @@ describe("a store that is opened again", () => {
     const { recovery, segments } = open.store.log;
     assert(recovery.frames > 0);
     assert(recovery.frames < 20, `${recovery.frames} frames of ${segments.length} segments`);
+  });
+
+  it("makes up for snapshots that a kill kept from being written", async () => {
+    const { disk, view } = await filled();
+    await removeAll(disk, ".snap");
+    const open = await OpenStore.on({ disk, segmentBytes: SEGMENT_BYTES });
+    await quiet(open);
+    assert(open.store.log.recovery.frames > 50);
+    const left = disk.clone(); // nothing was appended in this life
+    const again = await OpenStore.on({ disk: left, segmentBytes: SEGMENT_BYTES });
+    await quiet(again);
+    const { frames } = again.store.log.recovery;
+    assert(frames < 20, `${frames} frames`);
+    assert.deepEqual(await look(again), view);
+  });
+
+  it("writes no snapshot at a start that had the newest one", async () => {
+    const { disk } = await filled();
+    const before = await names(disk, ".snap");
+    await quiet(await OpenStore.on({ disk, segmentBytes: SEGMENT_BYTES }));
+    assert.deepEqual(await names(disk, ".snap"), before);
   });
 
   it("keeps two snapshots, and no more", async () => {

@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { DerivedDamage } from "../../storage/damage.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { inlineJobs } from "../../storage/jobs.ts";
@@ -162,7 +163,8 @@ export class TimerWorld {
 
   async reopen(): Promise<void> {
     await this.#start();
-    assert.deepEqual(this.open.reports, []);
+    const unexpected = this.open.reports.filter((error) => !(error instanceof DerivedDamage));
+    assert.deepEqual(unexpected, []);
     this.#forget(this.open.store.log.end);
   }
 

@@ -25,8 +25,10 @@ import { testReads } from "./broker_api_read.ts";
 import { testReceives } from "./broker_api_receives.ts";
 import { testRetention } from "./broker_api_retention.ts";
 import { testRedrive } from "./broker_api_redrive.ts";
+import { testSearch } from "./broker_api_search.ts";
 import { testSeek } from "./broker_api_seek.ts";
 import { testTopics } from "./broker_api_topics.ts";
+import { testTraces } from "./broker_api_trace.ts";
 import { testTransactions } from "./broker_api_transactions.ts";
 
 export interface Skip {
@@ -60,6 +62,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testIdempotency(test);
     testReads(test);
     testReadFilters(test);
+    testSearch(test);
     testDelays(test);
     testGroups(test);
     testLeases(test);
@@ -73,6 +76,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testRetention(test);
     testFilters(test);
     testTransactions(test);
+    testTraces(test);
 
     it("is excused from tests that exist", () => assert.deepEqual([...unused], []));
   });

@@ -67,9 +67,17 @@ export const GROUP: GroupConfig = {
 
 export const utf8 = new TextEncoder();
 
+/** Whether bytes are on their way: of implementations that are reached over sockets. */
+export const onTheWay = new Set<() => boolean>();
+
 /** Lets everything run that can run without time passing. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve));
+export async function turn(): Promise<void> {
+  const one = () => new Promise((resolve) => void setImmediate(resolve));
+  await one();
+  for (let quiet = 0; onTheWay.size > 0 && quiet < 2; quiet++) {
+    if ([...onTheWay].some((isBusy) => isBusy())) quiet = -1;
+    await one();
+  }
 }
 
 export async function fails(code: ErrorCode, call: Promise<unknown>): Promise<TidegateError> {
@@ -91,6 +99,11 @@ export async function isAnswered(call: Promise<unknown>): Promise<boolean> {
   call.then(note, note);
   await turn();
   return answered;
+}
+
+/** Without members that are undefined, which mean as much as those that are absent. */
+export function present<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
 }
 
 // Messages

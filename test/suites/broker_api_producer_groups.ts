@@ -40,6 +40,21 @@ export function testProducerGroups(test: Test): void {
     await fails("producer-group-not-found", producers.get("pay"));
   });
 
+  test("producers.list() pages in order of name", async ({ api }) => {
+    const { producers } = api.transactions;
+    for (const name of ["b", "c", "a"]) await producers.put(name, RULES);
+    const first = await producers.list({ limit: 2 });
+    assert.deepEqual(
+      first.producerGroups.map(({ name }) => name),
+      ["a", "b"],
+    );
+    assert.equal(first.next, "b");
+    const second = await producers.list({ limit: 2, after: first.next });
+    assert.deepEqual(second, { producerGroups: [await producers.get("c")] });
+    await producers.delete("c");
+    assert.deepEqual(await producers.list({ limit: 2, after: "b" }), { producerGroups: [] });
+  });
+
   const patches: [does: string, change: ProducerGroupPatch, after: object][] = [
     ["one rule", { maxChecks: 3 }, { maxChecks: 3 }],
     ["nothing", {}, {}],

@@ -276,6 +276,6 @@ function testGivingBack(test: Test): void {
     while (done.length < 300) await turn();
     assert.equal(new Set(done).size, 300);
     assert.equal((await api.groups.lag("g")).topics[0]?.total, 0);
-    void Promise.all(consumers);
+    void Promise.allSettled(consumers); // some wait on, for as long as there is a broker
   });
 }

@@ -28,6 +28,8 @@ export interface TestOptions extends Partial<BrokerOptions> {
   readonly chance?: Prng;
   /** By default one whose calls are never answered. */
   readonly checks?: ChecksPort;
+  /** By default the test fails. */
+  readonly fatal?: (error: Error) => void;
 }
 
 const SILENT: ChecksPort = {
@@ -48,9 +50,11 @@ export async function openTestBroker(options: TestOptions = {}): Promise<TestBro
       digest,
       checks,
       entropy: (size) => Uint8Array.from({ length: size }, () => chance.below(256)),
-      fatal(error) {
-        throw error;
-      },
+      fatal:
+        options.fatal ??
+        ((error) => {
+          throw error;
+        }),
       log() {},
     },
     {

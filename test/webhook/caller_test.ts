@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { hmac } from "../../src/webhook/hmac_node.ts";
+import { hmac } from "../../storage/base/hmac_node.ts";
 import { keyOf, signatureHeaders } from "../../src/webhook/signature.ts";
 import { TEST_AUTHORITY } from "../fakes/test_certificate.ts";
 import { answering, failedWith, httpsTarget, httpTarget, kit, refusedWith, until } from "./kit.ts";

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { hmac } from "../../src/webhook/hmac_node.ts";
+import { hmac } from "../../storage/base/hmac_node.ts";
 import { checkMessage, readAnswer } from "../../src/webhook/message.ts";
 
 const utf8 = new TextEncoder();

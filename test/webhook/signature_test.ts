@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { hmac } from "../../src/webhook/hmac_node.ts";
+import { hmac } from "../../storage/base/hmac_node.ts";
 import { secretFault } from "../../src/webhook/mod.ts";
 import { keyOf, signatureHeaders } from "../../src/webhook/signature.ts";
 

@@ -80,6 +80,26 @@ export interface paths {
         patch: operations["patchTopic"];
         trace?: never;
     };
+    "/v1/topics/{topic}/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove the messages that are stored in a topic now
+         * @description Groups go on behind them; what they hold of them is void. Dead letters stay, and so do messages that are scheduled or wait for a transaction's decision.
+         */
+        post: operations["purgeTopic"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/topics/{topic}/messages/{id}": {
         parameters: {
             query?: never;
@@ -93,6 +113,46 @@ export interface paths {
         post?: never;
         /** Recall a delayed message that is not delivered yet: the newest with this id */
         delete: operations["recallMessage"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/topics/{topic}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Find messages by index key, by time, or by both: the last to become visible first
+         * @description At least one of `index`, `from` and `to` is needed. What nobody may see yet is not found, nor what was removed; messages whose bytes are damaged are left out.
+         */
+        get: operations["searchMessages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/topics/{topic}/messages/{id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what happened to a message, oldest first: the newest with this id
+         * @description From the message's records in the log, as far back as that reaches. Also of a message that nobody may see: scheduled, recalled, or of a transaction. That a lease ended is no record: the next delivery or the dead letter tells. What a group's filter passed over leaves no trace.
+         */
+        get: operations["traceMessage"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -447,6 +507,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/producers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List producer groups, in order of name, without their secrets */
+        get: operations["listProducerGroups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/producers/{producerGroup}": {
         parameters: {
             query?: never;
@@ -510,6 +587,26 @@ export interface paths {
         };
         /** Whether the node takes traffic */
         get: operations["getReadiness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The node's figures, as Prometheus reads them
+         * @description Text format 0.0.4. Needs a credential where the node has keys, for it names consumer groups; answered also while the node shuts down.
+         */
+        get: operations["getMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -583,7 +680,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -839,7 +936,7 @@ export interface components {
              */
             acks: "durable" | "replicated" | "leader";
             retention: {
-                /** @description Age at which messages go; null for never */
+                /** @description Age at which messages go; null, or more than the node keeps any, for as long as it does */
                 timeMs: number | null;
                 /** @description Size at which the oldest messages go; null for no bound */
                 bytes: number | null;
@@ -886,7 +983,7 @@ export interface components {
              */
             retention?: {
                 /**
-                 * @description Age at which messages go; null for never
+                 * @description Age at which messages go; null, or more than the node keeps any, for as long as it does
                  * @default 259200000
                  */
                 timeMs?: number | null;
@@ -920,12 +1017,21 @@ export interface components {
              */
             acks?: "durable" | "replicated" | "leader";
             retention?: {
-                /** @description Age at which messages go; null for never */
+                /** @description Age at which messages go; null, or more than the node keeps any, for as long as it does */
                 timeMs?: number | null;
                 /** @description Size at which the oldest messages go; null for no bound */
                 bytes?: number | null;
             };
             description?: string;
+        };
+        /**
+         * @example {
+         *       "purged": 12
+         *     }
+         */
+        PurgedTopic: {
+            /** @description How many messages were removed */
+            purged: number;
         };
         ScheduledMessage: {
             /** @example 1Yt3RkQV1StGXR8_Z5jdH */
@@ -981,6 +1087,95 @@ export interface components {
             deliverAt: string;
             /** @enum {string} */
             state: "scheduled";
+        };
+        SearchPage: {
+            messages: components["schemas"]["Message"][];
+            /** @description There may be more: a page that looked at much ends early, even empty */
+            nextPageToken?: string;
+        };
+        Trace: {
+            /** @example 1Yt3RkQV1StGXR8_Z5jdH */
+            id: string;
+            /** @example orders */
+            topic: string;
+            /** @example 3 */
+            queueId: number;
+            /**
+             * @description Absent while it is not visible
+             * @example 1234
+             */
+            queueOffset?: string;
+            /**
+             * Format: date-time
+             * @description What was logged before is gone
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            since: string;
+            /** @description The oldest first */
+            events: components["schemas"]["TraceEvent"][];
+            /** @description There may be more: a page that looked at much ends early, even empty */
+            nextPageToken?: string;
+        };
+        TraceEvent: {
+            /**
+             * @example delivered
+             * @enum {string}
+             */
+            event: "published" | "scheduled" | "prepared" | "recalled" | "checked" | "parked" | "committed" | "rolledBack" | "revealed" | "delivered" | "acked" | "released" | "extended" | "returned" | "deadLettered" | "redriven" | "dropped" | "sought";
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            at: string;
+            /**
+             * @description The consumer group; absent of one that is deleted
+             * @example billing
+             */
+            group?: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            deliverAt?: string;
+            transactionId?: string;
+            producerGroup?: string;
+            /**
+             * @description Who decided the transaction
+             * @enum {string}
+             */
+            by?: "producer" | "check" | "operator";
+            checkNumber?: number;
+            /**
+             * @description Where it became visible
+             * @example 1234
+             */
+            queueOffset?: string;
+            attempt?: number;
+            consumerId?: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            leaseUntil?: string;
+            /**
+             * Format: date-time
+             * @description When it may be delivered again
+             * @example 2026-11-22T08:00:00.123Z
+             */
+            readyAt?: string;
+            /** @enum {string} */
+            cause?: "attempts" | "rejected";
+            /** @description The consumer's words */
+            reason?: string;
+            attempts?: number;
+            /**
+             * @description The queueOffset the group goes on at
+             * @example 1234
+             */
+            position?: string;
         };
         GroupPage: {
             groups: components["schemas"]["Group"][];
@@ -1359,6 +1554,8 @@ export interface components {
                     ready: number;
                     leased: number;
                     oldestAgeMs: number;
+                    /** @description Messages that retention removed before they were delivered */
+                    expiredUnread: number;
                 }[];
                 /** @description Messages not settled yet */
                 total: number;
@@ -1448,6 +1645,10 @@ export interface components {
         };
         TransactionPage: {
             transactions: components["schemas"]["Transaction"][];
+            nextPageToken?: string;
+        };
+        ProducerGroupPage: {
+            producerGroups: components["schemas"]["ProducerGroup"][];
             nextPageToken?: string;
         };
         ProducerGroup: {
@@ -1674,6 +1875,15 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description Cursor is of an earlier topic of this name */
+        "cursor-generation": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Internal error; Stored data is damaged */
         "data-damaged-or-internal": {
             headers: {
@@ -1701,8 +1911,8 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Node is shutting down; Node is at capacity */
-        "draining-or-overloaded": {
+        /** @description Node is shutting down; Node is at capacity; Node cannot be reached */
+        "draining-or-overloaded-or-unavailable": {
             headers: {
                 /** @description Seconds to wait before trying again */
                 "Retry-After"?: number;
@@ -2081,7 +2291,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishMessage: {
@@ -2188,7 +2398,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2225,7 +2435,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     publishBatch: {
@@ -2289,7 +2499,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
         };
     };
@@ -2322,7 +2532,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTopic: {
@@ -2353,7 +2563,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putTopic: {
@@ -2401,7 +2611,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteTopic: {
@@ -2434,7 +2644,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchTopic: {
@@ -2475,7 +2685,38 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    purgeTopic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are gone for readers; their bytes go with their segments */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PurgedTopic"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getMessage: {
@@ -2508,7 +2749,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     recallMessage: {
@@ -2540,7 +2781,91 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    searchMessages: {
+        parameters: {
+            query?: {
+                /** @description One of the message's index keys, exactly; at most 128 bytes */
+                index?: string;
+                /** @description Became visible then or later (RFC 3339) */
+                from?: string;
+                /** @description Became visible before then (RFC 3339) */
+                to?: string;
+                /** @description How many at most */
+                limit?: number;
+                /** @description The page ends before the message that would exceed it, but holds at least one */
+                maxBytes?: number;
+                /** @description `nextPageToken` of the page before; the rest of the query as it was */
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchPage"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
+            410: components["responses"]["cursor-generation"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    traceMessage: {
+        parameters: {
+            query?: {
+                /** @description How many at most */
+                limit?: number;
+                /** @description `nextPageToken` of the page before */
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+                /** @description The message's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trace"];
+                };
+            };
+            400: components["responses"]["invalid-cursor-or-invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["message-not-found-or-topic-not-found"];
+            410: components["responses"]["cursor-generation"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listGroups: {
@@ -2572,7 +2897,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getGroup: {
@@ -2603,7 +2928,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putGroup: {
@@ -2652,7 +2977,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteGroup: {
@@ -2681,7 +3006,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchGroup: {
@@ -2722,7 +3047,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     pauseGroup: {
@@ -2753,7 +3078,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     resumeGroup: {
@@ -2784,7 +3109,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     seekGroup: {
@@ -2824,7 +3149,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     peekMessages: {
@@ -2862,7 +3187,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listConsumers: {
@@ -2893,7 +3218,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listDeadLetters: {
@@ -2931,7 +3256,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     redriveDeadLetters: {
@@ -2970,7 +3295,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     purgeDeadLetters: {
@@ -3009,7 +3334,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveMessages: {
@@ -3056,7 +3381,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     settleMessages: {
@@ -3095,7 +3420,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getLag: {
@@ -3126,7 +3451,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamTopics: {
@@ -3176,7 +3501,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     headStream: {
@@ -3207,7 +3532,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     streamLeases: {
@@ -3254,7 +3579,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     listTransactions: {
@@ -3289,7 +3614,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     beginTransaction: {
@@ -3327,7 +3652,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     commitTransaction: {
@@ -3359,7 +3684,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     rollbackTransaction: {
@@ -3391,7 +3716,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getTransaction: {
@@ -3422,7 +3747,39 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    listProducerGroups: {
+        parameters: {
+            query?: {
+                /** @description How many at most */
+                limit?: number;
+                /** @description `nextPageToken` of the page before */
+                pageToken?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProducerGroupPage"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getProducerGroup: {
@@ -3453,7 +3810,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     putProducerGroup: {
@@ -3501,7 +3858,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     deleteProducerGroup: {
@@ -3530,7 +3887,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     patchProducerGroup: {
@@ -3570,7 +3927,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     receiveChecks: {
@@ -3616,7 +3973,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
     getHealth: {
@@ -3672,6 +4029,33 @@ export interface operations {
             };
         };
     };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
     getCluster: {
         parameters: {
             query?: never;
@@ -3696,7 +4080,7 @@ export interface operations {
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
-            503: components["responses"]["draining-or-overloaded"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
         };
     };
 }

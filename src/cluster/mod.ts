@@ -1,0 +1,33 @@
+/**
+ * The door of the cluster room.
+ *
+ * @module
+ */
+
+export type {
+  Coordinator,
+  Definition,
+  DefinitionChange,
+  DefinitionKind,
+  DefinitionPage,
+  Liveness,
+  LivenessEvents,
+} from "./coordinator.ts";
+export { EmbeddedCoordinator } from "./coordinator_embedded.ts";
+export { EtcdCoordinator } from "./coordinator_etcd.ts";
+export type {
+  Effect,
+  LogRange,
+  Promised,
+  ReplicaEvent,
+  Restored,
+  Sighting,
+  Swap,
+  SwapOutcome,
+} from "./effects.ts";
+export { TICK_MS } from "./effects.ts";
+export type { EpochStart } from "./epoch_table.ts";
+export { EtcdClient, type EtcdCredentials } from "./etcd_client.ts";
+export { foundingState, type GroupState, type Member } from "./group_state.ts";
+export type { Message } from "./messages.ts";
+export { Replica } from "./replica.ts";

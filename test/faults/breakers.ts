@@ -1,0 +1,242 @@
+/**
+ * What breaks a server, or the disk under it, from outside, while it is under
+ * load; and what it takes to start the next one. Each says whether it was seen to
+ * take effect: a fault that nobody met proves nothing.
+ *
+ *   kill    SIGKILL
+ *   power   the file system is shut down without writing what it holds, then
+ *           mounted anew: ext4 (or XFS) on a loop device
+ *   sync    the n-th fdatasync of a thread is answered EIO
+ *   write   the n-th pwrite is answered ENOSPC, or EIO
+ *   full    a tmpfs of a few MiB fills up: short writes, then ENOSPC; it grows
+ *           before the next start
+ *
+ * n and sizes are drawn by the seed. The tracer stands in for the disk: the server
+ * is its tracee from the first instruction on, started as any other.
+ *
+ * @module
+ */
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import type { Prng } from "../../storage/base/prng.ts";
+import { type RuntimeName, type Server, startServer } from "../e2e/server.ts";
+import { needs } from "../fakes/needs.ts";
+import { pause } from "./target.ts";
+
+export interface Breaker {
+  /** Without `fault` the server runs as if nothing could fail. */
+  start(options: { readonly fault: boolean; readonly prng: Prng }): Promise<Server>;
+  /** Returns whether the fault was seen to take effect. */
+  strike(server: Server): Promise<boolean>;
+  /** After the server is gone: makes the disk fit for the next start. */
+  mend(): Promise<void>;
+  /** Gives back what it took of the machine. */
+  close?(): void;
+}
+
+export interface Place {
+  readonly runtime: RuntimeName;
+  /** Where the breaker keeps what it needs; the data directory is in it, or is mounted there. */
+  readonly dir: string;
+}
+
+export const FAULTS = ["kill", "power", "sync", "write", "full"] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export function openBreaker(fault: Fault, place: Place): { breaker: Breaker; dataDir: string } {
+  const dataDir = join(place.dir, "disk", "data");
+  mkdirSync(join(place.dir, "disk"), { recursive: true });
+  const on = { runtime: place.runtime, dataDir };
+  return { breaker: BREAKERS[fault](place, on), dataDir };
+}
+
+const BREAKERS: Readonly<Record<Fault, (place: Place, on: On) => Breaker>> = {
+  kill: (_, on) => killer(on),
+  power: powerCut,
+  sync: (place, on) => tracer(place, on, { call: "fdatasync", errors: ["EIO"], most: 40 }),
+  write: (place, on) =>
+    tracer(place, on, { call: "pwrite64", errors: ["ENOSPC", "EIO"], most: 400 }),
+  full: fullDisk,
+};
+
+/** Why a fault cannot be injected here; false where it can. */
+export function cannot(fault: Fault): string | false {
+  if (fault === "kill") return false;
+  if (fault === "sync" || fault === "write") return needs("strace");
+  if (process.getuid?.() !== 0) return "needs root, to mount a file system";
+  if (fault === "full") return canMount(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
+  return needs("mkfs.ext4", "losetup", "mount", "perl") || loopDevices();
+}
+
+function canMount(args: readonly string[]): string | false {
+  const at = join("/tmp", `tidegate-mount-${process.pid}`);
+  mkdirSync(at, { recursive: true });
+  try {
+    sh("mount", ...args, at);
+    sh("umount", at);
+    return false;
+  } catch (error) {
+    return `cannot mount here: ${(error as Error).message.split("\n")[0]}`;
+  } finally {
+    rmSync(at, { recursive: true, force: true });
+  }
+}
+
+function loopDevices(): string | false {
+  try {
+    sh("losetup", "-f");
+    return existsSync("/dev/loop-control") ? false : "has no loop devices";
+  } catch (error) {
+    return `has no loop devices: ${(error as Error).message.split("\n")[0]}`;
+  }
+}
+
+function sh(program: string, ...args: readonly string[]): string {
+  return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+interface On {
+  readonly runtime: RuntimeName;
+  readonly dataDir: string;
+}
+
+const PATIENCE = { readyWithinMs: 60_000 };
+
+export function killer(on: On): Breaker {
+  return {
+    start: () => startServer({ ...on, ...PATIENCE }),
+    async strike(server) {
+      await server.kill("SIGKILL");
+      return true;
+    },
+    mend: () => Promise.resolve(),
+  };
+}
+
+/** FS_IOC_GOINGDOWN, flag 2: without flushing the journal. */
+const GO_DOWN = `use Fcntl; sysopen(my $d, $ARGV[0], O_RDONLY | 0200000) or die "open: $!";
+my $flag = pack("L", 2); ioctl($d, 0x8004587d, $flag) or die "ioctl: $!";`;
+
+const IMAGE_SIZE = "2G"; // sparse
+
+function powerCut({ dir }: Place, on: On): Breaker {
+  const [image, disk] = [join(dir, "disk.img"), join(dir, "disk")];
+  sh("truncate", "-s", IMAGE_SIZE, image);
+  const xfs = needs("mkfs.xfs") === false;
+  if (xfs && process.env["FAULTS_FS"] === "xfs") sh("mkfs.xfs", "-q", image);
+  else sh("mkfs.ext4", "-q", "-F", image);
+  const loop = sh("losetup", "-f", "--show", image).trim();
+  let mounted = false;
+  const mount = () => {
+    sh("mount", loop, disk);
+    mounted = true;
+  };
+  const unmount = async () => {
+    // The server is gone, but its last threads may take a moment.
+    for (let left = 100; mounted; left--) {
+      try {
+        sh("umount", disk);
+        mounted = false;
+      } catch (error) {
+        if (left === 0) throw error;
+        await pause(20);
+      }
+    }
+  };
+  mount();
+  return {
+    start: () => startServer({ ...on, ...PATIENCE }),
+    async strike(server) {
+      sh("perl", "-e", GO_DOWN, disk);
+      await server.kill("SIGKILL");
+      return true;
+    },
+    async mend() {
+      await unmount();
+      mount();
+    },
+    close() {
+      if (mounted) sh("umount", disk);
+      sh("losetup", "-d", loop);
+    },
+  };
+}
+
+interface Injected {
+  readonly call: string;
+  readonly errors: readonly string[];
+  /** The greatest n. */
+  readonly most: number;
+}
+
+const STRIKES_WITHIN_MS = 10_000;
+/** A call of a background job may fail without ending the server. */
+const ENDS_WITHIN_MS = 1500;
+
+/** Each start fails one call, the n-th of a thread. */
+function tracer({ dir }: Place, on: On, { call, errors, most }: Injected): Breaker {
+  const seen = join(dir, "injected");
+  const injected = () => existsSync(seen) && readFileSync(seen, "utf8").includes("INJECTED");
+  let n = 0;
+  let armed = false;
+  return {
+    start({ fault, prng }) {
+      armed = fault;
+      if (!fault) return startServer({ ...on, ...PATIENCE });
+      rmSync(seen, { force: true });
+      n = n < 12 ? n + 1 : 1 + prng.below(most); // the first ones all, then by chance
+      const inject = `inject=${call}:error=${prng.pick(errors)}:when=${n}`;
+      const under = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", seen];
+      return startServer({
+        ...on,
+        ...PATIENCE,
+        under: [...under, "-e", `trace=${call}`, "-e", inject],
+      });
+    },
+    async strike(server) {
+      let ended = false;
+      void server.exited.then(() => {
+        ended = true;
+      });
+      for (let left = STRIKES_WITHIN_MS; armed && !ended && left > 0 && !injected(); left -= 50)
+        await pause(50);
+      if (armed) await Promise.race([server.exited, pause(ENDS_WITHIN_MS)]);
+      return injected();
+    },
+    mend: () => Promise.resolve(),
+  };
+}
+
+const MiB = 1024 * 1024;
+
+function fullDisk({ dir }: Place, on: On): Breaker {
+  const disk = join(dir, "disk");
+  let size = 1;
+  sh("mount", "-t", "tmpfs", "-o", `size=${size}m`, "tmpfs", disk);
+  const grow = (by: number) => {
+    size += by;
+    sh("mount", "-o", `remount,size=${size}m`, disk);
+  };
+  const free = () => {
+    const { bavail, bsize } = statfsSync(disk);
+    return bavail * bsize;
+  };
+  return {
+    start({ fault, prng }) {
+      // Room for a start, and then for some load or for more than there will be.
+      grow(fault ? 2 + prng.below(6) : 512);
+      return startServer({ ...on, ...PATIENCE });
+    },
+    async strike(server) {
+      for (let left = 200; left > 0 && free() > 0; left--) await pause(50);
+      await Promise.race([server.exited, pause(1000)]);
+      return free() < MiB / 16;
+    },
+    mend: () => Promise.resolve(grow(1)),
+    close() {
+      sh("umount", disk);
+    },
+  };
+}

@@ -1,0 +1,73 @@
+/**
+ * Some hundred histories of a broker group (cluster_world.ts), the bugs planted in
+ * it, and the world itself: the same seed is the same history, on every runtime,
+ * and every kind of trouble occurs.
+ *
+ * Replay one: npm run sim -- --world cluster --seed 42 --count 1
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { PLANTED_IN_CLUSTER } from "./cluster_plants.ts";
+import { SIGHTS, type Sight, simulate } from "./cluster_world.ts";
+
+const SEEDS = 600;
+const PER_TEST = 100;
+const PATIENCE = { timeout: 60_000 };
+/** Each found something once. */
+const FOUND = [
+  65, 298, 403, 722, 1614, 1944, 2371, 2923, 3876, 4117, 4808, 5372, 6652, 1486, 500, 1708,
+];
+
+describe("a broker group in trouble", () => {
+  const seen = new Set<Sight>();
+
+  for (let first = 1; first <= SEEDS; first += PER_TEST) {
+    it(
+      `keeps what it confirmed and heals, seeds ${first} to ${first + PER_TEST - 1}`,
+      PATIENCE,
+      () => {
+        for (let seed = first; seed < first + PER_TEST; seed++) {
+          for (const sight of held(seed)) seen.add(sight);
+        }
+      },
+    );
+  }
+
+  it("does so where it once did not", PATIENCE, () => {
+    for (const seed of FOUND) held(seed);
+  });
+
+  it("went through every kind of trouble", () => {
+    assert.deepEqual(
+      SIGHTS.filter((sight) => !seen.has(sight)),
+      [],
+    );
+  });
+
+  it("does the same again for the same seed, on every runtime", PATIENCE, () => {
+    const traces = [7, 8, 9].map((seed) => simulate(seed).trace.toString(16));
+    assert.deepEqual(traces, TRACES);
+    assert.equal(simulate(7).trace.toString(16), TRACES[0]);
+  });
+
+  for (const { name, about, plants, breaks } of PLANTED_IN_CLUSTER) {
+    it(`is not kept by one that ${about} (${name})`, PATIENCE, () => {
+      assert.throws(() => simulate(breaks, { plants }), "hunt again: npm run sim -- --planted");
+    });
+  }
+});
+
+/** Change with any change of what a seed draws or of what the core does: then take the new ones. */
+const TRACES = ["7a3edd19", "25811727", "c6ee601e"];
+
+function held(seed: number): ReadonlySet<Sight> {
+  try {
+    return simulate(seed).seen;
+  } catch (error) {
+    const replay = `npm run sim -- --world cluster --seed ${seed} --count 1`;
+    throw new Error(`${replay}\n${(error as Error).message}`, { cause: error });
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What a medium does to bytes that lay safely: flips, zeros, writes that went to
+ * the wrong place, sectors that cannot be read, files that are gone.
+ *
+ * Only where damage can be told from a torn tail: below the checkpoint, or in a
+ * segment that another follows. A synced last batch that nothing vouches for looks
+ * like one that was never synced, and no node alone can tell.
+ *
+ * @module
+ */
+
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import type { Prng } from "../../storage/base/prng.ts";
+import { CHECKPOINT_PATH, decodeCheckpoints } from "../../storage/checkpoint.ts";
+import type { DamagedRange } from "../../storage/recovery.ts";
+import { LOG_DIR, SEGMENT_HEADER_SIZE, segmentBases, segmentPath } from "../../storage/segment.ts";
+
+const SECTOR = 512;
+
+export interface Rot extends DamagedRange {
+  readonly what:
+    | "bit flipped"
+    | "block zeroed"
+    | "block misdirected"
+    | "sector unreadable"
+    | "segment lost";
+}
+
+interface Segment {
+  readonly base: number;
+  readonly path: string;
+  /** Below it damage is damage. */
+  readonly limit: number;
+  readonly sealed: boolean;
+}
+
+/** Undefined where nothing lies that could rot. */
+export function rot(
+  disk: MemoryDisk,
+  { prng, files }: { readonly prng: Prng /** Whole ones as well. */; readonly files: boolean },
+): Rot | undefined {
+  const segments = segmentsOf(disk).filter(({ base, limit }) => limit > base);
+  if (segments.length === 0) return undefined;
+  const segment = prng.pick(segments);
+  const roll = prng.below(100);
+  if (roll < 15 && segment.sealed && files) {
+    disk.lose(segment.path);
+    return { what: "segment lost", from: segment.base, to: segment.limit };
+  }
+  const at = segment.base + prng.below(segment.limit - segment.base);
+  if (roll < 45) return flip(disk, { segment, at, bit: 1 << prng.below(8) });
+  if (roll < 65) return overwrite(disk, { segment, at, source: undefined });
+  if (roll < 80) return overwrite(disk, { segment, at, source: prng.pick(segments).path });
+  return spoil(disk, { segment, at });
+}
+
+function segmentsOf(disk: MemoryDisk): Segment[] {
+  if (!disk.has(CHECKPOINT_PATH)) return [];
+  const { durableEnd } = decodeCheckpoints(disk.platter(CHECKPOINT_PATH), crc32);
+  const bases = segmentBases(disk.names(LOG_DIR));
+  return bases.map((base, i) => {
+    const next = bases[i + 1];
+    return {
+      base,
+      path: segmentPath(base),
+      limit: next ?? durableEnd,
+      sealed: next !== undefined,
+    };
+  });
+}
+
+function flip(disk: MemoryDisk, about: { segment: Segment; at: number; bit: number }): Rot {
+  const { segment, at, bit } = about;
+  disk.damage(segment.path, (bytes) => {
+    const position = SEGMENT_HEADER_SIZE + at - segment.base;
+    if (position < bytes.length) bytes[position] = (bytes[position] ?? 0) ^ bit;
+  });
+  return { what: "bit flipped", from: at, to: at + 1 };
+}
+
+/** Up to a sector of zeros, or of another file's bytes: a write that went astray. */
+function overwrite(
+  disk: MemoryDisk,
+  { segment, at, source }: { segment: Segment; at: number; source: string | undefined },
+): Rot {
+  const to = Math.min(at + SECTOR, segment.limit);
+  const stray = source === undefined ? new Uint8Array(SECTOR) : disk.bytes(source).slice(0, SECTOR);
+  disk.damage(segment.path, (bytes) => {
+    const from = SEGMENT_HEADER_SIZE + at - segment.base;
+    const room = Math.max(0, Math.min(to - at, bytes.length - from, stray.length));
+    bytes.set(stray.subarray(0, room), Math.min(from, bytes.length));
+  });
+  return { what: source === undefined ? "block zeroed" : "block misdirected", from: at, to };
+}
+
+function spoil(disk: MemoryDisk, { segment, at }: { segment: Segment; at: number }): Rot {
+  const { base, limit, sealed, path } = segment;
+  const last = Math.floor((SEGMENT_HEADER_SIZE + limit - base) / SECTOR) - (sealed ? 0 : 1);
+  const sector = Math.min(
+    Math.floor((SEGMENT_HEADER_SIZE + at - base) / SECTOR),
+    Math.max(0, last),
+  );
+  const from = base + sector * SECTOR - SEGMENT_HEADER_SIZE;
+  if (!sealed && from + SECTOR > limit) return flip(disk, { segment, at, bit: 1 });
+  disk.spoil(path, sector);
+  return { what: "sector unreadable", from, to: from + SECTOR };
+}
