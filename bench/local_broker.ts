@@ -39,6 +39,7 @@ export function openLocalBroker(dataDir: string): Promise<Broker> {
       segmentBytes: SEGMENT_BYTES,
       autoCreate: true,
       delayMaxMs: DAY_MS,
+      retentionMaxMs: Infinity,
       waitersMax: 1000,
       idempotencyWindowMs: DAY_MS,
     },

@@ -40,7 +40,7 @@ async function timed(run: () => Promise<void>): Promise<number> {
 
 /** A store whose appender keeps no state. */
 function openStore(): Promise<MessageStore> {
-  const fold: Fold = { restore() {}, apply() {}, takeChanges: () => [] };
+  const fold: Fold = { begin() {}, restore() {}, apply() {}, takeChanges: () => [] };
   const stop = (error: Error) => {
     throw error;
   };

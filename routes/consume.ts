@@ -116,13 +116,14 @@ async function lagOf({ broker }: Ports, group: string): Promise<z.input<typeof L
     group,
     topics: topics.map(({ topic, queues, total }) => ({
       topic,
-      queues: queues.map(({ queueId, committedOffset, endOffset, ready, leased, oldestAgeMs }) => ({
-        queueId,
-        committedOffset: String(committedOffset),
-        endOffset: String(endOffset),
-        ready,
-        leased,
-        oldestAgeMs,
+      queues: queues.map((queue) => ({
+        queueId: queue.queueId,
+        committedOffset: String(queue.committedOffset),
+        endOffset: String(queue.endOffset),
+        ready: queue.ready,
+        leased: queue.leased,
+        oldestAgeMs: queue.oldestAgeMs,
+        expiredUnread: queue.expiredUnread,
       })),
       total,
     })),

@@ -182,6 +182,9 @@ export const Lag = z
             ready: z.int().min(0),
             leased: z.int().min(0),
             oldestAgeMs: z.int().min(0),
+            expiredUnread: z.int().min(0).openapi({
+              description: "Messages that retention removed before they were delivered",
+            }),
           }),
         ),
         total: z.int().min(0).openapi({ description: "Messages not settled yet" }),

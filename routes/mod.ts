@@ -18,7 +18,6 @@ import { docsRoutes } from "./docs.ts";
 import { groupOperationRoutes } from "./group_operations.ts";
 import { groupRoutes } from "./groups.ts";
 import { healthRoutes } from "./health.ts";
-import { laterRoutes } from "./later.ts";
 import { leaseStreamRoutes } from "./lease_stream.ts";
 import { messageRoutes } from "./message.ts";
 import { registerMessagesContract } from "./messages_contract.ts";
@@ -111,7 +110,6 @@ function createApp(ports: Ports, { publish, readLog }: Hot): App {
   healthRoutes(app, ports);
   docsRoutes(app, ports);
   problemPageRoutes(app);
-  laterRoutes(app);
   return app;
 }
 

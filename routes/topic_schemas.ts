@@ -22,12 +22,10 @@ const Acks = z.enum(["durable", "replicated", "leader"]).openapi({
   description:
     "When a publish is answered: synced on every member, written on every member, or written by the leader",
 });
-const RetentionMs = z
-  .int()
-  .min(1000)
-  .max(RETENTION_MS_MAX)
-  .nullable()
-  .openapi({ description: "Age at which messages go; null for never" });
+const RetentionMs = z.int().min(1000).max(RETENTION_MS_MAX).nullable().openapi({
+  description:
+    "Age at which messages go; null, or more than the node keeps any, for as long as it does",
+});
 const RetentionBytes = z
   .int()
   .min(LIMITS.bodyBytes)
@@ -87,6 +85,10 @@ export const Topic = z
       .openapi({ description: "By queue: the queueOffset the next message will get" }),
   })
   .openapi("Topic");
+
+export const PurgedTopic = z
+  .object({ purged: z.int().min(0).openapi({ description: "How many messages were removed" }) })
+  .openapi("PurgedTopic", { example: { purged: 12 } });
 
 export const TopicPage = z
   .object({ topics: z.array(Topic), nextPageToken: Name.optional() })

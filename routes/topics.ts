@@ -15,7 +15,7 @@ import { type App, json, noContent, operation } from "./operation.ts";
 import type { Ports } from "./ports.ts";
 import { PageQuery, TopicParams } from "./schemas.ts";
 import { formatTimestamp } from "./timestamp.ts";
-import { Topic, TopicConfig, TopicPage, TopicPatch } from "./topic_schemas.ts";
+import { PurgedTopic, Topic, TopicConfig, TopicPage, TopicPatch } from "./topic_schemas.ts";
 
 const tags = ["topics"];
 const content = { "application/json": { schema: Topic } };
@@ -123,6 +123,35 @@ export function topicRoutes(app: App, ports: Ports): void {
     async handle({ params, query, call }) {
       await ports.broker.topics.delete(params.topic, { force: query.force === "true" });
       return noContent(call);
+    },
+  });
+
+  purging(app, ports);
+}
+
+/** Removing what is stored, apart from the topic itself. */
+function purging(app: App, ports: Ports): void {
+  operation(app, ports, {
+    contract: {
+      operationId: "purgeTopic",
+      method: "post",
+      path: "/v1/topics/{topic}/purge",
+      tags,
+      summary: "Remove the messages that are stored in a topic now",
+      description:
+        "Groups go on behind them; what they hold of them is void. Dead letters stay, and so do messages that are scheduled or wait for a transaction's decision.",
+      responses: {
+        202: {
+          description: "They are gone for readers; their bytes go with their segments",
+          content: { "application/json": { schema: PurgedTopic } },
+        },
+        ...failures("topic-not-found"),
+      },
+    },
+    input: { params: TopicParams },
+    async handle({ params, call }) {
+      const purged = await ports.broker.topics.purge(params.topic);
+      return json(call, { purged } satisfies z.input<typeof PurgedTopic>, 202);
     },
   });
 }

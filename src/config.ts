@@ -150,6 +150,11 @@ export const SETTINGS = {
     value: "duration",
     about: "The longest a message may be delayed",
   }),
+  retentionMax: setting(duration({ minMs: SECOND_MS, maxMs: 3650 * DAY_MS }), {
+    fallback: "7d",
+    value: "duration",
+    about: "The longest a message is kept, whatever its topic says",
+  }),
   segmentBytes: setting(bytes({ min: 32 * MiB, max: 1024 * MiB }), {
     fallback: "128MiB",
     value: "size",

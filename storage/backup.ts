@@ -8,6 +8,11 @@
  *   source   segment │ segment │ segment ······ durableEnd ··· still being written
  *   target   segment │ segment │ segment ······ end
  *
+ * It begins where the source does (log_start.ts). What was there before is described
+ * behind, before it goes, so the start is read first, and then the end: a start that
+ * is younger than the end would need what was not copied. In a backup of before, it
+ * moves once what was added counts.
+ *
  * A backup is a data directory of segments and a checkpoint, and its checkpoint is
  * what counts: it is written last, so a copy that was broken off leaves the backup
  * of before, with bytes behind its end that nobody looks at. A copy into it goes
@@ -23,6 +28,7 @@
 import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { type Checkpoint, CheckpointFile, decodeCheckpoints } from "./checkpoint.ts";
+import { readLogStart, removeBefore, writeLogStart } from "./log_start.ts";
 import { type DamagedRange, recoverSegment } from "./recovery.ts";
 import {
   decodeSegmentHeader,
@@ -39,6 +45,8 @@ export interface CopyPorts {
 }
 
 export interface CopyWish {
+  /** Where the source's log started before `end` was chosen: what it needs of before lies below `end`. */
+  readonly start: number;
   /** So far the target has the log already; 0 for a new one. */
   readonly from: number;
   /** The end of a unit, at or below the source's durableEnd. */
@@ -109,23 +117,35 @@ async function marksOf(
   return `${crc32(head)} ${last.length} ${crc32(last)}`;
 }
 
-/** Copies what lies between, verifies it, and makes it count. @throws what a disk says. */
+/**
+ * Copies what lies between, verifies it, and makes it count.
+ *
+ * @throws what a disk says; also where the source's start moved on, and files went before
+ * they were copied: then there is a later start, and a later end, to copy.
+ */
 export async function copyLog(ports: CopyPorts, wish: CopyWish): Promise<Copied> {
   const { source, target, crc32 } = ports;
-  const { from, end, dir } = wish;
+  const { start, from, end, dir } = wish;
   await target.makeDir(dir);
-  const bases = segmentBases(await source.list(LOG_DIR)).filter((base) => base < end);
+  const known = segmentBases(await source.list(LOG_DIR));
+  const bases = known.filter((base) => start <= base && base < end);
   const copy = new LogCopy(ports, wish);
   for (const [index, base] of bases.entries()) {
     const segmentEnd = Math.min(bases[index + 1] ?? end, end);
     if (segmentEnd > from) await copy.segment(base, segmentEnd);
   }
   await target.syncDir(dir);
+  const moved = start !== (await readLogStart(target, crc32));
+  if (moved && from === 0) await writeLogStart(target, { start, dir }, crc32);
   const checkpoint = await CheckpointFile.open(target, crc32);
   try {
     await checkpoint.write({ durableEnd: end, epoch: wish.epoch });
   } finally {
     await checkpoint.close();
+  }
+  if (moved && from > 0) {
+    await writeLogStart(target, { start, dir }, crc32);
+    await removeBefore(target, start);
   }
   return copy;
 }

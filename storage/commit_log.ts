@@ -93,6 +93,8 @@ export class CommitLog {
       readonly spare: SpareSegment;
       /** A confirmed unit end: the log reaches that far. */
       readonly from: number;
+      /** Where the log starts: what lay before was removed. */
+      readonly start: number;
       /** The walk begins at the segment that holds it; at most `from`. */
       readonly walkFrom: number;
       visit(frame: Frame, segment: { readonly base: number }): void;
@@ -280,6 +282,20 @@ export class CommitLog {
       this.#events.onSealed(sealed);
     }
     this.#segments.push({ base, file: salvaging(file), firstStoredAt, end: undefined });
+  }
+
+  /** Where the first segment begins. */
+  get start(): number {
+    return this.#segments[0]?.base ?? this.end;
+  }
+
+  /** Lets go of the segments before the one that begins at `start`; reads under way end well. */
+  async dropBefore(start: number): Promise<void> {
+    const kept = this.#segments.findIndex(({ base }) => base === start);
+    assert(kept >= 0, "the log starts where a segment begins");
+    const gone = this.#segments.splice(0, kept);
+    this.damage.forgetBelow(start);
+    for (const { file } of gone) await file.close();
   }
 
   /** One at a time, in order of call. */

@@ -56,7 +56,7 @@ export interface MemoryRun {
 export interface ConsumeQueue {
   readonly topicGen: number;
   readonly queueId: number;
-  /** The oldest queueOffset there is. */
+  /** The first queueOffset that was not removed by retention or a purge. */
   start: number;
   /** The queueOffset the next visible message gets. */
   end: number;
@@ -80,11 +80,14 @@ export interface QueueMark {
 const MESSAGE = KINDS.message.id;
 const REVEAL = KINDS.reveal.id;
 const DROP = KINDS.drop.id;
+const HEAD = KINDS.head.id;
 
 export class ConsumeQueues {
   readonly #topics = new Map<number, (ConsumeQueue | undefined)[]>();
   readonly #bySegment = new Map<number, ConsumeQueue[]>();
-  /** Got a run since they were last marked. */
+  /** By young segment: the oldest body, of another segment, that a unit points at. */
+  readonly #bodiesFrom = new Map<number, number>();
+  /** Got a run, or another start, since they were last marked. */
   readonly #unsaved = new Set<ConsumeQueue>();
   /** Went since they were last marked. */
   #dropped: ConsumeQueue[] = [];
@@ -104,11 +107,17 @@ export class ConsumeQueues {
     queue.links = mark.links;
   }
 
+  /** The oldest body that a unit of the young segment points at; where it begins when that is its own. */
+  bodiesFrom(base: number): number {
+    return this.#bodiesFrom.get(base) ?? base;
+  }
+
   /** Takes in one confirmed frame of the segment at `base`. */
   apply(frame: Frame, base: number): void {
     if (frame.kind === MESSAGE && (frame.flags & FLAG_DEFERRED) === 0)
       this.#applyMessage(frame, base);
     else if (frame.kind === REVEAL) this.#applyReveal(frame, base);
+    else if (frame.kind === HEAD) this.#applyHead(frame);
     else if (frame.kind === DROP) this.#applyDrop(frame);
   }
 
@@ -128,9 +137,22 @@ export class ConsumeQueues {
 
   #applyReveal({ payload, logOffset, storedAt }: Frame, base: number): void {
     for (const item of KINDS.reveal.decode(payload)?.items ?? []) {
+      const { bodyLogOffset } = item;
+      if (bodyLogOffset < this.bodiesFrom(base)) this.#bodiesFrom.set(base, bodyLogOffset);
       const visible = { visibleLogOffset: logOffset, visibleAt: storedAt };
       this.#append(this.#obtain(item.topicGen, item.queueId), base, { ...item, ...visible });
     }
+  }
+
+  /** A queue begins later. One whose units all went with their segments is known by this alone. */
+  #applyHead({ payload }: Frame): void {
+    const head = KINDS.head.decode(payload);
+    if (!head) return;
+    const { topicGen, queueId, firstOffset } = head;
+    const queue = this.#obtain(topicGen, queueId);
+    if (queue.links.ordinal === 0) queue.end = Math.max(queue.end, firstOffset);
+    queue.start = Math.max(queue.start, Math.min(firstOffset, queue.end));
+    this.#unsaved.add(queue);
   }
 
   /** The queues of a deleted topic go; their units stay in the sidecars, unreachable. */
@@ -163,7 +185,10 @@ export class ConsumeQueues {
 
   #append(queue: ConsumeQueue, base: number, unit: Unit & { readonly queueOffset: number }): void {
     assert(unit.queueOffset >= queue.end, "a queueOffset is given once");
-    if (queue.links.ordinal === 0) queue.start = queue.end = unit.queueOffset; // older ones are gone
+    if (queue.links.ordinal === 0) {
+      queue.end = unit.queueOffset; // older ones are gone
+      queue.start = Math.max(queue.start, queue.end);
+    }
     let run = queue.runs.at(-1);
     if (!run || run.base !== base) run = this.#openRun(queue, base);
     while (queue.end < unit.queueOffset) {
@@ -232,6 +257,7 @@ export class ConsumeQueues {
       if (at >= 0) queue.runs.splice(at, 1);
     }
     this.#bySegment.delete(base);
+    this.#bodiesFrom.delete(base);
   }
 
   /** The queues of topics deleted since the last call. */
@@ -248,7 +274,7 @@ export class ConsumeQueues {
       const later = queue.runs.find((run) => run.base >= base);
       const { topicGen, queueId, start } = queue;
       const { end, links } = later ? { end: later.first, links: later.links } : queue;
-      if (links.ordinal > 0) marks.push({ topicGen, queueId, start, end, links });
+      if (links.ordinal > 0 || start > 0) marks.push({ topicGen, queueId, start, end, links });
       if (!later) this.#unsaved.delete(queue);
     }
     return marks;

@@ -84,8 +84,6 @@ export class DedupeStore {
     this.#runs = new DedupeRuns(ports, bloomBytesMax);
   }
 
-  // Deciding
-
   /** Takes in a message with a key of the segment at `base`, at append or when the log is walked. */
   remember(
     base: number,
@@ -156,8 +154,6 @@ export class DedupeStore {
   get runs(): readonly RunFile[] {
     return this.#runs.list;
   }
-
-  // Sealing and merging
 
   /** The segment is complete: its keys go to a run. */
   seal(segment: Sealed): void {
@@ -253,13 +249,12 @@ export class DedupeStore {
     this.#ports.report(error instanceof Error ? error : new Error(String(error)));
   }
 
-  // Mending
-
   async #mend(): Promise<void> {
+    const gaps = [...this.#gaps.values()];
     const built = this.#build();
-    const missing = [...this.#gaps.values()].reduce((sum, { base, end }) => sum + end - base, 0);
+    const missing = gaps.reduce((sum, { base, end }) => sum + end - base, 0);
     if (missing <= this.#mendWaitBytesMax) await built;
-    const [gap] = this.#gaps.values();
+    const gap = gaps.find((one) => this.#gaps.get(one.base) === one); // not one that came meanwhile
     if (!gap) return;
     const detail = `Cannot tell whether the idempotency key is new: those of the segment at ${gap.base} are not indexed`;
     throw new TidegateError("overloaded", detail, { at: gap.base });
@@ -287,6 +282,12 @@ export class DedupeStore {
     await this.#runs.leave([run]);
   }
 
+  /** Whether keys of the sealed segment are in no run yet, and still in the window. */
+  needs({ base, end }: Sealed): boolean {
+    if (this.#runs.covers({ from: base, to: end })) return false;
+    return this.#segmentsToRemember().some((segment) => segment.base === base);
+  }
+
   #isInLog({ from }: RunRange): boolean {
     return (this.#log?.segments[0]?.base ?? Infinity) <= from;
   }
@@ -307,8 +308,6 @@ export class DedupeStore {
     return this.#mendAfter(new RunDamage(range));
   }
 
-  // Opening and closing
-
   /**
    * Puts the runs on disk in use, and begins to build those that are missing.
    *
@@ -320,6 +319,7 @@ export class DedupeStore {
     this.#keyedCount = keyedCount;
     await disk.makeDir(DEDUPE_DIR);
     await removeAsides(disk, DEDUPE_DIR);
+    await disk.syncDir(DEDUPE_DIR); // a process may have been killed before it did, and segments go
     for (const range of runRanges(await disk.list(DEDUPE_DIR))) await this.#openRun(range);
     for (const segment of this.#segmentsToRemember()) {
       const covered = this.#runs.covers({ from: segment.base, to: segment.end });

@@ -26,6 +26,7 @@
 import type { Crc32 } from "./base/checksum.ts";
 import type { Clock } from "./base/clock.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
+import { SharedFile } from "./base/shared_file.ts";
 import { FlushFigures } from "./flush_figures.ts";
 import type { LogTail, Roll } from "./log_tail.ts";
 import type { SpareSegment } from "./spare_segment.ts";
@@ -205,7 +206,8 @@ export class Flusher {
     const spare = await this.#spare.take({ header, path });
     const file = spare ?? (await this.#createSegment({ header, path }));
     await disk.syncDir(LOG_DIR);
-    return { base: roll.base, firstStoredAt: roll.firstStoredAt, file, prepared: !!spare };
+    const shared = new SharedFile(file);
+    return { base: roll.base, firstStoredAt: roll.firstStoredAt, file: shared, prepared: !!spare };
   }
 
   async #createSegment({ header, path }: { header: Uint8Array; path: string }): Promise<DiskFile> {

@@ -18,6 +18,7 @@ import { salvaging } from "./base/salvage.ts";
 import { readSealed } from "./blocks.ts";
 import { CHECKPOINT_FORMAT, CHECKPOINT_PATH, CHECKPOINT_SLOT_SIZE } from "./checkpoint.ts";
 import { DEDUPE_DIR, RUN_FORMAT } from "./dedupe_run.ts";
+import { LOG_START_FORMAT } from "./log_start.ts";
 import { LOG_DIR, SEGMENT_FORMAT } from "./segment.ts";
 import { SIDECAR_FORMAT } from "./sidecar.ts";
 import { SNAPSHOT_DIR, SNAPSHOT_FORMAT } from "./snapshot.ts";
@@ -31,6 +32,7 @@ const BLOCK_CRC_SIZE = 4;
 
 interface FileKind {
   readonly dir: string;
+  /** How its name ends. */
   readonly extension: string;
   readonly magic: string;
   /** Where the crc32 of what precedes it lies; absent: the file lies in sealed blocks. */
@@ -40,6 +42,7 @@ interface FileKind {
 const FILE_KINDS: readonly FileKind[] = [
   { dir: LOG_DIR, extension: ".log", magic: SEGMENT_FORMAT, crcAt: 28 },
   { dir: LOG_DIR, extension: ".idx", magic: SIDECAR_FORMAT },
+  { dir: LOG_DIR, extension: "start", magic: LOG_START_FORMAT, crcAt: 16 },
   { dir: SNAPSHOT_DIR, extension: ".snap", magic: SNAPSHOT_FORMAT, crcAt: 32 },
   { dir: DEDUPE_DIR, extension: ".run", magic: RUN_FORMAT },
   { dir: TIMER_DIR, extension: ".tmr", magic: TIMER_FORMAT },

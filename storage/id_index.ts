@@ -14,13 +14,13 @@ import { messageIdHash } from "./base/message.ts";
 import type { Frame } from "./frame.ts";
 import { WORDS } from "./hash_section.ts";
 import { HashTable } from "./hash_table.ts";
-import { KINDS } from "./records/mod.ts";
 import { NO_SIDECARS, type Sidecars, withSidecar } from "./sidecars.ts";
+import { messageIn } from "./stored_message.ts";
 
 /** Takes one frame of the segment at `base` into its table. */
 export function indexId(frame: Frame, { table, base }: { table: HashTable; base: number }): void {
-  if (frame.kind !== KINDS.message.id) return;
-  const hash = messageIdHash(frame, { at: frame.payloadAt, end: frame.at + frame.size });
+  const message = messageIn(frame);
+  const hash = message && messageIdHash(frame, message);
   if (hash !== undefined) table.push(hash, frame.logOffset - base);
 }
 

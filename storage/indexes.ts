@@ -39,4 +39,9 @@ export class Indexes {
   release(base: number): void {
     for (const index of [this.ids, this.keys, this.ops]) index.release(base);
   }
+
+  /** The log starts at `start`, a segment's base. */
+  forgetBefore(start: number): void {
+    this.keys.forgetBefore(start);
+  }
 }

@@ -181,8 +181,9 @@ async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promi
     ...run,
   }));
   const sections = { ids: ids.encode(), keys: keys.entries.encode(), ops: ops.encode() };
-  const { heldCount } = keys;
-  await writeSidecar({ base, end, runs, sections, keyedCount, heldCount, timersUntil }, ports);
+  const counts = { keyedCount, heldCount: keys.heldCount };
+  const bodiesFrom = queues.bodiesFrom(base);
+  await writeSidecar({ base, end, runs, sections, ...counts, timersUntil, bodiesFrom }, ports);
 }
 
 /** Part by part: of a segment of small messages it may be as large as that. */

@@ -39,6 +39,11 @@ export class KeyIndex {
     this.#holding.sort((a, b) => a.base - b.base);
   }
 
+  /** The log starts at `start`, a segment's base. */
+  forgetBefore(start: number): void {
+    this.#holding = this.#holding.filter(({ base }) => base >= start);
+  }
+
   /** The bases of segments with deferred messages that have index keys. */
   get holding(): readonly number[] {
     const young = [...this.#young.values()].filter(({ heldCount }) => heldCount > 0);
@@ -47,7 +52,8 @@ export class KeyIndex {
 
   /** Takes in one confirmed frame of the segment at `base`. */
   apply(frame: Frame, base: number): void {
-    if (frame.kind === KINDS.message.id) this.#table(base).applyMessage(frame);
+    if (frame.kind === KINDS.message.id || frame.kind === KINDS.carry.id)
+      this.#table(base).applyMessage(frame);
     else if (frame.kind === KINDS.reveal.id && this.#holdsAny()) {
       const { items = [] } = KINDS.reveal.decode(frame.payload) ?? {};
       this.#table(base).applyReveal(items, frame.logOffset, (body) => this.#keysOf(body));

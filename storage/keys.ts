@@ -23,6 +23,7 @@ import { FLAG_DEFERRED, type Frame } from "./frame.ts";
 import { WORDS } from "./hash_section.ts";
 import { HashTable } from "./hash_table.ts";
 import type { RecordOf } from "./records/mod.ts";
+import { messageIn } from "./stored_message.ts";
 
 /** Of the log order of what is visible: by record, then by its items. */
 export interface KeyPlace {
@@ -62,22 +63,21 @@ export class KeyTable {
     return this.#held.get(bodyLogOffset);
   }
 
-  /** Takes in a message of the segment. */
+  /** Takes in a message of the segment; one that was copied forward waits still, or was removed. */
   applyMessage(frame: Frame): void {
-    const { view, payloadAt, logOffset } = frame;
-    const hashes = indexKeyHashes(frame, { at: payloadAt, end: frame.at + frame.size });
-    if (hashes.length === 0) return;
-    if ((frame.flags & FLAG_DEFERRED) !== 0) {
+    const message = messageIn(frame);
+    const hashes = message ? indexKeyHashes(frame, message) : [];
+    if (!message || hashes.length === 0) return;
+    const { view, logOffset } = frame;
+    const { at: payloadAt, queueOffset, carried } = message;
+    if (carried ? queueOffset === -1 : (frame.flags & FLAG_DEFERRED) !== 0) {
       this.#held.set(logOffset, hashes);
       return;
     }
+    if (carried) return;
     const topicGen = MessageFields.topicGen(view, payloadAt);
-    const at = {
-      place: logOffset - this.base,
-      item: 0,
-      queueId: MessageFields.queueId(view, payloadAt),
-      queueOffset: MessageFields.queueOffset(view, payloadAt),
-    };
+    const queueId = MessageFields.queueId(view, payloadAt);
+    const at = { place: logOffset - this.base, item: 0, queueId, queueOffset };
     for (const hash of hashes) this.#push(scopedHash(topicGen, hash), at);
   }
 

@@ -14,27 +14,30 @@
  * @module
  */
 
-import { encodeMessage, type FoldedMessage, messageSizeMax } from "./base/message.ts";
+import { encodeMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
 import { CommitLog, type LogPorts } from "./commit_log.ts";
 import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
 import type { DamageMap } from "./damage.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
+import { Disposal } from "./disposal.ts";
 import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
 import { Indexes } from "./indexes.ts";
 import { type Jobs, openSnapshot } from "./jobs.ts";
+import { readLogStart, removeBefore, removeSnapshotsBefore } from "./log_start.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
+import type { FramePlace } from "./read_frames.ts";
 import { QueueReader } from "./queue_reader.ts";
-import type { RecordKind } from "./records/kind.ts";
+import { payloadOf } from "./record_sizes.ts";
 import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
-import { recallKey, replay } from "./replay.ts";
+import { type Fold, recallKey, type RecordPlace, replay } from "./replay.ts";
 import { Scrubber } from "./scrubber.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
 import { SpareSegment } from "./spare_segment.ts";
-import { type Change, SNAPSHOT_DIR } from "./snapshot.ts";
+import { SNAPSHOT_DIR } from "./snapshot.ts";
 import { stableHash } from "./base/hash.ts";
 import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
@@ -47,30 +50,6 @@ export interface StorePorts extends LogPorts {
   readonly jobs: Jobs;
   /** A job failed: derived data is behind, nothing is lost. */
   report(error: Error): void;
-}
-
-/** The state that is folded from the log and kept in snapshots. */
-export interface Fold {
-  /** One entry of the snapshot, in order of key. */
-  restore(key: Uint8Array, value: Uint8Array): void;
-  /** One record behind the snapshot, in log order. */
-  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
-  /** What changed since the last call. */
-  takeChanges(): Change[];
-}
-
-export type FoldedRecord<K extends KindName> =
-  | RecordOf<K>
-  | (K extends "message" ? FoldedMessage : never);
-
-export interface RecordPlace {
-  readonly logOffset: number;
-  readonly storedAt: number;
-  readonly deferred: boolean;
-  /** More records of its unit follow. */
-  readonly continued?: boolean;
-  /** Of its frame; known of messages. */
-  readonly size?: number;
 }
 
 export interface StoreListener {
@@ -91,6 +70,7 @@ export class MessageStore {
   readonly dedupe: DedupeStore;
   /** Delayed messages that wait to be revealed. */
   readonly timers: Timers;
+  readonly disposal: Disposal;
   readonly scrubber: Scrubber;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
@@ -114,10 +94,14 @@ export class MessageStore {
     await disk.makeDir(SNAPSHOT_DIR);
     await refuseLaterFormats(disk, crc32);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
+    const start = await readLogStart(disk, crc32);
+    await removeBefore(disk, start);
+    await removeSnapshotsBefore(disk, start);
     const sidecars = await openSidecars(ports);
     const timerFiles = await openTimerFiles(ports);
     const snapshot = await openSnapshot(ports, ports.report);
     const from = snapshot?.logOffset ?? 0;
+    fold.begin({ whole: start === 0 || snapshot !== undefined });
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
     const known = snapshot?.walkFrom ?? 0;
     const passed = timerMarkIn(snapshot) ?? FIRST_KEY;
@@ -145,6 +129,7 @@ export class MessageStore {
       segmentBytes: options.segmentBytes,
       spare,
       from,
+      start,
       walkFrom,
       visit(frame, { base }) {
         if (walked !== undefined && walked !== base) {
@@ -165,6 +150,7 @@ export class MessageStore {
         replay(fold, frame, base);
       },
     });
+    timers.startAt(start);
     await reveals.resume(timers, { log, passed });
     const derived = { queues, indexes, dedupe, timers, timerFiles };
     const store = new MessageStore(ports, { log, spare, fold, ...derived });
@@ -199,6 +185,8 @@ export class MessageStore {
     this.#sealer = new Sealer(ports, parts);
     this.scrubber = new Scrubber(ports, { log, sealer: this.#sealer, dedupe: this.dedupe });
     this.reader = new QueueReader(queues, this.#sealer);
+    const { clock } = ports;
+    this.disposal = new Disposal({ ...parts, sidecars: this.#sealer, clock });
     indexes.open(this.#sealer);
     log.tail.onRoll = (base) => this.#sealer.capture(base);
     log.listen({
@@ -297,8 +285,11 @@ export class MessageStore {
     chunk.bytes.set(payload, payloadAt);
     const flags = continued ? FLAG_CONTINUED : 0;
     const payloadEnd = payloadAt + payload.length;
+    const frameAt = chunk.filled;
     const logOffset = tail.seal(chunk, { kind: KINDS[kind].id, flags, payloadEnd });
-    return { logOffset, storedAt: tail.storedAt, deferred: false, continued };
+    if (kind === "carry") this.timers.index(new Frame(chunk, frameAt), tail.segmentBase);
+    const size = tail.end - logOffset;
+    return { logOffset, storedAt: tail.storedAt, deferred: false, continued, size };
   }
 
   #onConfirm(end: number): void {
@@ -316,6 +307,20 @@ export class MessageStore {
     this.#sealer.onConfirm(end);
   }
 
+  /** The delayed messages of a sealed segment that may still wait, carried ones included. */
+  timersIn(segment: { readonly base: number; readonly end: number }): Promise<FramePlace[]> {
+    return this.#sealer.timersIn(segment);
+  }
+
+  /**
+   * Nothing before `start`, a segment's base, is needed any more: the log starts there.
+   * Once it resolves, a later start knows; when it fails, everything is still there.
+   */
+  async dropBefore(start: number): Promise<void> {
+    await this.#sealer.dropBefore(start);
+    this.disposal.forgetBefore(this.log.start);
+  }
+
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
@@ -325,22 +330,4 @@ export class MessageStore {
     await this.#sealer.close();
     await this.log.close();
   }
-}
-
-/** What a message takes in the log at most, its frame header included. */
-export function messageFrameSizeMax(
-  message: Parameters<typeof messageSizeMax>[0],
-  bodySize: number,
-): number {
-  return FRAME_HEADER_SIZE + messageSizeMax(message, bodySize);
-}
-
-function payloadOf<K extends KindName>(kind: K, record: RecordOf<K>): Uint8Array {
-  const { encode } = KINDS[kind] as unknown as RecordKind<RecordOf<K>>;
-  return encode(record);
-}
-
-/** What a record takes in the log, its frame header included. */
-export function recordFrameSize<K extends KindName>(kind: K, record: RecordOf<K>): number {
-  return FRAME_HEADER_SIZE + payloadOf(kind, record).length;
 }

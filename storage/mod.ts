@@ -13,12 +13,7 @@ export type { DedupeOptions } from "./dedupe_store.ts";
 export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
-  type Fold,
-  type FoldedRecord,
-  messageFrameSizeMax,
   MessageStore,
-  recordFrameSize,
-  type RecordPlace,
   type StoreListener,
   type StorePorts,
 } from "./message_store.ts";
@@ -30,12 +25,15 @@ export {
   aboutQueue,
   aboutTransaction,
 } from "./ops.ts";
+export { messageFrameSizeMax, recordFrameSize } from "./record_sizes.ts";
+export type { Fold, FoldedRecord, RecordPlace } from "./replay.ts";
+export { dueAtIn, messageIn } from "./stored_message.ts";
 export { readFrames } from "./read_frames.ts";
 export type { QueueReader } from "./queue_reader.ts";
 export { Reader, Writer } from "./records/fields.ts";
 export * as fields from "./records/fields.ts";
 export { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
-export type { Change } from "./snapshot.ts";
-export type { Timer, TimerKey } from "./timer_entry.ts";
+export type { Change, Entry } from "./snapshot.ts";
+export { type Timer, type TimerKey, timerOf } from "./timer_entry.ts";
 export type { Timers, TimerState } from "./timers.ts";
 export { lostUnit, type Unit } from "./units.ts";

@@ -9,6 +9,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { salvaging } from "./base/salvage.ts";
+import { SharedFile } from "./base/shared_file.ts";
 import type { Recovery, Segment } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
 import { type DamagedRange, recoverSegment } from "./recovery.ts";
@@ -44,6 +45,8 @@ export async function openSegments(
   options: {
     readonly segmentBytes: number;
     readonly walkFrom: number;
+    /** Where the log starts; what lies before was removed. */
+    readonly start: number;
     readonly durableEnd: number;
     visit(frame: Frame, segment: { readonly base: number }): void;
   },
@@ -57,8 +60,8 @@ export async function openSegments(
   }
 
   const damaged: DamagedRange[] = [];
-  // No build so far drops segments: a log begins at 0.
-  if (found[0] && found[0].base > 0) damaged.push({ from: 0, to: found[0].base });
+  const { start } = options;
+  if (found[0] && found[0].base > start) damaged.push({ from: start, to: found[0].base });
   let [end, lastStoredAt, epoch, frames] = [found[0]?.base ?? 0, 0, 0, 0];
   let lastCrc: number | undefined = 0;
   let torn: Recovery["torn"];
@@ -106,7 +109,8 @@ async function findSegments(
   for (const [i, base] of bases.entries()) {
     const last = i === bases.length - 1;
     const below = last ? SEGMENT_HEADER_SIZE + options.durableEnd - base : Infinity;
-    const file = salvaging(await disk.open(segmentPath(base), { create: false }), { below });
+    const shared = new SharedFile(await disk.open(segmentPath(base), { create: false }));
+    const file = salvaging(shared, { below });
     const header = decodeSegmentHeader(
       await readRange(file, 0, SEGMENT_HEADER_SIZE),
       options.crc32,

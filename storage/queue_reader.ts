@@ -30,6 +30,11 @@ export interface UnitSlice {
   readonly lostFrom?: number;
 }
 
+/** `removed`: also what was removed by retention, as long as its segment is there. */
+interface Reach {
+  readonly removed?: boolean;
+}
+
 /** Where to begin: an offset, or the first unit visible at or after a log position or a time. */
 export type Seek =
   | { readonly by: "offset"; readonly offset: number }
@@ -51,11 +56,23 @@ export class QueueReader {
    */
   async read(
     queue: { readonly topicGen: number; readonly queueId: number },
-    range: { readonly from: number; readonly max: number },
+    range: Reach & { readonly from: number; readonly max: number },
   ): Promise<UnitSlice> {
     const found = this.#queues.find(queue.topicGen, queue.queueId);
-    if (!found || range.from >= found.end) return { firstOffset: range.from, units: [] };
-    const from = Math.max(range.from, found.start);
+    if (!found) return { firstOffset: range.from, units: [] };
+    for (;;) {
+      const { start } = found;
+      const slice = await this.#read(found, range);
+      if (range.removed || found.start === start) return slice; // else what is gone might look lost
+    }
+  }
+
+  async #read(
+    found: ConsumeQueue,
+    range: Reach & { readonly from: number; readonly max: number },
+  ): Promise<UnitSlice> {
+    if (range.from >= found.end) return { firstOffset: range.from, units: [] };
+    const from = range.removed ? range.from : Math.max(range.from, found.start);
     const { at, newer } = await this.#runAt(found, (link) => link.first > from);
     // Past the end of its run lies a hole that damage made: go on behind it.
     const run = at && from >= at.first + at.count ? newer : at;
@@ -74,6 +91,7 @@ export class QueueReader {
   async seek(
     queue: { readonly topicGen: number; readonly queueId: number },
     to: Seek,
+    { removed = false }: Reach = {},
   ): Promise<number> {
     const found = this.#queues.find(queue.topicGen, queue.queueId);
     if (!found) return 0;
@@ -83,7 +101,8 @@ export class QueueReader {
     if (!run) return found.start;
     const reached = (units: Units, i: number) =>
       to.by === "log" ? units.visibleLogOffset(i) >= to.logOffset : units.visibleAt(i) >= to.time;
-    return run.first + (await firstWhere(run, reached));
+    const first = run.first + (await firstWhere(run, reached));
+    return removed ? first : Math.max(first, found.start);
   }
 
   /** The unit of a message that became visible in the segment at `base`; undefined when it is gone. */

@@ -6,13 +6,42 @@
  * @module
  */
 
-import { decodeFolded, messageDedupe } from "./base/message.ts";
+import { decodeFolded, type FoldedMessage, messageDedupe } from "./base/message.ts";
 import type { DedupeStore } from "./dedupe_store.ts";
 import { laterBuild } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, type Frame } from "./frame.ts";
-import type { Fold } from "./message_store.ts";
-import { KINDS, kindName } from "./records/mod.ts";
+import { KINDS, type KindName, kindName, type RecordOf } from "./records/mod.ts";
 import { segmentPath } from "./segment.ts";
+import type { Change } from "./snapshot.ts";
+
+/** The state that is folded from the log and kept in snapshots. */
+export interface Fold {
+  /**
+   * Called before all else. Not `whole`: the log begins later than what it is about,
+   * and no snapshot tells of that; what is still there was described again.
+   */
+  begin(start: { readonly whole: boolean }): void;
+  /** One entry of the snapshot, in order of key. */
+  restore(key: Uint8Array, value: Uint8Array): void;
+  /** One record behind the snapshot, in log order. */
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
+  /** What changed since the last call. */
+  takeChanges(): Change[];
+}
+
+export type FoldedRecord<K extends KindName> =
+  | RecordOf<K>
+  | (K extends "message" ? FoldedMessage : never);
+
+export interface RecordPlace {
+  readonly logOffset: number;
+  readonly storedAt: number;
+  readonly deferred: boolean;
+  /** More records of its unit follow. */
+  readonly continued?: boolean;
+  /** Of its frame; known of what was appended or replayed by itself. */
+  readonly size?: number;
+}
 
 /** @throws `not-implemented` when the record is not one that this build knows. */
 export function replay(fold: Fold, frame: Frame, base: number): void {

@@ -18,6 +18,7 @@ import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./fram
 import type { KeyTable } from "./keys.ts";
 import { KINDS } from "./records/mod.ts";
 import { LOG_DIR, SEGMENT_HEADER_SIZE, segmentBases, segmentPath } from "./segment.ts";
+import { messageIn } from "./stored_message.ts";
 
 export class RevealKeys {
   readonly #table: KeyTable;
@@ -54,8 +55,7 @@ export class RevealKeys {
 
   /** Takes in a frame of the segment; a reveal that needs bodies from elsewhere waits for the end. */
   apply(frame: Frame): void {
-    if (frame.kind === KINDS.message.id) this.#table.applyMessage(frame);
-    if (frame.kind !== KINDS.reveal.id) return;
+    if (frame.kind !== KINDS.reveal.id) return this.#table.applyMessage(frame);
     const { logOffset, size, payload } = frame;
     const { items = [] } = KINDS.reveal.decode(payload) ?? {};
     const elsewhere = items.some(({ bodyLogOffset }) => this.#mustRead(bodyLogOffset));
@@ -89,9 +89,8 @@ export class RevealKeys {
       const { bodyLogOffset } = item;
       if (!this.#mustRead(bodyLogOffset)) continue;
       const body = await this.#read({ logOffset: bodyLogOffset, size: item.size });
-      if (body?.kind !== KINDS.message.id) continue;
-      const range = { at: body.payloadAt, end: body.at + body.size };
-      keys.set(bodyLogOffset, indexKeyHashes(body, range));
+      const message = messageIn(body);
+      if (body && message) keys.set(bodyLogOffset, indexKeyHashes(body, message));
     }
     const keysOf = (body: number) => keys.get(body) ?? this.#table.heldBy(body) ?? [];
     this.#table.applyReveal(items, logOffset, keysOf);

@@ -148,8 +148,9 @@ export class Scrubber {
     const { base, end } = segment;
     const options = { size: SLICE_SIZE, crc32: this.#ports.crc32 };
     for (let place = { at: base, prevCrc: undefined as number | undefined }; place.at < end; ) {
-      if (this.#closed || this.#parts.log.segmentAt(base)?.base !== base) return; // it was dropped
+      if (this.#closed) return;
       const { next, damaged } = await scrubSegment(segment, place, options);
+      if (this.#parts.log.segmentAt(base)?.base !== base) return; // it was dropped
       if (damaged) this.#parts.log.damage.add(damaged, "scrub");
       const { at } = place;
       place = { at: next.at, prevCrc: next.prevCrc };

@@ -5,6 +5,7 @@
  *   sealed, on disk      a job builds the sidecar and the timer file; memory answers
  *                        until they are in use
  *   boundary confirmed   a job writes the snapshot
+ *   nothing needed       its files go (log_start.ts)
  *
  * A job that fails is reported and costs nothing but time: the sidecar is built
  * at the next start, the changes go into the next snapshot.
@@ -14,10 +15,14 @@
 
 import type { CommitLog } from "./commit_log.ts";
 import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
+import type { Frame } from "./frame.ts";
 import type { Indexes } from "./indexes.ts";
 import type { Job } from "./jobs.ts";
-import type { Fold, StorePorts } from "./message_store.ts";
+import type { StorePorts } from "./message_store.ts";
+import { removeBefore, writeLogStart } from "./log_start.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
+import type { FramePlace } from "./read_frames.ts";
+import type { Fold } from "./replay.ts";
 import { SidecarDamage, SidecarFile } from "./sidecar_file.ts";
 import type { Sidecars } from "./sidecars.ts";
 import {
@@ -27,12 +32,13 @@ import {
   snapshotPath,
   SNAPSHOT_DIR,
 } from "./snapshot.ts";
-import type { TimerKey } from "./timer_entry.ts";
+import { compareKeys, type TimerKey, timerOf } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
 import type { LogRange } from "./timer_layout.ts";
 import { TimerFiles } from "./timer_files.ts";
 import { encodeTimerMark } from "./timer_mark.ts";
 import type { Timers } from "./timers.ts";
+import { walkSegment } from "./walk_segment.ts";
 
 interface Captured {
   readonly boundary: number;
@@ -115,12 +121,15 @@ export class Sealer implements Sidecars {
 
   async #mend(base: number): Promise<SidecarFile | undefined> {
     const damaged = this.#sidecars.get(base);
-    const end = this.#log.segmentAt(base)?.end;
+    const segment = this.#log.segmentAt(base);
+    const end = segment?.base === base ? segment.end : undefined;
     if (!damaged || end === undefined) return undefined;
     this.#ports.report(new SidecarDamage(base));
     const marks = await damaged.marks().catch(() => undefined); // damaged as well
     this.#retired.push(damaged); // others may be reading from it
-    await this.#enqueue(() => this.#build({ base, end, marks }));
+    await this.#enqueue(async () => {
+      if (this.#sidecars.get(base) === damaged) await this.#build({ base, end, marks });
+    });
     return this.#sidecars.get(base);
   }
 
@@ -243,6 +252,37 @@ export class Sealer implements Sidecars {
       this.#ports.report(error instanceof Error ? error : new Error(String(error)));
     });
     return this.#pending;
+  }
+
+  async timersIn(segment: Sealed): Promise<FramePlace[]> {
+    const { passed } = this.#timers;
+    const until = this.#sidecars.get(segment.base)?.timersUntil;
+    if (until !== undefined && (until === 0 || until < passed.dueAt)) return [];
+    const places: FramePlace[] = [];
+    const visit = (frame: Frame) => {
+      const timer = timerOf(frame);
+      const { logOffset, size } = frame;
+      if (timer && compareKeys(timer, passed) > 0) places.push({ logOffset, size });
+    };
+    await walkSegment(segment, visit, this.#ports);
+    return places;
+  }
+
+  /** The log starts at `start`, a segment's base, from now on: durable before anything is unlinked. */
+  dropBefore(start: number): Promise<void> {
+    return this.#enqueue(async () => {
+      const { disk, crc32 } = this.#ports;
+      await writeLogStart(disk, { start }, crc32);
+      await this.#log.dropBefore(start);
+      this.#indexes.forgetBefore(start);
+      for (const [base, sidecar] of this.#sidecars) {
+        if (base >= start) continue;
+        this.#sidecars.delete(base);
+        await sidecar.close();
+      }
+      await this.#timerFiles.dropBefore(start);
+      await removeBefore(disk, start);
+    });
   }
 
   /** Where the log ends, all of which is confirmed. */

@@ -68,8 +68,17 @@ export function sidecarPath(base: number): string {
 
 /** The bases of the segments among `names`, ascending. */
 export function segmentBases(names: readonly string[]): number[] {
+  return basesOf(names, /^\d{20}\.log$/);
+}
+
+/** The bases of the segments whose sidecars are among `names`, ascending. */
+export function sidecarBases(names: readonly string[]): number[] {
+  return basesOf(names, /^\d{20}\.idx$/);
+}
+
+function basesOf(names: readonly string[], named: RegExp): number[] {
   return names
-    .filter((name) => /^\d{20}\.log$/.test(name))
+    .filter((name) => named.test(name))
     .map((name) => Number(name.slice(0, 20)))
     .sort((a, b) => a - b);
 }

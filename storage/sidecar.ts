@@ -17,7 +17,9 @@
  *   48     4  heldCount   deferred messages with index keys: who reveals them has to read them
  *   52     4  zero
  *   56    24  three sections, each (count u32, slotCount u32): ids, keys, ops
- *   80    16  zero
+ *   80     8  bodiesFrom  least logOffset of a body that a unit points at, base when all
+ *                         lie in the segment; 0: not known, of an earlier build
+ *   88     8  zero
  *   96     …  units, queue by queue (units.ts)
  *    …     …  ids (id_index.ts), keys (keys.ts), ops (ops.ts), each a section of hash_section.ts
  *    …     …  directory: one entry of 88 bytes per queue, by (topicGen, queueId):
@@ -75,6 +77,7 @@ export interface SidecarContent {
   readonly keyedCount: number;
   readonly heldCount: number;
   readonly timersUntil: number;
+  readonly bodiesFrom: number;
 }
 
 /** The content of the file, in parts that follow each other. */
@@ -114,6 +117,7 @@ function encodeHeader(content: SidecarContent, directoryAt: number): Uint8Array 
     header.setUint32(SECTIONS_AT + 8 * i, content.sections[name].count);
     header.setUint32(SECTIONS_AT + 8 * i + 4, content.sections[name].slotCount);
   }
+  setU64(header, 80, content.bodiesFrom);
   return bytes;
 }
 
@@ -125,6 +129,7 @@ export interface SidecarHeader {
   readonly keyedCount: number;
   readonly heldCount: number;
   readonly timersUntil: number;
+  readonly bodiesFrom: number;
   readonly sections: { readonly [S in SectionName]: SectionPlace };
 }
 
@@ -156,6 +161,7 @@ export function decodeSidecarHeader(bytes: Uint8Array): SidecarHeader | undefine
     keyedCount: view.getUint32(36),
     timersUntil: getU64(view, 40),
     heldCount: view.getUint32(48),
+    bodiesFrom: getU64(view, 80),
     sections: { ids, keys, ops },
   };
 }
@@ -217,6 +223,18 @@ export function marksOf(directory: Uint8Array): QueueMark[] {
     const queue = { topicGen: getU64(view, at), queueId: view.getUint32(at + 8) };
     return { ...queue, start: first, end: first, links };
   });
+}
+
+/** The queues of a directory, from the `first`th on, with the end of their units there. */
+export function* endsIn(
+  directory: Uint8Array,
+  first = 0,
+): Generator<{ readonly topicGen: number; readonly queueId: number; readonly end: number }> {
+  const view = viewOf(directory);
+  for (let at = first * DIRECTORY_ENTRY_SIZE; at < directory.length; at += DIRECTORY_ENTRY_SIZE) {
+    const end = getU64(view, at + 16) + view.getUint32(at + 12);
+    yield { topicGen: getU64(view, at), queueId: view.getUint32(at + 8), end };
+  }
 }
 
 /** Finds a queue in a directory by binary search; undefined when it is not there. */

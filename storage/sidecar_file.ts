@@ -8,6 +8,7 @@
 
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk, DiskFile } from "./base/disk.ts";
+import { SharedFile } from "./base/shared_file.ts";
 import { readSealed, sealedSize } from "./blocks.ts";
 import type { QueueMark } from "./consume_queues.ts";
 import { DerivedDamage } from "./damage.ts";
@@ -17,6 +18,7 @@ import {
   decodeSidecarHeader,
   DIRECTORY_ENTRY_SIZE,
   type DirectoryEntry,
+  endsIn,
   findEntry,
   marksOf,
   SIDECAR_HEADER_SIZE,
@@ -80,7 +82,7 @@ export class SidecarFile {
     const bytes = await readSealed(file, { from: 0, size: SIDECAR_HEADER_SIZE }, crc32);
     const header = bytes && decodeSidecarHeader(bytes);
     if (header && header.base === segment.base && header.end === segment.end) {
-      const sidecar = new SidecarFile(file, header, crc32);
+      const sidecar = new SidecarFile(new SharedFile(file), header, crc32);
       if (await sidecar.#isComplete()) return sidecar;
     }
     await file.close();
@@ -107,6 +109,11 @@ export class SidecarFile {
   /** The greatest dueAt of a timer or recall in the segment; 0 when there is neither. */
   get timersUntil(): number {
     return this.#header.timersUntil;
+  }
+
+  /** The least logOffset of a body that a unit points at; 0 when that is not known. */
+  get bodiesFrom(): number {
+    return this.#header.bodiesFrom;
   }
 
   #directoryRange(): { from: number; size: number } {
@@ -138,6 +145,11 @@ export class SidecarFile {
   /** Its queues as they stood where the segment begins: what it takes to build it again. */
   async marks(): Promise<QueueMark[]> {
     return marksOf(await this.#loadDirectory());
+  }
+
+  /** Its queues, from the `first`th on, with the end of their units here. */
+  async ends(first = 0): Promise<ReturnType<typeof endsIn>> {
+    return endsIn(await this.#loadDirectory(), first);
   }
 
   #loadDirectory(): Promise<Uint8Array> {

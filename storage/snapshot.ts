@@ -5,7 +5,7 @@
  *
  *   file `snapshots/<logOffset, 20 digits>.snap`
  *   at  size  field
- *    0     8  magic       "TIDESNP2"
+ *    0     8  magic       "TIDESNP3"
  *    8     8  logOffset   everything below it is in the table
  *   16     8  walkFrom    base of a segment: its consume queues are in the table
  *                         as they stood where that segment begins
@@ -28,7 +28,7 @@ import { DerivedDamage } from "./damage.ts";
 
 export const SNAPSHOT_DIR = "snapshots";
 const HEADER_SIZE = 64;
-const MAGIC = "TIDESNP2";
+const MAGIC = "TIDESNP3";
 export const SNAPSHOT_FORMAT = MAGIC;
 
 export type Entry = readonly [key: Uint8Array, value: Uint8Array];

@@ -20,9 +20,9 @@
  */
 
 import { getU64, setU64, viewOf } from "./base/bytes.ts";
-import { deferredUntil, MessageFields, messageIdHash } from "./base/message.ts";
-import { FLAG_DEFERRED, type Frame } from "./frame.ts";
-import { KINDS } from "./records/mod.ts";
+import { MessageFields, messageIdHash } from "./base/message.ts";
+import type { Frame } from "./frame.ts";
+import { dueAtIn, messageIn } from "./stored_message.ts";
 
 export const TIMER_SIZE = 44;
 const FLAGS_AT = 42;
@@ -129,11 +129,12 @@ export function readTimer(view: DataView, at: number): Timer {
 
 /** The timer a record starts; undefined for one that starts none. */
 export function timerOf(frame: Frame): Timer | undefined {
-  if (frame.kind !== KINDS.message.id || (frame.flags & FLAG_DEFERRED) === 0) return undefined;
-  const { view, payloadAt: at } = frame;
-  const dueAt = deferredUntil(view, at);
-  const idHash = messageIdHash(frame, { at, end: frame.at + frame.size });
-  if (dueAt === undefined || idHash === undefined) return undefined;
+  const dueAt = dueAtIn(frame);
+  const message = dueAt === undefined ? undefined : messageIn(frame);
+  const idHash = message && messageIdHash(frame, message);
+  if (dueAt === undefined || !message || idHash === undefined) return undefined;
+  const { view } = frame;
+  const { at } = message;
   return {
     dueAt,
     bodyLogOffset: frame.logOffset,

@@ -4,7 +4,8 @@
  *   sealed     the seal job wrote the segment's file: it is used instead of memory
  *   merged     eight small neighbours become one, in three tiers, so that their
  *              number stays small; what was passed is left out
- *   dropped    when all of it was passed, according to a snapshot that is written
+ *   dropped    when all of it was passed, according to a snapshot that is written, or
+ *              the log starts behind it
  *   mended     a damaged one is built again from its segments; until then nothing
  *              fires that might come after what it holds
  *
@@ -150,6 +151,14 @@ export class TimerFiles {
     const done = this.#files.filter(({ until }) => until < passed.dueAt);
     if (done.length > 0) await this.#use([], { files: done });
     for (const file of done) await this.#remove(file);
+  }
+
+  /** The log starts at `start`: files of segments before it alone are not used any more. */
+  async dropBefore(start: number): Promise<void> {
+    this.#timers.startAt(start);
+    const done = this.#files.filter(({ to }) => to <= start);
+    if (done.length > 0) await this.#use([], { files: done });
+    for (const file of done) await file.retire();
   }
 
   /** Somebody found the file of this range damaged. */

@@ -128,7 +128,8 @@ async function placesOf(
     for (const bodyLogOffset of bodyLogOffsets) {
       const base = bases.findLast((one) => one <= bodyLogOffset);
       if (base === undefined) continue;
-      const file = files.get(base) ?? (await disk.open(segmentPath(base), { create: false }));
+      const file = files.get(base) ?? (await openSegment(disk, base));
+      if (!file) continue;
       files.set(base, file);
       const frame = await frameAt(file, { base, logOffset: bodyLogOffset, crc32 });
       const timer = frame && timerOf(frame);
@@ -138,6 +139,15 @@ async function placesOf(
     for (const file of files.values()) await file.close();
   }
   return places.sort(compareKeys);
+}
+
+/** Undefined when it is no longer there: what lies before the log's start is void in any case. */
+async function openSegment(disk: Disk, base: number): Promise<DiskFile | undefined> {
+  try {
+    return await disk.open(segmentPath(base), { create: false });
+  } catch {
+    return undefined;
+  }
 }
 
 async function frameAt(

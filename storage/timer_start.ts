@@ -9,12 +9,12 @@
  * @module
  */
 
-import { deferredUntil } from "./base/message.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
 import { KINDS } from "./records/mod.ts";
 import type { SidecarFile } from "./sidecar_file.ts";
 import type { Snapshot } from "./snapshot.ts";
+import { dueAtIn } from "./stored_message.ts";
 import { compareKeys, type TimerKey } from "./timer_entry.ts";
 import { coversBase } from "./timer_files.ts";
 import type { LogRange } from "./timer_layout.ts";
@@ -65,7 +65,7 @@ export class LastReveals {
     const unread: number[] = [];
     for (const bodyLogOffset of this.#revealed.toReversed()) {
       const frame = await log.readAt(bodyLogOffset);
-      const dueAt = frame && deferredUntil(frame.view, frame.payloadAt);
+      const dueAt = frame && dueAtIn(frame);
       if (dueAt !== undefined) {
         const last = { dueAt, bodyLogOffset };
         return timers.resume(compareKeys(last, passed) > 0 ? last : passed, unread);

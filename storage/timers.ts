@@ -11,6 +11,9 @@
  * reveals behind the snapshot move it on. A new timer is due later than now, and
  * now is not before any timer that was taken, so it always lies behind.
  *
+ * What lies before the log's start was carried forward, recalled or passed: entries
+ * of such timers are void, and whatever still lies of them in files is passed over.
+ *
  * A timer counts from its append on, confirmed or not: the record that reveals
  * its message lies behind the message in the same log, so no crash keeps the one
  * and loses the other.
@@ -45,6 +48,8 @@ export class Timers {
   #taken = FIRST_KEY;
   #passed = FIRST_KEY;
   #now = 0;
+  /** Where the log starts. */
+  #floor = 0;
   /** Changes with the files in use. */
   #layout = 0;
   readonly #broken = new Set<TimerFile>();
@@ -56,6 +61,11 @@ export class Timers {
   /** All timers up to here were revealed, or need not be. */
   get passed(): TimerKey {
     return this.#passed;
+  }
+
+  /** The log starts at `start`: timers of messages before it are void. */
+  startAt(start: number): void {
+    this.#floor = start;
   }
 
   young(base: number): YoungTimers {
@@ -132,7 +142,10 @@ export class Timers {
       if (!source || source.dueAt > now || !first.every(({ loaded }) => loaded)) break;
       const { dueAt, bodyLogOffset } = source;
       this.#taken = { dueAt, bodyLogOffset };
-      const recalled = first.some(({ recall }) => recall) || this.#isRecalledYoung(bodyLogOffset);
+      const recalled =
+        bodyLogOffset < this.#floor ||
+        first.some(({ recall }) => recall) ||
+        this.#isRecalledYoung(bodyLogOffset);
       if (!recalled && !this.#revealed.delete(bodyLogOffset)) taken.push(source.timer());
       for (const one of first) one.advance();
     }
@@ -216,7 +229,8 @@ export class Timers {
       }
       if (layout !== this.#layout) continue;
       for (const young of this.#young.values()) found.push(...young.findIds(hash));
-      return found.filter((timer) => compareKeys(timer, this.#taken) > 0);
+      const isKept = ({ bodyLogOffset }: Timer) => bodyLogOffset >= this.#floor;
+      return found.filter((timer) => compareKeys(timer, this.#taken) > 0 && isKept(timer));
     }
   }
 

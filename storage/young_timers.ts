@@ -1,7 +1,8 @@
 /**
  * The timers of a young segment, in memory: in a heap as long as they are
  * pending, findable by the id of their message for as long as the segment is
- * young; and the timers, of whatever segment, that were recalled in it.
+ * young; and the timers, of whatever segment, that were recalled in it, or carried
+ * into it: a carry is a new timer and takes the old one back.
  *
  *   slot      0   1   2   3 …        in order of append
  *   dueAt     ·   ·   ·   ·          for the heap, side by side
@@ -17,6 +18,7 @@ import { assert } from "./base/assert.ts";
 import { getU64, viewOf } from "./base/bytes.ts";
 import { FLAG_DEFERRED, type Frame } from "./frame.ts";
 import { KINDS } from "./records/mod.ts";
+import { carriedFrom } from "./stored_message.ts";
 import { SlotIndex } from "./slot_index.ts";
 import { readTimer, type Timer, TIMER_SIZE, timerOf, writeTimer } from "./timer_entry.ts";
 import type { TimerSource } from "./timer_source.ts";
@@ -163,7 +165,8 @@ export class YoungTimers implements TimerSource {
 
 /** Whether the record starts a timer or takes one back; a few starts none after all. */
 export function concernsTimers({ kind, flags }: Frame): boolean {
-  return kind === KINDS.recall.id || (kind === KINDS.message.id && (flags & FLAG_DEFERRED) !== 0);
+  if (kind === KINDS.recall.id || kind === KINDS.carry.id) return true;
+  return kind === KINDS.message.id && (flags & FLAG_DEFERRED) !== 0;
 }
 
 /** Takes one frame of a segment into its timers. */
@@ -174,7 +177,10 @@ export function indexTimers(frame: Frame, young: YoungTimers): void {
     return;
   }
   const timer = timerOf(frame);
-  if (timer) young.add(timer);
+  if (!timer) return;
+  young.add(timer);
+  const before = carriedFrom(frame);
+  if (before !== undefined) young.addRecall(before);
 }
 
 function at(slot: number): number {

@@ -34,6 +34,7 @@ describe("readConfig()", () => {
       corsOrigins: [],
       autoCreate: true,
       delayMax: 40 * 86_400_000,
+      retentionMax: 7 * 86_400_000,
       segmentBytes: 134_217_728,
       idempotencyWindow: 86_400_000,
       scrubInterval: 7 * 86_400_000,

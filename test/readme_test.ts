@@ -257,7 +257,7 @@ describe("the README's commands for groups", { skip: needs("curl", "sh") }, () =
   it("are all known to this test", () => {
     assert.deepEqual(
       commands.blocks.map(([info]) => info),
-      ["", "", "", "", "", ""],
+      ["", "", "", "", "", "", ""],
     );
   });
 
@@ -295,6 +295,12 @@ describe("the README's commands for groups", { skip: needs("curl", "sh") }, () =
     const [sought] = answers(await commands.run());
     const queues = [0, 1, 2, 3].map((queueId) => ({ queueId, position: "0" }));
     assert.deepEqual(sought, { queues });
+  });
+
+  it("keep for a day, and purge", async () => {
+    const [topic, purged] = answers(await commands.run());
+    assert.deepEqual(topic?.["retention"], { timeMs: 86_400_000, bytes: null });
+    assert.deepEqual(purged, { purged: 3 });
   });
 });
 

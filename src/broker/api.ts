@@ -87,6 +87,14 @@ export interface TopicsApi {
    * @throws `topic-not-found`; `topic-busy` when there are such transactions.
    */
   delete(name: string, options?: { readonly force?: boolean | undefined }): Promise<void>;
+  /**
+   * Removes all messages that have a place in the topic now. Groups go on behind them, and what
+   * they hold of them is void; dead letters stay, as does what is scheduled or waits for a decision.
+   *
+   * @returns how many messages were removed.
+   * @throws `topic-not-found`
+   */
+  purge(name: string): Promise<number>;
   /** In order of name; `next` is the `after` of the following page. */
   list(page: Page): Promise<{ topics: readonly Topic[]; next?: string | undefined }>;
 }

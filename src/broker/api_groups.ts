@@ -93,6 +93,8 @@ export interface QueueLag {
   readonly leased: number;
   /** Age of the oldest unsettled message; 0 when there is none. */
   readonly oldestAgeMs: number;
+  /** Messages that retention removed before the group was given them. */
+  readonly expiredUnread: number;
 }
 
 /** Who receives from a group: waits now, or holds leases. */

@@ -5,8 +5,15 @@
  */
 
 import { MessageFields } from "../../storage/base/message.ts";
-import { type Frame, type MessageStore, readFrames, type Unit } from "../../storage/mod.ts";
+import {
+  type Frame,
+  messageIn,
+  type MessageStore,
+  readFrames,
+  type Unit,
+} from "../../storage/mod.ts";
 import type { StoredMessage } from "./api.ts";
+import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
 import { toRanges } from "./offsets.ts";
 import type { TopicState } from "./topics.ts";
@@ -22,19 +29,30 @@ export interface Visible {
   readonly unit: Unit;
 }
 
-/** The units at these queueOffsets, which are ascending; without those that lie nowhere any more. */
+/**
+ * The units at these queueOffsets, which are ascending, also of what was removed while it
+ * is held; without those that lie nowhere any more.
+ */
 export async function visibleAt(
-  { reader }: Pick<MessageStore, "reader">,
+  { core, store }: { readonly core: Pick<Core, "fold">; readonly store: MessageStore },
   { queue, offsets }: { queue: QueuePlace; offsets: readonly number[] },
 ): Promise<Visible[]> {
   const { topicGen, queueId } = queue;
+  const { reader } = store;
   const visible: Visible[] = [];
-  for (const { first, count } of toRanges(offsets)) {
+  const inQueue: number[] = [];
+  for (const queueOffset of offsets) {
+    const unit = core.fold.carried.find({ topicGen, queueId, queueOffset });
+    if (unit) visible.push({ queueId, queueOffset, unit });
+    else inQueue.push(queueOffset);
+  }
+  const anyCarried = visible.length > 0;
+  for (const { first, count } of toRanges(inQueue)) {
     const end = first + count;
     for (let from = first; from < end; ) {
       const { firstOffset, units } = await reader.read(
         { topicGen, queueId },
-        { from, max: end - from },
+        { from, max: end - from, removed: true },
       );
       for (const [i, unit] of units.entries()) {
         const queueOffset = firstOffset + i;
@@ -44,7 +62,25 @@ export async function visibleAt(
       from = firstOffset + units.length;
     }
   }
-  return visible;
+  return anyCarried ? visible.sort((a, b) => a.queueOffset - b.queueOffset) : visible;
+}
+
+/** The messages at these queueOffsets; those that lie nowhere, or are damaged, are missing. */
+export async function messagesAt(
+  shell: { readonly core: Pick<Core, "fold">; readonly store: MessageStore },
+  at: {
+    readonly topic: TopicState;
+    readonly queue: QueuePlace;
+    readonly offsets: readonly number[];
+  },
+): Promise<StoredMessage[]> {
+  for (;;) {
+    const { start } = shell.store.log;
+    const visible = await visibleAt(shell, at);
+    const messages = await loadMessages(shell.store, { topic: at.topic, visible });
+    if (shell.store.log.start === start) return messages.filter((one) => one !== undefined);
+    // What moved forward while it was looked for is where it is now.
+  }
 }
 
 /** The messages, in order; undefined for one whose bytes are damaged. */
@@ -69,7 +105,7 @@ export async function loadPayloads(
   return visible.map(({ queueId, queueOffset }, i) => {
     const frame = frames[i];
     const at = { topicGen: topic.generation, queueId, queueOffset };
-    return frame && liesAt(frame, at) ? frame.payload : undefined;
+    return frame && payloadAt(frame, at);
   });
 }
 
@@ -89,15 +125,18 @@ export function storedMessage(
   };
 }
 
-/** Whether a consume queue's unit told the truth about the record it points at. */
-function liesAt(
-  { view, payloadAt }: Frame,
-  at: { topicGen: number; queueId: number; queueOffset: number },
-): boolean {
-  const queueOffset = MessageFields.queueOffset(view, payloadAt);
-  return (
-    MessageFields.topicGen(view, payloadAt) === at.topicGen &&
-    MessageFields.queueId(view, payloadAt) === at.queueId &&
-    (queueOffset === at.queueOffset || queueOffset === -1)
-  );
+/** The payload, if the consume queue's unit told the truth about the record it points at. */
+function payloadAt(
+  frame: Frame,
+  place: { topicGen: number; queueId: number; queueOffset: number },
+): Uint8Array | undefined {
+  const message = messageIn(frame);
+  if (!message) return undefined;
+  const { at, queueOffset, payload } = message;
+  const { view } = frame;
+  const lies =
+    MessageFields.topicGen(view, at) === place.topicGen &&
+    MessageFields.queueId(view, at) === place.queueId &&
+    (queueOffset === place.queueOffset || queueOffset === -1);
+  return lies ? payload : undefined;
 }

@@ -34,6 +34,8 @@ export interface BrokerOptions {
   readonly autoCreate: boolean;
   /** The longest a message may be delayed. */
   readonly delayMaxMs: number;
+  /** A message is kept no longer, whatever its topic says. */
+  readonly retentionMaxMs: number;
   /** Long-polls and receives waiting at once. */
   readonly waitersMax: number;
   /** How long an idempotency key is remembered. */
@@ -82,6 +84,9 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     if (group) markAllReady(shell, group);
   }
   await startEpoch(shell, { nodeId: options.nodeId, bootId: ports.entropy(16) });
+  fold.forgetBefore(store.log.start);
+  shell.expiry.start();
+  shell.forwarding.wake();
   shell.timers.arm();
 
   const api: BrokerApi = {
@@ -120,6 +125,8 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
     },
     close() {
       shell.timers.stop();
+      shell.expiry.stop();
+      shell.forwarding.stop();
       shell.checks.stop();
       return store.close();
     },
@@ -135,12 +142,14 @@ function listen(shell: Shell): void {
       const groups = new Set(
         queues.flatMap(({ topicGen, queueId }) => {
           const topic = core.fold.topics.of(topicGen);
+          if (topic) shell.expiry.stored(topic);
           const subscribers = topic ? [...core.fold.groups.subscribers(topic.name)] : [];
           for (const subscription of subscribers) shell.refresh(subscription, queueId);
           return subscribers.map(({ group }) => group);
         }),
       );
       shell.replies.onConfirm(end);
+      shell.forwarding.confirmed();
       for (const topicGen of new Set(queues.map((queue) => queue.topicGen))) {
         shell.readers.wake(topicGen);
       }

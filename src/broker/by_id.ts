@@ -12,7 +12,7 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
-import { type Frame, KINDS, type TimerKey } from "../../storage/mod.ts";
+import { type Frame, messageIn, type TimerKey } from "../../storage/mod.ts";
 import type { ScheduledMessage, StoredMessage } from "./api.ts";
 import { commit } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
@@ -22,6 +22,8 @@ import type { TopicState } from "./topics.ts";
 
 export interface Candidate {
   readonly frame: Frame;
+  readonly payload: Uint8Array;
+  readonly publishedAt: number;
   readonly queueId: number;
   /** −1 for a delayed one. */
   readonly queueOffset: number;
@@ -80,11 +82,14 @@ export async function* candidates(
   for (const segment of store.log.segments.toReversed()) {
     for (const logOffset of await store.indexes.ids.find(hash, segment.base)) {
       const frame = await store.log.readAt(logOffset);
-      if (frame?.kind !== KINDS.message.id) continue;
-      const message = decodeMessage(frame.payload);
-      if (message?.id !== id || message.topicGen !== topic.generation) continue;
-      const { queueId, queueOffset, deliverAt, txnId } = message;
-      yield { frame, queueId, queueOffset, deliverAt, txnId };
+      const stored = messageIn(frame);
+      const message = stored && decodeMessage(stored.payload);
+      if (!frame || !stored || message?.id !== id) continue;
+      if (message.topicGen !== topic.generation) continue;
+      const { queueId, deliverAt, txnId, bornAt } = message;
+      const { queueOffset, payload, carried } = stored;
+      const publishedAt = carried ? bornAt : frame.storedAt;
+      yield { frame, payload, queueId, queueOffset, deliverAt, txnId, publishedAt };
     }
   }
 }
@@ -113,19 +118,20 @@ async function show(
   shell: Shell,
   { topic, candidate }: { readonly topic: TopicState; readonly candidate: Candidate },
 ): Promise<StoredMessage | ScheduledMessage | undefined> {
-  const { frame, queueId, queueOffset } = candidate;
-  const publishedAt = frame.storedAt;
-  if (queueOffset !== -1) return visible(topic, { ...candidate, publishedAt });
+  const { frame, queueId, queueOffset, payload, publishedAt } = candidate;
+  if (queueOffset !== -1) {
+    if (queueOffset < (topic.first[queueId] ?? 0)) return undefined; // it was removed
+    return visible(topic, candidate);
+  }
   const timer = timerOf(candidate);
   if (!timer) return showCommitted(shell, { topic, candidate });
   const state = await shell.core.timers.withState(timer, (found) => found);
   await shell.replies.confirmed(undefined); // it may rest on a reveal or recall of this moment
   if (state === "recalled") return undefined;
   if (state === "passed") {
-    return findRevealed(shell, { topic, frame, queueId, since: timer.dueAt });
+    return findRevealed(shell, { topic, frame, payload, queueId, since: timer.dueAt });
   }
   const { dueAt: deliverAt } = timer;
-  const { payload } = frame;
   return { state: "scheduled", topic: topic.name, queueId, deliverAt, publishedAt, payload };
 }
 
@@ -134,28 +140,27 @@ async function showCommitted(
   shell: Shell,
   { topic, candidate }: { readonly topic: TopicState; readonly candidate: Candidate },
 ): Promise<StoredMessage | undefined> {
-  const { frame, queueId, txnId } = candidate;
+  const { frame, payload, queueId, txnId } = candidate;
   if (txnId === undefined) return undefined;
   const transaction = shell.core.fold.transactions.find(txnId, shell.now());
   const { state = "committed", decidedAt = frame.storedAt } = transaction ?? {};
   await shell.replies.confirmed(undefined); // it may rest on a decision of this moment
   if (state !== "committed") return undefined;
-  return findRevealed(shell, { topic, frame, queueId, since: decidedAt });
+  return findRevealed(shell, { topic, frame, payload, queueId, since: decidedAt });
 }
 
 function visible(
   topic: TopicState,
   message: {
-    readonly frame: Frame;
+    readonly payload: Uint8Array;
     readonly queueId: number;
     readonly queueOffset: number;
     readonly publishedAt: number;
   },
 ): StoredMessage {
-  const { frame, queueId, queueOffset, publishedAt } = message;
+  const { payload, queueId, queueOffset, publishedAt } = message;
   const after = { topicGen: topic.generation, queueId, queueOffset: queueOffset + 1 };
   const cursor = encodeQueueCursor(after);
-  const { payload } = frame;
   return { topic: topic.name, queueId, queueOffset, cursor, publishedAt, payload };
 }
 
@@ -168,11 +173,12 @@ async function findRevealed(
   at: {
     readonly topic: TopicState;
     readonly frame: Frame;
+    readonly payload: Uint8Array;
     readonly queueId: number;
     readonly since: number;
   },
 ): Promise<StoredMessage | undefined> {
-  const { topic, frame, queueId, since: time } = at;
+  const { topic, frame, payload, queueId, since: time } = at;
   const queue = { topicGen: topic.generation, queueId };
   const base = store.log.offsetAt(time);
   let from = await store.reader.seek(queue, { by: "time", time, base });
@@ -182,7 +188,7 @@ async function findRevealed(
     const index = slice.units.findIndex((unit) => unit.bodyLogOffset === frame.logOffset);
     const unit = slice.units[index];
     const queueOffset = slice.firstOffset + index;
-    if (unit) return visible(topic, { frame, queueId, queueOffset, publishedAt: unit.visibleAt });
+    if (unit) return visible(topic, { payload, queueId, queueOffset, publishedAt: unit.visibleAt });
     from = slice.firstOffset + slice.units.length;
   }
 }

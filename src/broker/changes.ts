@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Change } from "../../storage/mod.ts";
+import type { Change, Entry } from "../../storage/mod.ts";
 import type { DeadLetterPlace } from "./dead_letters.ts";
 import {
   Definition,
@@ -24,6 +24,7 @@ import { fields } from "../../storage/mod.ts";
 export class Changes {
   readonly #topics = new Set<TopicState>();
   readonly #offsets = new Set<TopicState>();
+  readonly #firsts = new Set<TopicState>();
   readonly #groups = new Set<GroupState>();
   readonly #places = new Set<PopQueue>();
   readonly #letters = new Set<DeadLetterPlace>();
@@ -35,6 +36,10 @@ export class Changes {
 
   offsets(topic: TopicState): void {
     this.#offsets.add(topic);
+  }
+
+  firsts(topic: TopicState): void {
+    this.#firsts.add(topic);
   }
 
   group(group: GroupState): void {
@@ -54,10 +59,21 @@ export class Changes {
     this.#removed.push(letterKey(letter));
   }
 
+  /** Another object stands for the topic. */
+  forgetTopic(topic: TopicState): void {
+    for (const topics of [this.#topics, this.#offsets, this.#firsts]) topics.delete(topic);
+  }
+
+  /** Another object stands for the group. */
+  forgetGroup(group: GroupState): void {
+    this.#groups.delete(group);
+  }
+
   removeTopic(topic: TopicState): void {
     this.#topics.delete(topic);
     this.#offsets.delete(topic);
-    this.#removed.push(keyOf("D", [topic.generation]), keyOf("N", [topic.generation]));
+    this.#firsts.delete(topic);
+    for (const prefix of ["D", "H", "N"]) this.#removed.push(keyOf(prefix, [topic.generation]));
   }
 
   removeGroup(group: GroupState): void {
@@ -77,16 +93,12 @@ export class Changes {
   take(lastGeneration: number): Change[] {
     const changes: Change[] = this.#removed.map((key) => [key, undefined]);
     changes.push([keyOf("A"), write(fields.u64, lastGeneration)]);
-    for (const topic of this.#topics) changes.push([keyOf("D", [topic.generation]), define(topic)]);
-    for (const topic of this.#offsets) {
-      const next = Array.from(topic.next, (offset) => offset ?? 0);
-      changes.push([keyOf("N", [topic.generation]), write(Offsets, next)]);
-    }
-    for (const group of this.#groups) changes.push([keyOf("G", [group.generation]), define(group)]);
-    for (const queue of this.#places) {
-      changes.push([placeKey(queue), write(Place, placeOf(queue))]);
-    }
-    for (const letter of this.#letters) changes.push([letterKey(letter), write(Letter, letter)]);
+    for (const topic of this.#topics) changes.push(topicEntry(topic));
+    for (const topic of this.#offsets) changes.push(offsetsEntry(topic));
+    for (const topic of this.#firsts) changes.push(firstsEntry(topic));
+    for (const group of this.#groups) changes.push(groupEntry(group));
+    for (const queue of this.#places) changes.push(placeEntry(queue));
+    for (const letter of this.#letters) changes.push(letterEntry(letter));
     this.clear();
     return changes;
   }
@@ -94,6 +106,7 @@ export class Changes {
   clear(): void {
     this.#topics.clear();
     this.#offsets.clear();
+    this.#firsts.clear();
     this.#groups.clear();
     this.#places.clear();
     this.#letters.clear();
@@ -101,9 +114,39 @@ export class Changes {
   }
 }
 
+// Entities as they stand now, for snapshots and `state` records.
+
+export function topicEntry(topic: TopicState): Entry {
+  return [keyOf("D", [topic.generation]), define(topic)];
+}
+
+export function offsetsEntry({ generation, next }: TopicState): Entry {
+  return [keyOf("N", [generation]), write(Offsets, dense(next))];
+}
+
+export function firstsEntry({ generation, first }: TopicState): Entry {
+  return [keyOf("H", [generation]), write(Offsets, dense(first))];
+}
+
+export function groupEntry(group: GroupState): Entry {
+  return [keyOf("G", [group.generation]), define(group)];
+}
+
+export function placeEntry(queue: PopQueue): Entry {
+  return [placeKey(queue), write(Place, placeOf(queue))];
+}
+
+export function letterEntry(letter: DeadLetterPlace): Entry {
+  return [letterKey(letter), write(Letter, letter)];
+}
+
 function define(entity: TopicState | GroupState): Uint8Array {
   const { name, version, createdAt } = entity;
   return write(Definition, { name, version, createdAt, config: encodeConfig(entity.config) });
+}
+
+function dense(offsets: readonly (number | undefined)[]): number[] {
+  return Array.from(offsets, (offset) => offset ?? 0);
 }
 
 function placeKey({ subscription, topicGen, queueId }: PopQueue): Uint8Array {

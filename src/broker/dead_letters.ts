@@ -24,6 +24,8 @@ export interface DeadLetterPlace {
   readonly deadAt: number;
   /** The newest grant of its queue when it died: receipts of later ones are of another life. */
   readonly grantSeq: number;
+  /** Where the log describes it in full; 0: nowhere that is known. */
+  describedAt: number;
   /** Of the record that says so: letters are listed in its order. */
   readonly logOffset: number;
 }

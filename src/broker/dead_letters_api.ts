@@ -7,9 +7,9 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
-import { KINDS, type Unit } from "../../storage/mod.ts";
+import { messageIn, type Unit } from "../../storage/mod.ts";
 import type { DeadLetter, GroupsApi, NewMessage, StoredMessage } from "./api.ts";
-import { loadMessages, visibleAt } from "./bodies.ts";
+import { messagesAt, visibleAt } from "./bodies.ts";
 import {
   type DeadLetterPlace,
   lettersAfter,
@@ -112,9 +112,11 @@ async function letterAt(
   { group, id, logOffset }: { group: GroupState; id: string; logOffset: number },
 ): Promise<DeadLetterPlace | undefined> {
   const frame = await shell.store.log.readAt(logOffset);
-  const message = frame?.kind === KINDS.message.id ? decodeMessage(frame.payload) : undefined;
-  if (message?.id !== id) return undefined;
-  const { topicGen, queueId, queueOffset } = message;
+  const stored = messageIn(frame);
+  const message = stored && decodeMessage(stored.payload);
+  if (!stored || message?.id !== id) return undefined;
+  const { topicGen, queueId } = message;
+  const { queueOffset } = stored;
   return shell.core.fold
     .queueOf({ groupGen: group.generation, topicGen, queueId })
     ?.dead.get(queueOffset);
@@ -131,7 +133,7 @@ async function showPage(
     const unit = await unitOf(shell, letter);
     bytes += unit?.size ?? 0;
     if (bytes > maxBytes && page.length > 0) break;
-    page.push(show(letter, await messageOf(shell, { letter, unit })));
+    page.push(show(letter, await messageOf(shell, letter)));
   }
   return page;
 }
@@ -147,21 +149,18 @@ async function unitOf(
   shell: Shell,
   { queue, queueOffset }: DeadLetterPlace,
 ): Promise<Unit | undefined> {
-  const [visible] = await visibleAt(shell.store, { queue, offsets: [queueOffset] });
+  const [visible] = await visibleAt(shell, { queue, offsets: [queueOffset] });
   return visible?.unit;
 }
 
 /** Undefined when its bytes are damaged. */
 async function messageOf(
   shell: Shell,
-  { letter, unit }: { letter: DeadLetterPlace; unit: Unit | undefined },
+  { queue, queueOffset }: DeadLetterPlace,
 ): Promise<StoredMessage | undefined> {
-  const { queue, queueOffset } = letter;
-  const { queueId } = queue;
   const topic = shell.core.fold.topics.of(queue.topicGen);
-  if (!topic || !unit) return undefined;
-  const visible = [{ queueId, queueOffset, unit }];
-  return (await loadMessages(shell.store, { topic, visible }))[0];
+  if (!topic) return undefined;
+  return (await messagesAt(shell, { topic, queue, offsets: [queueOffset] }))[0];
 }
 
 /**
@@ -208,8 +207,7 @@ async function* copiesOf(
 
 /** @throws `data-damaged` */
 async function copyOf(shell: Shell, letter: DeadLetterPlace): Promise<Copy> {
-  const unit = await unitOf(shell, letter);
-  const stored = await messageOf(shell, { letter, unit });
+  const stored = await messageOf(shell, letter);
   const message = stored && decodeMessage(stored.payload);
   if (message) return { letter, message };
   const { queueOffset, queue } = letter;

@@ -6,6 +6,7 @@
  *   "D" · topic generation u64                  a topic's definition
  *   "E" · topic generation u64 · logOffset u64  a producer's sequence (producers.ts)
  *   "G" · group generation u64                  a group's definition
+ *   "H" · topic generation u64                  list of u64: first offset by queue
  *   "L" · group gen · topic gen · queueOffset · queueId u16   a dead letter
  *   "N" · topic generation u64                  list of u64: next offset by queue
  *   "P" · group gen · topic gen · queueId u16   a group's place in one queue
@@ -47,6 +48,7 @@ export const Offsets = list(u64);
 
 export const Place = struct({
   head: u64,
+  expiredUnread: u64,
   taken: list(struct({ first: u64, count: u32 })),
   grantSeq: u64,
   voidedSeq: u64,
@@ -73,6 +75,7 @@ export function placeOf(queue: PopQueue): fields.Value<typeof Place> {
   const open = [...queue.open.values()];
   return {
     head: queue.head,
+    expiredUnread: queue.expiredUnread,
     taken: queue.taken.ranges(),
     grantSeq: queue.grantSeq,
     voidedSeq: queue.voidedSeq,

@@ -17,26 +17,17 @@ import type {
   RecordOf,
   RecordPlace,
 } from "../../storage/mod.ts";
-import { fields } from "../../storage/mod.ts";
-import type { Filter, SubscriptionConfig, TopicConfig } from "./api.ts";
+import type { SubscriptionConfig, TopicConfig } from "./api.ts";
+import { CarriedTable } from "./carried.ts";
 import { Changes } from "./changes.ts";
 import type { DeadLetterPlace } from "./dead_letters.ts";
-import {
-  decodeConfig,
-  decodeGroupConfig,
-  Definition,
-  Letter,
-  Offsets,
-  parseKey,
-  Place,
-  read,
-} from "./entities.ts";
+import { decodeConfig, decodeGroupConfig } from "./entities.ts";
 import { detach, GroupState, GroupTable, judgeAgain, popQueue, setTimer } from "./groups.ts";
-import { offsetsOf } from "./offsets.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 import { ProducerGroupTable } from "./producer_groups.ts";
 import { ProducerTable } from "./producers.ts";
-import { type TopicState, TopicTable } from "./topics.ts";
+import { describeEntry, filterOf, restoreEntry } from "./restore.ts";
+import { newTopic, type TopicState, TopicTable } from "./topics.ts";
 import { TransactionTable } from "./transactions.ts";
 
 type Apply<K extends KindName> = (record: FoldedRecord<K>, place: RecordPlace) => void;
@@ -47,8 +38,25 @@ export class BrokerFold implements Fold {
   readonly producers = new ProducerTable();
   readonly transactions = new TransactionTable();
   readonly producerGroups = new ProducerGroupTable();
-  readonly #changes = new Changes();
+  readonly carried = new CarriedTable();
+  readonly changes = new Changes();
+  /** How often messages were removed in this life of the node. */
+  cuts = 0;
   #lastGeneration = 0;
+  /** False in a replay of a log whose beginning is gone: descriptions count there. */
+  #whole = true;
+
+  begin({ whole }: { readonly whole: boolean }): void {
+    this.#whole = whole;
+  }
+
+  get lastGeneration(): number {
+    return this.#lastGeneration;
+  }
+
+  sawGeneration(generation: number): void {
+    this.#lastGeneration = Math.max(this.#lastGeneration, generation);
+  }
 
   /** Unique for all time: of the millisecond it is made in, or one more than the last. */
   nextGeneration(now: number): number {
@@ -68,7 +76,7 @@ export class BrokerFold implements Fold {
     message: (record, place) => {
       const topic = this.topics.of(record.topicGen);
       if (topic && !place.deferred) this.appended(topic, record);
-      if (topic) this.producers.applied(record, place);
+      this.producers.applied(record, place);
       this.transactions.appended(record, place);
     },
     reveal: ({ items }) => {
@@ -82,10 +90,10 @@ export class BrokerFold implements Fold {
     check: (record) => this.transactions.applyCheck(record),
     decide: (record, place) => this.transactions.applyDecide(record, place),
     define: (record, { logOffset }) => {
-      this.#lastGeneration = Math.max(this.#lastGeneration, record.generation);
+      this.sawGeneration(record.generation);
       if (record.entity === "topic") this.#defineTopic(record, logOffset);
-      else if (record.entity === "group") this.#defineGroup(record);
-      else this.producerGroups.applyDefine(record);
+      else if (record.entity === "group") this.#defineGroup(record, logOffset);
+      else this.producerGroups.applyDefine(record, logOffset);
     },
     drop: (record) => {
       if (record.entity === "topic") this.#dropTopic(record.generation);
@@ -104,39 +112,60 @@ export class BrokerFold implements Fold {
     skip: (record) => {
       const queue = this.queueOf(record);
       queue?.applySkip(record);
-      if (queue) this.#changes.place(queue);
+      if (queue) this.changes.place(queue);
     },
     seek: (record) => {
       const queue = this.queueOf(record);
       queue?.applySeek(record);
-      if (queue) this.#changes.place(queue);
+      if (queue) this.changes.place(queue);
     },
     dead: (record, place) => {
       const queue = this.queueOf(record);
       if (!queue) return;
-      for (const { queueOffset } of record.items) this.#forgetLetter(queue, queueOffset);
-      for (const letter of queue.applyDead(record, place)) this.#keepLetter(letter);
-      this.#changes.place(queue);
+      for (const { queueOffset } of record.items) this.forgetLetter(queue, queueOffset);
+      for (const letter of queue.applyDead(record, place)) this.keepLetter(letter);
+      this.changes.place(queue);
+    },
+    head: (record) => this.#applyHead(record),
+    carry: (record, place) => {
+      if (record.queueOffset >= 0) this.carried.apply(record, place);
+      else this.transactions.applyCarry(record, place); // the timers know theirs
+    },
+    state: (record, { logOffset }) => {
+      if (!this.#whole) describeEntry(this, { ...record, logOffset });
     },
     redrive: (record, { storedAt }) => {
       const queue = this.queueOf(record);
       if (!queue) return;
-      for (const queueOffset of record.offsets) this.#forgetLetter(queue, queueOffset);
+      for (const queueOffset of record.offsets) this.forgetLetter(queue, queueOffset);
       this.#timed(queue, queue.applyRedrive(record, storedAt));
     },
   };
 
-  #keepLetter(letter: DeadLetterPlace): void {
+  #applyHead({ topicGen, queueId, firstOffset, cause }: RecordOf<"head">): void {
+    const topic = this.topics.of(topicGen);
+    if (!topic) return;
+    this.cuts++;
+    topic.first[queueId] = Math.max(topic.first[queueId] ?? 0, firstOffset);
+    this.changes.firsts(topic);
+    for (const subscription of this.groups.subscribers(topic.name)) {
+      const queue = popQueue(subscription, queueId);
+      queue.applyHead({ firstOffset, cause });
+      this.changes.place(queue);
+    }
+  }
+
+  keepLetter(letter: DeadLetterPlace): void {
     letter.queue.subscription.group.deadLetters.add(letter);
-    this.#changes.letter(letter);
+    this.changes.letter(letter);
   }
 
   /** It may die again after a seek, and is then another letter. */
-  #forgetLetter(queue: PopQueue, queueOffset: number): void {
+  forgetLetter(queue: PopQueue, queueOffset: number): void {
     const letter = queue.dead.get(queueOffset);
     if (!letter) return;
     queue.subscription.group.deadLetters.delete(letter);
-    this.#changes.removeLetter(letter);
+    this.changes.removeLetter(letter);
   }
 
   /** A message got its place in a queue: `apply("message")` without the record. */
@@ -145,7 +174,7 @@ export class BrokerFold implements Fold {
     message: { readonly queueId: number; readonly queueOffset: number },
   ): void {
     topic.next[message.queueId] = message.queueOffset + 1;
-    this.#changes.offsets(topic);
+    this.changes.offsets(topic);
   }
 
   /**
@@ -157,7 +186,7 @@ export class BrokerFold implements Fold {
     const last = ranges.at(-1);
     if (!topic || !last || last.first + last.count <= (topic.next[queueId] ?? 0)) return;
     topic.next[queueId] = last.first + last.count;
-    this.#changes.offsets(topic);
+    this.changes.offsets(topic);
   }
 
   /** Where a group's record belongs; undefined when group, subscription or topic went since. */
@@ -175,7 +204,7 @@ export class BrokerFold implements Fold {
 
   #timed(queue: PopQueue, messages: readonly OpenMessage[]): void {
     for (const message of messages) setTimer(message);
-    this.#changes.place(queue);
+    this.changes.place(queue);
   }
 
   #defineTopic(record: RecordOf<"define">, definedAt: number): void {
@@ -185,47 +214,43 @@ export class BrokerFold implements Fold {
       known.definedAt = definedAt;
       known.version = version;
       known.config = decodeConfig(config) as TopicConfig;
-      return this.#changes.topic(known);
+      return this.changes.topic(known);
     }
-    const topic: TopicState = {
-      name,
-      generation,
-      createdAt,
-      version,
-      config: decodeConfig(config) as TopicConfig,
-      definedAt,
-      next: [],
-      lastQueue: -1,
-    };
+    const describedAt = version === 1 ? definedAt : -1; // what came before is gone
+    const parsed = decodeConfig(config) as TopicConfig;
+    const about = { name, generation, createdAt, version, config: parsed };
+    const topic = newTopic({ ...about, definedAt, describedAt });
     this.topics.add(topic);
-    this.#changes.topic(topic);
+    this.changes.topic(topic);
     for (const subscription of this.groups.subscribers(name)) subscription.topicGen = generation;
   }
 
   #dropTopic(generation: number): void {
+    this.producers.removeTopic(generation);
+    this.carried.removeTopic(generation);
     const topic = this.topics.of(generation);
     if (!topic) return;
     for (const subscription of this.groups.subscribers(topic.name)) {
-      this.#changes.removePlaces(subscription);
+      this.changes.removePlaces(subscription);
       detach(subscription);
     }
     this.topics.remove(topic);
-    this.producers.removeTopic(generation);
-    this.#changes.removeTopic(topic);
+    this.changes.removeTopic(topic);
   }
 
-  #defineGroup(record: RecordOf<"define">): void {
+  #defineGroup(record: RecordOf<"define">, definedAt: number): void {
     const { name, generation, version, createdAt } = record;
     const config = decodeGroupConfig(record.config);
     let group = this.groups.of(generation);
     if (!group) {
       group = new GroupState({ name, generation, createdAt, version, config });
+      group.describedAt = version === 1 ? definedAt : -1; // what came before is gone
       this.groups.add(group);
     }
     group.version = version;
     group.config = config;
     judgeAgain(group);
-    this.#changes.group(group);
+    this.changes.group(group);
     const wanted = new Map(config.subscriptions.map((one) => [one.topic, one]));
     for (const subscription of [...group.subscriptions.values()]) {
       const { topic } = subscription;
@@ -235,7 +260,7 @@ export class BrokerFold implements Fold {
         subscription.filter = filterOf(one);
         continue;
       }
-      this.#changes.removePlaces(subscription);
+      this.changes.removePlaces(subscription);
       this.groups.unsubscribe(subscription);
     }
     for (const one of wanted.values()) this.#subscribe(group, one);
@@ -250,8 +275,8 @@ export class BrokerFold implements Fold {
     topic?.next.forEach((next, queueId) => {
       if (next === 0) return; // nothing to pass over
       const queue = popQueue(subscription, queueId);
-      if (group.config.startFrom === "latest") queue.head = next;
-      this.#changes.place(queue);
+      queue.head = group.config.startFrom === "latest" ? next : (topic.first[queueId] ?? 0);
+      this.changes.place(queue);
     });
   }
 
@@ -259,82 +284,26 @@ export class BrokerFold implements Fold {
     const group = this.groups.of(generation);
     if (!group) return;
     for (const subscription of group.subscriptions.values())
-      this.#changes.removePlaces(subscription);
+      this.changes.removePlaces(subscription);
     this.groups.remove(group);
-    this.#changes.removeGroup(group);
+    this.changes.removeGroup(group);
   }
 
   takeChanges(): Change[] {
-    const { producers, transactions, producerGroups } = this;
+    const { producers, transactions, producerGroups, carried } = this;
+    const tables = [producers, transactions, producerGroups, carried];
     return [
-      ...this.#changes.take(this.#lastGeneration),
-      ...[producers, transactions, producerGroups].flatMap((table) => table.takeChanges()),
+      ...this.changes.take(this.#lastGeneration),
+      ...tables.flatMap((table) => table.takeChanges()),
     ];
   }
 
   restore(key: Uint8Array, value: Uint8Array): void {
-    const { prefix, generations, queueId } = parseKey(key);
-    const [generation = 0, topicGen = 0, queueOffset = 0] = generations;
-    if (prefix === "A") this.#lastGeneration = read(fields.u64, value);
-    else if (prefix === "D")
-      this.#defineTopic({ ...read(Definition, value), generation, entity: "topic" }, 0);
-    else if (prefix === "E") this.producers.restore(generations, value);
-    else if (prefix === "G") this.#restoreGroup(generation, value);
-    else if (prefix === "Q") this.producerGroups.restore(generation, value);
-    else if (prefix === "T") this.transactions.restore(generation, value);
-    else if (prefix === "N") this.topics.of(generation)?.next.push(...read(Offsets, value));
-    const of = { groupGen: generation, topicGen, queueId };
-    if (prefix === "P") this.#restorePlace(of, value);
-    if (prefix === "L") this.#restoreLetter({ ...of, queueOffset }, value);
-    this.#changes.clear(); // what the snapshot holds is no change
+    restoreEntry(this, [key, value]);
   }
 
-  #restoreGroup(generation: number, value: Uint8Array): void {
-    const { name, version, createdAt, config } = read(Definition, value);
-    const parsed = decodeGroupConfig(config);
-    const group = new GroupState({ name, generation, createdAt, version, config: parsed });
-    this.groups.add(group);
-    for (const one of parsed.subscriptions) {
-      const subscription = this.groups.subscribe(group, { ...one, filter: filterOf(one) });
-      subscription.topicGen = this.topics.named(one.topic)?.generation;
-    }
+  /** The log starts at `start` from now on. */
+  forgetBefore(start: number): void {
+    this.carried.forgetBefore(start);
   }
-
-  #restorePlace(
-    of: { groupGen: number; topicGen: number; queueId: number },
-    value: Uint8Array,
-  ): void {
-    const queue = this.queueOf(of);
-    if (!queue) return;
-    const { head, taken, grantSeq, voidedSeq, grants, open } = read(Place, value);
-    queue.head = head;
-    for (const queueOffset of offsetsOf(taken)) queue.taken.add(queueOffset);
-    queue.grantSeq = grantSeq;
-    queue.voidedSeq = voidedSeq;
-    const bySeq = new Map(grants.map((grant) => [grant.seq, { ...grant, repeated: false }]));
-    for (const { grantSeq: seq, state, ...rest } of open) {
-      const grant = bySeq.get(seq);
-      if (!grant) continue;
-      const redriven = state === "redriven";
-      const released = redriven || state === "released";
-      setTimer(queue.restore({ ...rest, grant, released, redriven }));
-    }
-  }
-
-  #restoreLetter(
-    of: { groupGen: number; topicGen: number; queueId: number; queueOffset: number },
-    value: Uint8Array,
-  ): void {
-    const queue = this.queueOf(of);
-    if (!queue) return;
-    const { queueOffset } = of;
-    const letter = { queue, queueOffset, ...read(Letter, value) };
-    queue.dead.set(queueOffset, letter);
-    queue.subscription.group.deadLetters.add(letter);
-  }
-}
-
-/** `*` is no filter. */
-function filterOf({ filter }: SubscriptionConfig): Filter | undefined {
-  return filter && "tag" in filter && filter.tag.trim() === "*" ? undefined : filter;
 }

@@ -6,7 +6,7 @@
  */
 
 import type { ConnectedConsumer, GroupsApi, Peeked, Start } from "./api.ts";
-import { loadMessages, visibleAt } from "./bodies.ts";
+import { messagesAt } from "./bodies.ts";
 import { type Core, commit } from "./core.ts";
 import { groupNamed, subscriptionTo, topicNamed } from "./define.ts";
 import { endLeases } from "./grant.ts";
@@ -64,7 +64,9 @@ function moveTo(
 ): void {
   const { topicGen, queueId, subscription } = queue;
   const groupGen = subscription.group.generation;
-  commit(core, { kind: "seek", record: { groupGen, topicGen, queueId, to }, now });
+  const first = core.fold.topics.of(topicGen)?.first[queueId] ?? 0; // it may have moved meanwhile
+  const record = { groupGen, topicGen, queueId, to: Math.max(to, first) };
+  commit(core, { kind: "seek", record, now });
   refresh(core, queue);
 }
 
@@ -106,11 +108,11 @@ async function peekQueue(
   if (!topic) return [];
   const next = nextOf(shell.core, { queue, limit });
   const offsets = [...next.keys()].sort((a, b) => a - b);
-  const visible = await visibleAt(shell.store, { queue, offsets });
-  const messages = await loadMessages(shell.store, { topic, visible });
-  return messages.flatMap((message) =>
-    message ? [{ ...message, attempt: next.get(message.queueOffset) ?? 1 }] : [],
-  );
+  const messages = await messagesAt(shell, { topic, queue, offsets });
+  return messages.map((message) => ({
+    ...message,
+    attempt: next.get(message.queueOffset) ?? 1,
+  }));
 }
 
 /** The queueOffsets to be granted next, with the attempt that would be. */

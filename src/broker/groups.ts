@@ -43,6 +43,8 @@ export class GroupState {
   readonly createdAt: number;
   version: number;
   config: StoredGroupConfig;
+  /** Where the log describes it in full; 0: nowhere that is known, −1: this is not in full. */
+  describedAt = 0;
   readonly subscriptions = new Map<string, Subscription>();
   readonly ready = new Set<Subscription>();
   readonly unseen = new Set<PopQueue>();

@@ -122,7 +122,7 @@ function queueLag(
   const { topicGen = 0 } = subscription;
   const queue = subscription.queues[queueId];
   const endOffset = shell.core.visibleEnd({ topicGen, queueId });
-  const head = queue?.head ?? 0;
+  const { head = 0, expiredUnread = 0 } = queue ?? {};
   const now = shell.now();
   let [leased, due] = [0, 0];
   for (const message of queue?.open.values() ?? []) {
@@ -132,7 +132,7 @@ function queueLag(
   const fresh = Math.max(0, endOffset - head - (queue?.taken.size ?? 0));
   const committedOffset = queue?.committedOffset ?? head;
   const open = fresh + (queue?.open.size ?? 0);
-  return { queueId, committedOffset, endOffset, ready: fresh + due, leased, open };
+  return { queueId, committedOffset, endOffset, ready: fresh + due, leased, expiredUnread, open };
 }
 
 /** Of the message at a queueOffset. */
@@ -140,7 +140,10 @@ async function ageMs(
   shell: Shell,
   { topicGen, queueId, from }: { topicGen: number; queueId: number; from: number },
 ): Promise<number> {
-  const slice = await shell.store.reader.read({ topicGen, queueId }, { from, max: 1 });
+  const slice = await shell.store.reader.read(
+    { topicGen, queueId },
+    { from, max: 1, removed: true },
+  );
   const visibleAt = slice.units[0]?.visibleAt;
   return visibleAt === undefined ? 0 : Math.max(0, shell.now() - visibleAt);
 }

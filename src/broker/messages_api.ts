@@ -27,6 +27,7 @@ import {
   storeMessage,
   topicForPublish,
 } from "./publish.ts";
+import { removedCount } from "./kept.ts";
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { encodePosition, LogReader } from "./reading.ts";
 import { idInUse } from "./scheduled_ids.ts";
@@ -172,10 +173,21 @@ async function read(
   const signal = call.options?.signal;
   const topic = await topicToRead(shell, request.topic);
   const deadline = shell.now() + request.waitMs;
+  let removed = removedCount(shell.store, topic);
   let position = await reader.start(topic, request);
+  let isPlace = request.start.kind === "cursor"; // others begin at what is left
   for (;;) {
     const seen = shell.store.log.confirmOffset;
-    const page = await reader.page(topic, { position, request, wanted });
+    const page = await reader.page(topic, { position, request, wanted }).catch(asError);
+    if (removedCount(shell.store, topic) !== removed) {
+      // What went meanwhile must not be missed unnoticed, nor be called damaged.
+      removed = removedCount(shell.store, topic);
+      if (isPlace) await reader.check(topic, position);
+      else position = await reader.start(topic, request);
+      if (!isPlace || page instanceof Error) continue;
+    }
+    if (page instanceof Error) throw page;
+    isPlace = true;
     const moved = encodePosition(topic.generation, position) !== page.cursor;
     position = page.position;
     const waitMs = deadline - shell.now();
@@ -189,6 +201,10 @@ async function read(
     await shell.readers.wait(topic.generation, { waitMs, signal });
     checkStill(shell, topic);
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** @throws `topic-not-found`, `cursor-generation` when the topic went while its reader waited. */

@@ -79,6 +79,16 @@ export class OffsetSet {
     return end;
   }
 
+  /** How many lie below `offset`. */
+  countBelow(offset: number): number {
+    let count = 0;
+    for (const { first, end } of this.#ranges) {
+      if (first >= offset) break;
+      count += Math.min(end, offset) - first;
+    }
+    return count;
+  }
+
   clear(): void {
     this.#ranges = [];
     this.#size = 0;

@@ -84,9 +84,13 @@ export class PopQueue {
   readonly queueId: number;
   /** The first queueOffset neither granted nor passed over. */
   head: number;
+  /** Messages that retention removed before they were granted or passed over. */
+  expiredUnread = 0;
   /** Granted past the head. */
   readonly taken = new OffsetSet();
   grantSeq = 0;
+  /** Where the log describes it in full, its dead letters included; 0: nowhere that is known. */
+  describedAt = 0;
   /** Receipts of grants up to here are void: the group was sought elsewhere. */
   voidedSeq = 0;
   readonly open = new Map<number, OpenMessage>();
@@ -169,6 +173,19 @@ export class PopQueue {
     if (to > this.head) this.head = this.taken.passTo(to);
   }
 
+  /** What lies below `firstOffset` is gone. What is held of it stays held, but for a purge. */
+  applyHead({ firstOffset, cause }: Pick<RecordOf<"head">, "firstOffset" | "cause">): void {
+    if (cause === "purge") {
+      for (const queueOffset of this.open.keys())
+        if (queueOffset < firstOffset) this.#close(queueOffset);
+    }
+    if (firstOffset <= this.head) return;
+    const unread = firstOffset - this.head - this.taken.countBelow(firstOffset);
+    if (cause === "retention") this.expiredUnread += unread;
+    this.head = this.taken.passTo(firstOffset);
+    this.lookAnew();
+  }
+
   /** Leases and retries are void, dead letters stay. */
   applySeek({ to }: RecordOf<"seek">): void {
     this.voidOpen();
@@ -232,7 +249,7 @@ export class PopQueue {
       this.#pass(queueOffset);
       const { grantSeq } = this;
       const about = { attempts, cause, reason, deadAt, grantSeq, logOffset };
-      const letter = { queue: this, queueOffset, ...about };
+      const letter = { queue: this, queueOffset, describedAt: 0, ...about };
       this.dead.set(queueOffset, letter);
       return letter;
     });

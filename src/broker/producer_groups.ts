@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Change, RecordOf } from "../../storage/mod.ts";
+import type { Change, Entry, RecordOf } from "../../storage/mod.ts";
 import type { ProducerGroupConfig } from "./api.ts";
 import { decodeConfig, Definition, encodeConfig, keyOf, read, write } from "./entities.ts";
 
@@ -18,6 +18,8 @@ export interface ProducerGroupState {
   readonly createdAt: number;
   readonly version: number;
   readonly config: ProducerGroupConfig;
+  /** Where the log describes it in full; 0: nowhere that is known. */
+  describedAt: number;
 }
 
 export class ProducerGroupTable {
@@ -33,10 +35,10 @@ export class ProducerGroupTable {
     return [...this.#byName.keys()].sort();
   }
 
-  applyDefine(record: Omit<RecordOf<"define">, "entity">): void {
+  applyDefine(record: Omit<RecordOf<"define">, "entity">, describedAt: number): void {
     const { name, generation, createdAt, version } = record;
     const config = decodeConfig(record.config) as ProducerGroupConfig;
-    this.#byName.set(name, { name, generation, createdAt, version, config });
+    this.#byName.set(name, { name, generation, createdAt, version, config, describedAt });
     this.#changed.add(name);
   }
 
@@ -50,9 +52,7 @@ export class ProducerGroupTable {
   takeChanges(): Change[] {
     const changes: Change[] = this.#removed.map((key) => [key, undefined]);
     for (const name of this.#changed) {
-      const { generation, config, ...rest } = this.#byName.get(name) as ProducerGroupState;
-      const value = write(Definition, { ...rest, config: encodeConfig(config) });
-      changes.push([keyOf("Q", [generation]), value]);
+      changes.push(producerGroupEntry(this.#byName.get(name) as ProducerGroupState));
     }
     this.#changed.clear();
     this.#removed = [];
@@ -60,7 +60,22 @@ export class ProducerGroupTable {
   }
 
   restore(generation: number, value: Uint8Array): void {
-    this.applyDefine({ ...read(Definition, value), generation });
+    this.describe(generation, value);
     this.#changed.clear(); // what the snapshot holds is no change
   }
+
+  /** A `state` record. */
+  describe(generation: number, value: Uint8Array): void {
+    this.applyDefine({ ...read(Definition, value), generation }, 0);
+  }
+
+  all(): Iterable<ProducerGroupState> {
+    return this.#byName.values();
+  }
+}
+
+/** As it stands in snapshots and `state` records. */
+export function producerGroupEntry(group: ProducerGroupState): Entry {
+  const { generation, config, ...rest } = group;
+  return [keyOf("Q", [generation]), write(Definition, { ...rest, config: encodeConfig(config) })];
 }

@@ -68,7 +68,7 @@ function groupNamed(core: Core, name: string): ProducerGroupState {
 
 function define(
   core: Core,
-  { now, config, ...rest }: ProducerGroupState & { readonly now: number },
+  { now, config, ...rest }: Omit<ProducerGroupState, "describedAt"> & { readonly now: number },
 ): void {
   const record = { ...rest, entity: "producerGroup", config: encodeConfig(config) } as const;
   commit(core, { kind: "define", record, now });

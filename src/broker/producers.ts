@@ -16,7 +16,7 @@
  */
 
 import type { FoldedMessage, Message } from "../../storage/base/message.ts";
-import { type Change, fields, type RecordPlace } from "../../storage/mod.ts";
+import { type Change, type Entry, fields, type RecordPlace } from "../../storage/mod.ts";
 import { keyOf, read, write } from "./entities.ts";
 
 const { list, optional, struct, text16, text8, u16, u32, u64 } = fields;
@@ -39,6 +39,8 @@ export interface Producer {
   readonly key: string | undefined;
   /** The logOffset of its first message. */
   readonly since: number;
+  /** Where the log describes it in full; 0: nowhere that is known. */
+  describedAt: number;
   epoch: number;
   /** The sequence number of its next message. */
   nextSeq: number;
@@ -107,7 +109,8 @@ export class ProducerTable {
   #obtain(scope: ProducerScope, logOffset: number): Producer {
     const name = nameOf(scope);
     const fresh = { epoch: 0, nextSeq: 0, lastAt: 0, units: [], open: false };
-    const producer = this.#producers.get(name) ?? { ...scope, since: logOffset, ...fresh };
+    const made = { since: logOffset, describedAt: logOffset };
+    const producer = this.#producers.get(name) ?? { ...scope, ...made, ...fresh };
     this.#producers.delete(name);
     this.#producers.set(name, producer);
     return producer;
@@ -149,11 +152,24 @@ export class ProducerTable {
     this.#removed.push(keyOf("E", [producer.topicGen, producer.since]));
   }
 
+  /** A `state` record of one that was known in part at most. */
+  describe(key: readonly number[], value: Uint8Array): void {
+    const { id, key: orderingKey } = read(Sequence, value);
+    const name = nameOf({ topicGen: key[0] ?? 0, id, key: orderingKey });
+    const known = this.#producers.get(name);
+    if (known) this.#changed.delete(known);
+    this.restore(key, value);
+    this.#changed.add(this.#producers.get(name) as Producer);
+  }
+
+  /** All of them. */
+  all(): Iterable<Producer> {
+    return this.#producers.values();
+  }
+
   takeChanges(): Change[] {
     const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    for (const producer of this.#changed) {
-      changes.push([keyOf("E", [producer.topicGen, producer.since]), write(Sequence, producer)]);
-    }
+    for (const producer of this.#changed) changes.push(producerEntry(producer));
     this.#changed.clear();
     this.#removed = [];
     return changes;
@@ -161,10 +177,16 @@ export class ProducerTable {
 
   restore([topicGen = 0, since = 0]: readonly number[], value: Uint8Array): void {
     const { units, ...sequence } = read(Sequence, value);
-    const producer = { ...sequence, topicGen, since, units: [...units], open: false };
+    const rest = { topicGen, since, describedAt: 0, open: false };
+    const producer = { ...sequence, ...rest, units: [...units] };
     this.#producers.set(nameOf(producer), producer);
     this.#inOrder = false;
   }
+}
+
+/** As it stands in snapshots and `state` records. */
+export function producerEntry(producer: Producer): Entry {
+  return [keyOf("E", [producer.topicGen, producer.since]), write(Sequence, producer)];
 }
 
 function isIdle({ lastAt }: Producer, now: number): boolean {

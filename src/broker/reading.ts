@@ -22,6 +22,7 @@ import {
   encodeStreamCursor,
   type StreamPosition,
 } from "./cursor.ts";
+import { checkQueueKept, checkStreamKept } from "./kept.ts";
 import { MergedQueues } from "./merge.ts";
 import { fillPage, PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
 import type { TopicState } from "./topics.ts";
@@ -50,6 +51,7 @@ export class LogReader {
       throw new TidegateError("invalid-request", detail, { queues: topic.config.queues });
     }
     const fromCursor = start.kind === "cursor" ? this.#fromCursor(topic, start.cursor) : undefined;
+    if (fromCursor) await this.check(topic, fromCursor);
     if (fromCursor?.kind === "queue") {
       if (queueId === undefined || queueId === fromCursor.queueId) return fromCursor;
       const detail = `Cannot read queue ${queueId} from a cursor of queue ${fromCursor.queueId}`;
@@ -63,6 +65,12 @@ export class LogReader {
     return { kind: "queue", queueId, queueOffset: await this.#seekBehind(queue, position) };
   }
 
+  /** @throws `cursor-expired` when messages behind the position were removed. */
+  async check(topic: TopicState, at: Position): Promise<void> {
+    if (at.kind === "queue") checkQueueKept(this.#store, { topic, ...at });
+    else await checkStreamKept(this.#store, { topic, position: at.position });
+  }
+
   #fromCursor(topic: TopicState, text: string): Position {
     const cursor = decodeCursor(text);
     if (cursor.topicGen !== topic.generation) {
@@ -71,12 +79,6 @@ export class LogReader {
     }
     if (cursor.kind === "stream") return { kind: "stream", position: cursor.position };
     const { queueId, queueOffset } = cursor;
-    const found = this.#store.queues.find(topic.generation, queueId);
-    if (found && queueOffset < found.start) {
-      const detail = `Cannot read "${topic.name}" from the cursor: what lay behind it was removed`;
-      const earliest = { topicGen: topic.generation, queueId, queueOffset: found.start };
-      throw new TidegateError("cursor-expired", detail, { earliest: encodeQueueCursor(earliest) });
-    }
     return { kind: "queue", queueId, queueOffset };
   }
 

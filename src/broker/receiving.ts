@@ -11,7 +11,7 @@
  */
 
 import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
-import { loadMessages, visibleAt } from "./bodies.ts";
+import { messagesAt } from "./bodies.ts";
 import { groupNamed, subscriptionTo } from "./define.ts";
 import { bury, grant, grantMore, type GrantWish, isHeld, type Leased, reopen } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
@@ -162,9 +162,8 @@ async function loadQueue(
   const found = new Map<number, StoredMessage>();
   if (!topic) return found;
   const offsets = leases.map(({ message }) => message.queueOffset).sort((a, b) => a - b);
-  const visible = await visibleAt(shell.store, { queue, offsets });
-  for (const message of await loadMessages(shell.store, { topic, visible })) {
-    if (message) found.set(message.queueOffset, message);
+  for (const message of await messagesAt(shell, { topic, queue, offsets })) {
+    found.set(message.queueOffset, message);
   }
   return found;
 }

@@ -13,7 +13,7 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
-import type { MessageStore, Timer } from "../../storage/mod.ts";
+import { messageIn, type MessageStore, type Timer } from "../../storage/mod.ts";
 import type { NewMessage } from "./api.ts";
 import type { Core } from "./core.ts";
 import type { TopicState } from "./topics.ts";
@@ -84,7 +84,8 @@ export class ScheduledIds {
 
   async #idOf({ bodyLogOffset: logOffset, size }: Timer): Promise<string | undefined> {
     const frame = await this.#store.log.read({ logOffset, size });
-    return frame && decodeMessage(frame.payload)?.id;
+    const message = messageIn(frame);
+    return message && decodeMessage(message.payload)?.id;
   }
 }
 

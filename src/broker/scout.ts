@@ -176,7 +176,8 @@ export class Scout {
 
   async #keyHashes(queue: PopQueue, open: readonly OpenMessage[]): Promise<Map<number, number>> {
     const offsets = open.map(({ queueOffset }) => queueOffset).sort((a, b) => a - b);
-    const visible = await visibleAt(this.#ports.store, { queue, offsets });
+    const from = { core: this.#core, store: this.#ports.store };
+    const visible = await visibleAt(from, { queue, offsets });
     return new Map(visible.map(({ queueOffset, unit }) => [queueOffset, unit.keyHash]));
   }
 

@@ -108,7 +108,7 @@ export class KeySource implements UnitSource<SearchPosition> {
 /** One queue, read backwards. */
 interface Lane {
   readonly queueId: number;
-  readonly start: number;
+  start: number;
   /** Behind what was not read yet. */
   end: number;
   /** Ascending: the last is the next. */
@@ -162,6 +162,7 @@ export class BackwardSource implements UnitSource<SearchPosition> {
   /** The units before those that were read. */
   async #read(lane: Lane): Promise<void> {
     const queue = { topicGen: this.#range.topic.generation, queueId: lane.queueId };
+    lane.start = this.#store.queues.find(queue.topicGen, queue.queueId)?.start ?? lane.end;
     while (lane.places.length === 0 && lane.end > lane.start) {
       const first = Math.max(lane.start, lane.end - this.#ahead);
       for (let from = first; from < lane.end; ) {

@@ -18,6 +18,8 @@ import { popQueue, type Subscription } from "./groups.ts";
 import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
 import { Delays } from "./delay.ts";
+import { Expiry } from "./expiry.ts";
+import { Forwarding } from "./forwarding.ts";
 import { LeaderTime } from "./leader_time.ts";
 import type { ChecksPort } from "./ports.ts";
 import { Replies } from "./replies.ts";
@@ -55,6 +57,8 @@ export class Shell {
   readonly timers: TimerCore;
   readonly scheduledIds: ScheduledIds;
   readonly checks: Checks;
+  readonly expiry: Expiry;
+  readonly forwarding: Forwarding;
   readonly traffic = new Traffic();
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
@@ -66,6 +70,7 @@ export class Shell {
       readonly fold: BrokerFold;
       readonly autoCreate: boolean;
       readonly delayMaxMs: number;
+      readonly retentionMaxMs: number;
       readonly waitersMax: number;
       readonly halvesMax?: number | undefined;
     },
@@ -121,6 +126,29 @@ export class Shell {
     this.timers = new TimerCore(ports.clock, () => this.now());
     this.timers.add(new Delays(this.core, store.log));
     this.timers.add(this.checks);
+    this.expiry = new Expiry(this.core, {
+      store,
+      retentionMaxMs: parts.retentionMaxMs,
+      now,
+      pause: () => this.pause(),
+      confirmed: () => this.replies.confirmed(undefined),
+      arm: () => this.timers.arm(),
+      onCut: ({ name }) => {
+        for (const { group } of fold.groups.subscribers(name)) this.receivers.pump(group);
+        this.forwarding.wake();
+      },
+      report: (error) => ports.report(error),
+    });
+    this.timers.add(this.expiry);
+    this.forwarding = new Forwarding(this.core, {
+      store,
+      now,
+      pause: () => this.pause(),
+      confirmed: () => this.replies.confirmed(undefined),
+      arm: () => this.timers.arm(),
+      report: (error) => ports.report(error),
+    });
+    this.timers.add(this.forwarding);
     store.timers.onLoaded = () => this.timers.arm();
   }
 

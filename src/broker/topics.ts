@@ -15,10 +15,29 @@ export interface TopicState {
   config: TopicConfig;
   /** The logOffset of its last definition; 0 when a snapshot had it. */
   definedAt: number;
+  /** Where the log describes it in full; 0: nowhere that is known, −1: this is not in full. */
+  describedAt: number;
   /** By queue: the queueOffset of the next message appended; absent is 0. */
   readonly next: number[];
+  /** By queue: the first queueOffset that was not removed; absent is 0. */
+  readonly first: number[];
+  /** Where the first message left became visible while so many were removed, once somebody asked. */
+  keptFrom: { readonly removed: number; readonly logOffset: number } | undefined;
+  /** When retention looks at it again; Infinity while it has nothing. Not kept. */
+  checkAt: number;
   /** The queue that got the last message without a key. Not kept: any start is as good. */
   lastQueue: number;
+}
+
+/** As it is when it is made, or when a description tells of it: without messages. */
+export function newTopic(
+  about: Pick<
+    TopicState,
+    "name" | "generation" | "createdAt" | "version" | "config" | "definedAt" | "describedAt"
+  >,
+): TopicState {
+  const nothing = { next: [], first: [], keptFrom: undefined, checkAt: Infinity, lastQueue: -1 };
+  return { ...about, ...nothing };
 }
 
 export class TopicTable {
@@ -41,6 +60,10 @@ export class TopicTable {
   remove(topic: TopicState): void {
     this.#byName.delete(topic.name);
     this.#byGeneration.delete(topic.generation);
+  }
+
+  all(): Iterable<TopicState> {
+    return this.#byGeneration.values();
   }
 
   get count(): number {

@@ -5,6 +5,7 @@
  */
 
 import type { Page, Topic, TopicsApi } from "./api.ts";
+import { purgeTopic } from "./cut.ts";
 import { dropTopic, patchTopic, putTopic, topicNamed } from "./define.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
@@ -28,7 +29,13 @@ export function topicsApi(shell: Shell): TopicsApi {
         return { created, topic: show(topic) };
       }),
     get: (name) => shell.decide(() => show(topicNamed(core, name))),
-    patch: (name, change) => shell.decide((now) => show(patchTopic(core, { name, change, now }))),
+    patch: (name, change) =>
+      shell.decide((now) => {
+        const topic = patchTopic(core, { name, change, now });
+        shell.expiry.redefined(topic);
+        shell.timers.arm();
+        return show(topic);
+      }),
     async delete(name, { force = false } = {}) {
       const generation = await shell.decide((now) => {
         const topic = topicNamed(core, name);
@@ -36,10 +43,21 @@ export function topicsApi(shell: Shell): TopicsApi {
         dropTopic(core, { name, now });
         // Its leases are void: their groups may take others.
         for (const { group } of core.fold.groups.subscribers(name)) shell.receivers.pump(group);
+        shell.forwarding.wake();
+        shell.timers.arm();
         return topic.generation;
       });
       shell.readers.wake(generation); // they find it gone
     },
+    purge: (name) =>
+      shell.decide((now) => {
+        const topic = topicNamed(core, name);
+        const count = purgeTopic(core, { topic, now });
+        for (const { group } of core.fold.groups.subscribers(name)) shell.receivers.pump(group);
+        shell.forwarding.wake();
+        shell.timers.arm();
+        return count;
+      }),
     list: (page) =>
       shell.decide(() => {
         const { names, next } = pageOf(core.fold.topics.names(), page);

@@ -20,7 +20,7 @@ import {
   aboutQueue,
   aboutTransaction,
   type Frame,
-  KINDS,
+  messageIn,
 } from "../../storage/mod.ts";
 import type { Trace, TraceEvent, TraceRequest } from "./api.ts";
 import { candidates, notFound, topicToRead } from "./by_id.ts";
@@ -39,13 +39,14 @@ const CHUNK = 64;
 export async function trace(shell: Shell, request: TraceRequest): Promise<Trace> {
   const topic = await topicToRead(shell, request.topic);
   const { position, frame } = await startOf(shell, { topic, request });
-  const message = frame && decodeMessage(frame.payload);
-  if (message?.id !== request.id || message.topicGen !== topic.generation) {
+  const stored = messageIn(frame);
+  const message = stored && decodeMessage(stored.payload);
+  if (!frame || !stored || message?.id !== request.id || message.topicGen !== topic.generation) {
     const detail = "Cannot go on from the page token: it is of another message";
     throw new TidegateError("invalid-cursor", detail);
   }
   const { queueId, deliverAt, txnId } = message;
-  const known = message.queueOffset === -1 ? position.queueOffset : message.queueOffset;
+  const known = stored.queueOffset === -1 ? position.queueOffset : stored.queueOffset;
   const { bodyLogOffset } = position;
   const traced = { topicGen: topic.generation, queueId, bodyLogOffset, deliverAt, txnId };
   const walk = new TraceWalk(shell, { ...traced, queueOffset: known }, request.limit);
@@ -72,11 +73,16 @@ async function startOf(
   const { id, after } = request;
   if (after !== undefined) {
     const position = decodeTraceToken(after, topic);
+    if (position.bodyLogOffset < shell.store.log.start) {
+      return shell.refuse(notFound(topic.name, id));
+    }
     return { position, frame: await messageAt(shell, position.bodyLogOffset) };
   }
   for await (const { frame } of candidates(shell, { topic, id })) {
-    const { logOffset } = frame;
-    const position = { bodyLogOffset: logOffset, logOffset, queueOffset: undefined };
+    const { logOffset: bodyLogOffset } = frame;
+    // One that was copied forward is younger than what happened to it before.
+    const logOffset = messageIn(frame)?.carried ? shell.store.log.start : bodyLogOffset;
+    const position = { bodyLogOffset, logOffset, queueOffset: undefined };
     return { position, frame };
   }
   return shell.refuse(notFound(topic.name, id));
@@ -84,8 +90,14 @@ async function startOf(
 
 async function messageAt({ store }: Shell, logOffset: number): Promise<Frame | undefined> {
   if (logOffset >= store.log.confirmOffset) return undefined;
-  const frame = await store.log.readAt(logOffset);
-  return frame?.kind === KINDS.message.id ? frame : undefined;
+  return store.log.readAt(logOffset);
+}
+
+/** A copy of a message is stored later than the message was. */
+function happenedAt(frame: Frame): number {
+  const stored = messageIn(frame);
+  const message = stored?.carried ? decodeMessage(stored.payload) : undefined;
+  return message?.bornAt ?? frame.storedAt;
 }
 
 class TraceWalk {
@@ -148,7 +160,8 @@ class TraceWalk {
     const found = await Promise.all(
       this.#abouts().map((about) => ops.find(about, { ...range, max: CHUNK })),
     );
-    if (range.from === bodyLogOffset) found.push([bodyLogOffset]);
+    const { base } = this.#shell.store.log.segmentAt(bodyLogOffset) ?? {};
+    if (base === range.base && range.from <= bodyLogOffset) found.push([bodyLogOffset]);
     // Behind the last of a list that was cut short others may miss.
     const known = found.map((list) => (list.length < CHUNK ? Infinity : (list.at(-1) as number)));
     const last = Math.min(...known);
@@ -166,7 +179,7 @@ class TraceWalk {
     this.#recordsLeft--;
     const frame = await this.#shell.store.log.readAt(logOffset);
     if (!frame) return; // damaged; it is reported elsewhere
-    for (const told of eventsIn(frame, this.traced)) this.#tell(told, frame.storedAt);
+    for (const told of eventsIn(frame, this.traced)) this.#tell(told, happenedAt(frame));
   }
 
   #tell({ groupGen, ...told }: Told, at: number): void {

@@ -25,7 +25,10 @@ const NOTHING: readonly Told[] = [];
 
 /** In order; empty where the record is about others, or is damaged. */
 export function eventsIn({ kind, payload, logOffset }: Frame, traced: Traced): readonly Told[] {
-  if (kind === KINDS.message.id) return logOffset === traced.bodyLogOffset ? born(traced) : NOTHING;
+  if (logOffset === traced.bodyLogOffset) {
+    // The copy of one that was visible says nothing of when it was published.
+    return kind === KINDS.message.id || traced.queueOffset === undefined ? born(traced) : NOTHING;
+  }
   if (kind === KINDS.reveal.id) return revealed(KINDS.reveal.decode(payload), traced);
   if (kind === KINDS.recall.id) return recalled(KINDS.recall.decode(payload), traced);
   if (kind === KINDS.prepare.id) return prepared(KINDS.prepare.decode(payload), traced);

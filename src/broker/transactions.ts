@@ -19,8 +19,14 @@
  */
 
 import { Heap } from "../../storage/base/heap.ts";
-import type { FoldedMessage, Message } from "../../storage/base/message.ts";
-import { type Change, fields, type RecordOf, type RecordPlace } from "../../storage/mod.ts";
+import { decodeMessage, type FoldedMessage, type Message } from "../../storage/base/message.ts";
+import {
+  type Change,
+  type Entry,
+  fields,
+  type RecordOf,
+  type RecordPlace,
+} from "../../storage/mod.ts";
 import type { TransactionState } from "./api.ts";
 import { keyOf, read, write } from "./entities.ts";
 
@@ -52,8 +58,10 @@ export interface TransactionEntity {
   readonly checkIntervalMs: number;
   readonly maxChecks: number;
   readonly createdAt: number;
+  /** Where the log describes it in full; 0: nowhere that is known. */
+  describedAt: number;
   /** Where its messages lie. */
-  readonly bodies: readonly number[];
+  bodies: readonly number[];
   state: TransactionState;
   checksSent: number;
   /** 0 when there is none. */
@@ -97,12 +105,14 @@ export function isDecided({ state }: TransactionEntity): boolean {
 
 export class TransactionTable {
   /** In the order they began. */
-  readonly #all = new Map<string, TransactionEntity>();
+  #all = new Map<string, TransactionEntity>();
   /** Those that are not decided, in the order they began. */
-  readonly #open = new Set<TransactionEntity>();
+  #open = new Set<TransactionEntity>();
   /** In the order they were decided, unless just restored. */
   #decided = new Set<TransactionEntity>();
   #inOrder = true;
+  /** Those that began are in another order than they were described in. */
+  #described = false;
   /** By the time of its next check; entries that no longer hold are left for later. */
   readonly #due = new Heap<TransactionEntity>();
   /** Of the unit whose `prepare` is to come. */
@@ -129,6 +139,7 @@ export class TransactionTable {
 
   /** Those there are at `now`, in the order they began; or only those that are not decided. */
   *list(now: number, which: "all" | "open" = "all"): Generator<TransactionEntity> {
+    this.#orderBegun();
     const transactions = which === "all" ? this.#all.values() : this.#open;
     for (const one of transactions) if (!isOver(one, now)) yield one;
   }
@@ -159,7 +170,7 @@ export class TransactionTable {
     this.#forget(createdAt);
     const nextCheckAt = createdAt + record.firstCheckMs;
     const open = { state: "prepared", checksSent: 0, nextCheckAt, decidedAt: 0, halves } as const;
-    this.#add({ ...rest, id, since, createdAt, ...open });
+    this.#add({ ...rest, id, since, describedAt: since, createdAt, ...open });
   }
 
   #add(transaction: TransactionEntity): void {
@@ -170,6 +181,21 @@ export class TransactionTable {
     this.halfCount += transaction.halves.length;
     if (transaction.state === "parked") this.parkedCount++;
     this.#setTimer(transaction);
+  }
+
+  /** A message that waits for a decision was copied. */
+  applyCarry({ oldBodyLogOffset, message }: RecordOf<"carry">, place: RecordPlace): void {
+    const txnId = decodeMessage(message)?.txnId;
+    const transaction = txnId === undefined ? undefined : this.#all.get(txnId);
+    if (!transaction) return;
+    const { logOffset: bodyLogOffset, size = 0 } = place;
+    transaction.halves = transaction.halves.map((half) =>
+      half.bodyLogOffset === oldBodyLogOffset ? { ...half, bodyLogOffset, size } : half,
+    );
+    transaction.bodies = transaction.bodies.map((body) =>
+      body === oldBodyLogOffset ? bodyLogOffset : body,
+    );
+    this.#changed.add(transaction);
   }
 
   applyCheck({ txnId, checkNumber, outcome, nextCheckAt }: RecordOf<"check">): void {
@@ -222,6 +248,14 @@ export class TransactionTable {
     if (this.#due.size > 2 * this.#open.size + 1024) this.#due.retain(isDue);
   }
 
+  #orderBegun(): void {
+    if (!this.#described) return;
+    this.#described = false;
+    const bySince = [...this.#all.values()].toSorted((a, b) => a.since - b.since);
+    this.#all = new Map(bySince.map((one) => [one.id, one]));
+    this.#open = new Set(bySince.filter((one) => this.#open.has(one)));
+  }
+
   // Forgetting
 
   #order(): void {
@@ -246,17 +280,47 @@ export class TransactionTable {
 
   takeChanges(): Change[] {
     const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    for (const one of this.#changed) changes.push([keyOf("T", [one.since]), write(Stored, one)]);
+    for (const one of this.#changed) changes.push(transactionEntry(one));
     this.#changed.clear();
     this.#removed = [];
     return changes;
   }
 
   restore(since: number, value: Uint8Array): void {
-    this.#add({ ...read(Stored, value), since });
+    this.describe(since, value);
     this.#changed.clear(); // what the snapshot holds is no change
-    this.#inOrder = false;
   }
+
+  /** A `state` record, of one that was not known or known in part. */
+  describe(since: number, value: Uint8Array): void {
+    const stored = read(Stored, value);
+    const known = this.#all.get(stored.id);
+    if (known) {
+      this.#open.delete(known);
+      this.#decided.delete(known);
+      this.#changed.delete(known);
+      this.halfCount -= known.halves.length;
+      known.state = "committed"; // its timers are stale
+    }
+    this.#add({ ...stored, since, describedAt: 0 });
+    this.#inOrder = false;
+    this.#described = true;
+  }
+
+  /** All that are remembered. */
+  all(): Iterable<TransactionEntity> {
+    return this.#all.values();
+  }
+
+  /** Those that hold messages back. */
+  open(): Iterable<TransactionEntity> {
+    return this.#open;
+  }
+}
+
+/** As it stands in snapshots and `state` records. */
+export function transactionEntry(transaction: TransactionEntity): Entry {
+  return [keyOf("T", [transaction.since]), write(Stored, transaction)];
 }
 
 function isOver({ decidedAt }: TransactionEntity, now: number): boolean {

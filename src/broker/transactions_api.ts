@@ -6,7 +6,7 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
-import { KINDS } from "../../storage/mod.ts";
+import { messageIn } from "../../storage/mod.ts";
 import type {
   CallOptions,
   Transaction,
@@ -79,7 +79,8 @@ async function readMessages(
   const messages: TransactionMessage[] = [];
   for (const logOffset of bodies) {
     const frame = await store.log.readAt(logOffset);
-    const message = frame?.kind === KINDS.message.id ? decodeMessage(frame.payload) : undefined;
+    const stored = messageIn(frame);
+    const message = stored && decodeMessage(stored.payload);
     const topic = message && core.fold.topics.of(message.topicGen)?.name;
     if (topic !== undefined) messages.push({ id: message?.id as string, topic, key: message?.key });
   }

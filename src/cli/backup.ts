@@ -23,6 +23,7 @@ import { crc32 } from "../../storage/base/checksum_node.ts";
 import { systemClock } from "../../storage/base/clock_node.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import { readLogStart } from "../../storage/log_start.ts";
 import { LOG_DIR } from "../../storage/segment.ts";
 import { type DataDir, holdDataDir } from "./data_dir.ts";
 import { CliError, EXIT } from "./exit.ts";
@@ -86,12 +87,19 @@ async function backUp(from: string, to: string): Promise<Result> {
   const held = holdIfIdle(from);
   const target = holdDataDir(to);
   try {
-    const { end, epoch } = await sourceEnd(ports, { served: held === undefined });
-    const known = await readCheckpoint(ports.target, crc32);
-    await requireSameLog(ports, { from, to, known: known.durableEnd, end });
-    const wish = { from: known.durableEnd, end, epoch, dir: LOG_DIR };
-    const copied = await copyLog(ports, wish);
-    return { ...told(copied), from: wish.from, end, word: "backed up", target: to };
+    for (;;) {
+      const start = await readLogStart(ports.source, crc32);
+      const { end, epoch } = await sourceEnd(ports, { served: held === undefined });
+      const { durableEnd: known } = await readCheckpoint(ports.target, crc32);
+      await requireSameLog(ports, { from, to, known, end });
+      try {
+        const copied = await copyLog(ports, { start, from: known, end, epoch, dir: LOG_DIR });
+        return { ...told(copied), from: known, end, word: "backed up", target: to };
+      } catch (error) {
+        if ((await readLogStart(ports.source, crc32)) === start) throw error;
+        // Files went while they were copied, for the node needs them no more: from its new start on.
+      }
+    }
   } finally {
     target.release();
     held?.release();
@@ -139,7 +147,7 @@ async function requireSameLog(
 ): Promise<void> {
   const { from, to, known, end } = about;
   if (known === 0 || (known <= end && (await continues(ports, known)))) return;
-  const message = `Cannot back up "${from}" into "${to}": a backup of another log, or of a later state of this one, is there`;
+  const message = `Cannot back up "${from}" into "${to}": a backup of another log, or of a later state of this one, or of what it no longer has, is there`;
   throw new CliError("refused", message);
 }
 
@@ -160,7 +168,8 @@ async function restore(from: string, to: string): Promise<Result> {
     if (end === 0) {
       throw new CliError("noInput", `Cannot restore "${from}": it holds no complete backup`);
     }
-    const wish = { from: 0, end, epoch, dir: RESTORING_DIR };
+    const start = await readLogStart(source, crc32);
+    const wish = { start, from: 0, end, epoch, dir: RESTORING_DIR };
     const copied = await copyLog({ source, target, crc32 }, wish);
     await target.rename(RESTORING_DIR, LOG_DIR);
     await target.syncDir("");

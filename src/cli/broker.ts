@@ -27,6 +27,7 @@ export interface BrokerParts {
     | "segmentBytes"
     | "autoCreate"
     | "delayMax"
+    | "retentionMax"
     | "waitersMax"
     | "idempotencyWindow"
     | "webhookAllowPrivate"
@@ -61,12 +62,14 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     dataDir.release();
   };
   try {
-    const { segmentBytes, autoCreate, delayMax, waitersMax, idempotencyWindow } = parts.config;
+    const { segmentBytes, autoCreate, delayMax, retentionMax, waitersMax, idempotencyWindow } =
+      parts.config;
     const options = {
       nodeId: hostname(),
       segmentBytes,
       autoCreate,
       delayMaxMs: delayMax,
+      retentionMaxMs: retentionMax,
       waitersMax,
       idempotencyWindowMs: idempotencyWindow,
       scrubIntervalMs: parts.config.scrubInterval,

@@ -15,6 +15,7 @@ interface QueueLag {
   readonly ready: number;
   readonly leased: number;
   readonly oldestAgeMs: number;
+  readonly expiredUnread: number;
 }
 
 interface DeadLetter {
@@ -107,10 +108,12 @@ function placeOf(position: string): string | { time: string } | { cursor: string
   return position.startsWith("time:") ? { time: position.slice(5) } : { cursor: position };
 }
 
-function lagLine({ queueId, ready, leased, oldestAgeMs, ...queue }: QueueLag): string {
+function lagLine(lag: QueueLag): string {
+  const { queueId, ready, leased, oldestAgeMs, expiredUnread, ...queue } = lag;
   const age = oldestAgeMs > 0 ? `  oldest ${(oldestAgeMs / 1000).toFixed(1)} s` : "";
   const place = `${queue.committedOffset} of ${queue.endOffset}`;
-  return `queue ${queueId}  ${place}  ${ready} ready  ${leased} leased${age}`;
+  const expired = expiredUnread > 0 ? `  ${expiredUnread} expired unread` : "";
+  return `queue ${queueId}  ${place}  ${ready} ready  ${leased} leased${age}${expired}`;
 }
 
 function deadLetterLine({ message, cause, reason, attempts, deadAt }: DeadLetter): string {

@@ -4,6 +4,7 @@
  *
  *   log         every frame that is whole and known, where it lay; zeros in place
  *               of what is not, so that nothing is renumbered; headers written anew
+ *   log/start   where the log starts, as the original has it
  *   checkpoint  how far the copy reaches
  *   the rest    left out: it is derived, and built again by the first start
  *
@@ -20,6 +21,7 @@ import { salvaging } from "../../storage/base/salvage.ts";
 import { CheckpointFile } from "../../storage/checkpoint.ts";
 import { laterBuild, refuseLaterFormats } from "../../storage/format.ts";
 import type { Frame } from "../../storage/frame.ts";
+import { readLogStart, writeLogStart } from "../../storage/log_start.ts";
 import { kindName, KINDS } from "../../storage/records/mod.ts";
 import { recoverSegment } from "../../storage/recovery.ts";
 import {
@@ -53,7 +55,9 @@ export async function repairInto(
 ): Promise<Repaired> {
   await refuseLaterFormats(from, crc32);
   await to.makeDir(LOG_DIR);
-  const bases = segmentBases(await from.list(LOG_DIR));
+  const start = await readLogStart(from, crc32);
+  if (start > 0) await writeLogStart(to, { start }, crc32);
+  const bases = segmentBases(await from.list(LOG_DIR)).filter((base) => base >= start);
   const total = { segments: 0, frames: 0, end: 0, epoch: 0 };
   for (const [i, base] of bases.entries()) {
     const copy = new SegmentCopy(from, to, { base, sealedEnd: bases[i + 1], durableEnd });

@@ -26,7 +26,7 @@ interface CreateOptions extends ClientOptions {
 }
 
 export function topicCommand(parent: Command, terminal: Terminal): void {
-  const topic = parent.command("topic").description("list, show, create and delete topics");
+  const topic = parent.command("topic").description("list, show, create, purge and delete topics");
 
   withUrl(topic.command("list").description("list all topics"))
     .option("--json", "one JSON object a line")
@@ -71,6 +71,15 @@ export function topicCommand(parent: Command, terminal: Terminal): void {
   ).action(async (name: string, options: ClientOptions) => {
     await new Client(options, terminal).call(pathOf(name), { method: "DELETE" });
     terminal.print(`deleted ${name}`);
+  });
+
+  withUrl(
+    topic.command("purge <topic>").description("remove the messages stored in a topic now"),
+  ).action(async (name: string, options: ClientOptions) => {
+    const client = new Client(options, terminal);
+    const path = `${pathOf(name)}/purge`;
+    const { purged } = await client.json<{ purged: number }>(path, { method: "POST" });
+    terminal.print(`removed ${purged}`);
   });
 }
 

@@ -15,6 +15,7 @@ import { type Disk, type DiskFile, readRange } from "../../storage/base/disk.ts"
 import { salvaging } from "../../storage/base/salvage.ts";
 import { CHECKPOINT_PATH, decodeCheckpoints } from "../../storage/checkpoint.ts";
 import { refuseLaterFormats } from "../../storage/format.ts";
+import { readLogStart } from "../../storage/log_start.ts";
 import { describePayload, kindName } from "../../storage/records/mod.ts";
 import { type DamagedRange, recoverSegment } from "../../storage/recovery.ts";
 import {
@@ -53,13 +54,20 @@ export async function verifyDataDir(disk: Disk): Promise<Findings> {
   const notes: string[] = [];
   const newestSnapshot = await verifySnapshots(disk, notes);
   const durableEnd = Math.max(await checkpointedEnd(disk), newestSnapshot);
-  const bases = segmentBases(await disk.list(LOG_DIR));
+  const start = await readLogStart(disk, crc32);
+  const all = segmentBases(await disk.list(LOG_DIR));
+  const bases = all.filter((base) => base >= start);
+  if (bases.length < all.length) {
+    notes.push(`${all.length - bases.length} segments before ${start} are not needed any more`);
+  }
   const log = new LogVerifier(disk, { durableEnd, notes });
   for (const [index, base] of bases.entries()) {
     await log.verify(base, bases[index + 1]);
   }
+  const [first = start] = bases;
+  if (first > start) log.lostBefore({ from: start, to: first });
   if (log.end < durableEnd) log.lost(durableEnd);
-  await verifyTimers(disk, notes);
+  await verifyTimers(disk, { start, notes });
   const { frames, end, damaged } = log;
   return { segments: bases.length, frames, end, durableEnd, damaged, notes };
 }
@@ -88,6 +96,11 @@ class LogVerifier {
       await file.close();
     }
     if (sealedEnd !== undefined) await this.#verifySidecar({ base, end: sealedEnd });
+  }
+
+  /** Segments are missing where the log should start. */
+  lostBefore(range: DamagedRange): void {
+    this.damaged.unshift({ ...range, reason: "the log starts later" });
   }
 
   /** The log ends before a place that had been synced. */
@@ -150,8 +163,12 @@ class LogVerifier {
   }
 }
 
-async function verifyTimers(disk: Disk, notes: string[]): Promise<void> {
+async function verifyTimers(
+  disk: Disk,
+  { start, notes }: { readonly start: number; readonly notes: string[] },
+): Promise<void> {
   for (const range of timerRanges(await disk.list(TIMER_DIR))) {
+    if (range.to <= start) continue;
     const file = await TimerFile.open(disk, range, crc32);
     const whole = file !== undefined && (await file.isWhole());
     await file?.retire();

@@ -78,6 +78,7 @@ export const TOPICS: Section<TopicsApi> = {
   patch: of(3, "topics.patch", { about: "Changes a topic" }),
   delete: of(4, "topics.delete", { about: "Deletes a topic" }),
   list: of(5, "topics.list", { about: "Topics in order of name", ...READS }),
+  purge: of(6, "topics.purge", { about: "Removes what is stored in a topic" }),
 };
 
 /** A message that is recognised when it comes again. */

@@ -216,9 +216,11 @@ export class MemoryDisk implements Disk {
   /**
    * A copy, with what is written still in its cache and what is synced on its
    * platter: what a killed process leaves to the next.
+   *
+   * @param options.paced false: nobody holds its pace.
    */
-  clone(): MemoryDisk {
-    const copy = new MemoryDisk(this.#prng.word(), this.#pace);
+  clone({ paced = true }: { readonly paced?: boolean } = {}): MemoryDisk {
+    const copy = new MemoryDisk(this.#prng.word(), paced ? this.#pace : undefined);
     const twins = new Map<Inode, Inode>();
     const twinOf = (inode: Inode): Inode => {
       const twin = twins.get(inode) ?? inode.twin();

@@ -44,10 +44,19 @@ describe("the entries of a snapshot", () => {
     };
     const open = { queueOffset: 4, grantSeq: 1, attempt: 2, at: 5, state: "released" } as const;
     const taken = [{ first: 7, count: 2 }];
-    const place = { head: 5, taken, grantSeq: 1, voidedSeq: 2, grants: [grant], open: [open] };
+    const place = {
+      head: 5,
+      expiredUnread: 6,
+      taken,
+      grantSeq: 1,
+      voidedSeq: 2,
+      grants: [grant],
+      open: [open],
+    };
     assert.equal(
       hex(write(Place, place)),
       "0000000000000005" +
+        "0000000000000006" +
         "00000001000000000000000700000002" +
         "0000000000000001" +
         "0000000000000002" +
@@ -88,6 +97,7 @@ describe("the entries of a snapshot", () => {
     const cause = fc.constantFrom("attempts" as const, "rejected" as const);
     const place = record({
       head: safe,
+      expiredUnread: safe,
       grantSeq: safe,
       voidedSeq: safe,
       grants: fc.array(record({ seq: safe, nonce, attemptId: id, consumerId: id })),

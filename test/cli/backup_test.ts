@@ -16,7 +16,7 @@ import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
 import { withTempDir } from "../e2e/server.ts";
-import { flipBit, writeDataDir, type Written } from "../fakes/data_dir.ts";
+import { dropSome, flipBit, writeDataDir, type Written } from "../fakes/data_dir.ts";
 import { runCommand } from "../fakes/terminal.ts";
 import { draft, KiB, OpenStore } from "../storage/fixture.ts";
 
@@ -60,6 +60,11 @@ function logOf(dir: string, { segments, end }: Pick<Written, "segments" | "end">
   return Buffer.concat(parts).subarray(0, end);
 }
 
+async function findingsOf(dir: string): Promise<Partial<Findings>> {
+  const { frames, damaged, notes } = await findingsIn(dir);
+  return { frames, damaged, notes: notes.filter((note) => !note.startsWith("the index of")) };
+}
+
 describe("tidegate backup and restore", () => {
   it("give back the same log, whole", () =>
     withDirs(async ({ data, backup, restored, written }) => {
@@ -94,6 +99,50 @@ describe("tidegate backup and restore", () => {
       await runCommand(["restore", backup, restored]);
       const { frames, damaged } = await findingsIn(restored);
       assert.deepEqual({ frames, damaged }, { frames: COUNT + 60, damaged: [] });
+    }));
+
+  it("begin where the log does, also when that moved on since the last backup", () =>
+    withDirs(async ({ data, backup, restored, written }) => {
+      const whole = `${backup}-whole`;
+      await runCommand(["backup", data, whole]);
+      const { start, frames } = await dropSome(data);
+      const [first = ""] = written.segments;
+      assert(!existsSync(first), "the first segment went");
+      for (const dir of [backup, whole]) {
+        const { exitCode, warned } = await runCommand(["backup", data, dir]);
+        assert.equal(exitCode, EXIT.ok.code, warned.join());
+        assert(!existsSync(join(dir, "log", first.split("/").at(-1) ?? "")), dir);
+        assert.deepEqual(await findingsOf(dir), { frames, damaged: [], notes: [] }, dir);
+        rmSync(restored, { recursive: true, force: true });
+        assert.equal((await runCommand(["restore", dir, restored])).exitCode, EXIT.ok.code);
+        const open = await OpenStore.on({ disk: openNodeDisk(restored), segmentBytes: 4 * KiB });
+        assert.equal(open.store.log.start, start);
+        assert.deepEqual(open.store.damage.ranges, []);
+        assert.equal((await open.unitsOf(1, 0)).length, frames - 1);
+        await open.store.close();
+      }
+    }));
+
+  it("leave the backup of before as it was until the new one counts", () =>
+    withDirs(async ({ data, backup, restored, written }) => {
+      await runCommand(["backup", data, backup]);
+      const before = readFileSync(join(backup, "checkpoint"));
+      await dropSome(data);
+      await runCommand(["backup", data, backup]);
+      assert.notDeepEqual(readFileSync(join(backup, "checkpoint")), before);
+      rmSync(backup, { recursive: true });
+      await runCommand(["backup", data, backup]);
+      await runCommand(["restore", backup, restored]);
+      assert((await findingsIn(restored)).end > written.end);
+    }));
+
+  it("refuse to go on where the log no longer has what the backup ends with", () =>
+    withDirs(async ({ data, backup }) => {
+      await runCommand(["backup", data, backup]);
+      await append(data, 200);
+      await dropSome(data, { to: -1 });
+      const { exitCode } = await runCommand(["backup", data, backup]);
+      assert.equal(exitCode, EXIT.refused.code);
     }));
 
   it("take what a start would find behind the last checkpoint", () =>

@@ -9,6 +9,7 @@ import {
   rmSync,
   truncateSync,
   unlinkSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -23,7 +24,7 @@ import { FIRST_KEY } from "../../storage/timer_entry.ts";
 import { TIMER_DIR, timerPath } from "../../storage/timer_layout.ts";
 import { writeTimerFile } from "../../storage/timer_writer.ts";
 import { withTempDir } from "../e2e/server.ts";
-import { flipBit, flipByte, writeDataDir, type Written } from "../fakes/data_dir.ts";
+import { dropSome, flipBit, flipByte, writeDataDir, type Written } from "../fakes/data_dir.ts";
 import { runCommand } from "../fakes/terminal.ts";
 import { draft, KiB, OpenStore, type UnitRow } from "../storage/fixture.ts";
 
@@ -175,6 +176,30 @@ describe("tidegate check", () => {
     ]);
   });
 
+  it("knows where the log starts: what was before is neither there nor missing", async () => {
+    let old = new Uint8Array(0);
+    let frames = 0;
+    const { exitCode, findings, written } = await checked(async (dir, { segments }) => {
+      old = readFileSync(segments[0] as string);
+      ({ frames } = await dropSome(dir));
+      writeFileSync(segments[0] as string, old.fill(0, 100)); // a crash had left it
+    });
+    assert.equal(exitCode, EXIT.ok.code);
+    assert.deepEqual([findings.frames, findings.damaged], [frames, []]);
+    assert(frames < written.messages.length);
+    assert.match(findings.notes.join("\n"), /1 segments before \d+ are not needed any more/);
+  });
+
+  it("finds what is missing where the log starts", async () => {
+    let start = 0;
+    const { exitCode, findings } = await checked(async (dir, { segments }) => {
+      ({ start } = await dropSome(dir));
+      unlinkSync(segments[2] as string);
+    });
+    assert.equal(exitCode, EXIT.negative.code);
+    assert.equal(findings.damaged[0]?.from, start);
+  });
+
   it("speaks to people, too", () =>
     withTempDir(async (dir) => {
       const written = await writeDataDir(dir, { count: COUNT });
@@ -214,7 +239,7 @@ describe("tidegate check", () => {
 describe("tidegate check --repair", () => {
   /** The original after `spoil`, repaired into another directory. */
   async function repaired(
-    spoil: (dir: string, written: Written) => void,
+    spoil: (dir: string, written: Written) => void | Promise<void>,
     look: (about: {
       exitCode: number;
       findings: Findings & { repaired: Repaired };
@@ -225,7 +250,7 @@ describe("tidegate check --repair", () => {
     await withTempDir(async (top) => {
       const [dir, to] = [join(top, "data"), join(top, "copy")];
       const written = await writeDataDir(dir, { count: COUNT });
-      spoil(dir, written);
+      await spoil(dir, written);
       const before = contentOf(dir);
       const { exitCode, printed } = await runCommand([
         "check",
@@ -269,6 +294,31 @@ describe("tidegate check --repair", () => {
         await store.store.close();
       },
     ));
+
+  it("begins where the original does", () => {
+    let dropped = { start: 0, frames: 0 };
+    return repaired(
+      async (dir, written) => {
+        dropped = await dropSome(dir);
+        flipBit(written, (written.messages.at(-1) as number) + 60);
+      },
+      async ({ findings, to, written }) => {
+        const lost = written.messages.at(-1) as number;
+        assert.deepEqual(
+          findings.damaged.map(({ from }) => from),
+          [lost],
+        );
+        const { store, rows } = await opened(to);
+        assert.equal(store.store.log.start, dropped.start);
+        assert.equal(rows.length, dropped.frames - 2);
+        assert.deepEqual(
+          store.store.damage.ranges.map(({ from }) => from),
+          [lost],
+        );
+        await store.store.close();
+      },
+    );
+  });
 
   it("mends headers, and leaves what is derived to the first start", () =>
     repaired(

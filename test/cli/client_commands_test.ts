@@ -75,6 +75,15 @@ describe("tidegate topic", () => {
     assert.deepEqual(printed, ["a is so already"]);
   });
 
+  it("purges", async () => {
+    const { printed, asked } = await against(
+      [{ status: 202, body: { purged: 12 } }],
+      ["topic", "purge", "a b"],
+    );
+    assert.deepEqual(printed, ["removed 12"]);
+    assert.deepEqual([asked[0]?.method, asked[0]?.path], ["POST", "/v1/topics/a%20b/purge"]);
+  });
+
   it("deletes", async () => {
     const { printed, asked } = await against([{ status: 204 }], ["topic", "delete", "a"]);
     assert.deepEqual([printed, asked[0]?.method], [["deleted a"], "DELETE"]);

@@ -123,13 +123,17 @@ describe("tidegate group", () => {
     const body = {
       group: "a",
       topics: [
-        { topic: "orders", queues: [{ ...queue, oldestAgeMs: 12_340 }], total: 4 },
+        {
+          topic: "orders",
+          queues: [{ ...queue, oldestAgeMs: 12_340, expiredUnread: 7 }],
+          total: 4,
+        },
         { topic: "bills", queues: [{ ...queue, ready: 0, leased: 0, oldestAgeMs: 0 }], total: 0 },
       ],
     };
     const { printed, asked } = await against([{ body }], ["group", "lag", "a"]);
     assert.deepEqual(printed, [
-      "orders  queue 0  5 of 9  3 ready  1 leased  oldest 12.3 s",
+      "orders  queue 0  5 of 9  3 ready  1 leased  oldest 12.3 s  7 expired unread",
       "bills  queue 0  5 of 9  0 ready  0 leased",
     ]);
     assert.equal(asked[0]?.path, "/v1/groups/a/lag");

@@ -336,7 +336,8 @@ function scheduled({ topic, life, message, queueId, dueAt, publishedAt }: Waitin
 
 /** @throws `message-not-found` */
 function visible(life: Life, { topic, id }: { topic: string; id: string }): StoredMessage {
-  const found = life.log.findLast(({ payload }) => decodeMessage(payload)?.id === id);
+  const kept = life.log.slice(life.first);
+  const found = kept.findLast(({ payload }) => decodeMessage(payload)?.id === id);
   if (found !== undefined) return found;
   throw new TidegateError("message-not-found", `Cannot find the message "${id}" in "${topic}"`);
 }
@@ -387,5 +388,11 @@ function cursorPosition(
   const index = life.log.findIndex(
     (one) => one.queueId === queueId && one.queueOffset >= Number(second),
   );
+  if (index >= 0 && index < life.first) {
+    const kept = life.log.slice(life.first).find((one) => one.queueId === queueId);
+    const offset = kept?.queueOffset ?? life.ends[queueId] ?? 0;
+    const earliest = `q-${life.topic.generation}-${queueId}-${offset}`;
+    throw new TidegateError("cursor-expired", "Cannot read on: messages expired", { earliest });
+  }
   return { index: index < 0 ? life.log.length : index, queueId };
 }

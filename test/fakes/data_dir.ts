@@ -40,6 +40,27 @@ export async function writeDataDir(
   return { messages: places.map(({ logOffset }) => logOffset), end, segments };
 }
 
+/**
+ * Moves the log's start to the segment at index `to`, as retention does: behind a record
+ * that says so.
+ */
+export async function dropSome(
+  dataDir: string,
+  { to = 2 }: { readonly to?: number } = {},
+): Promise<{ readonly start: number; readonly frames: number }> {
+  const open = await OpenStore.on({ disk: openNodeDisk(dataDir), segmentBytes: 4 * KiB });
+  const { store } = open;
+  const start = store.log.segments.at(to)?.base ?? 0;
+  const rows = await open.unitsOf(1, 0);
+  const kept = rows.filter(([, bodyLogOffset]) => bodyLogOffset >= start);
+  const firstOffset = kept[0]?.[0] ?? rows.length;
+  open.append("head", { topicGen: 1, queueId: 0, firstOffset, cause: "retention" });
+  await open.settle();
+  await store.dropBefore(start);
+  await store.close();
+  return { start, frames: kept.length + 1 };
+}
+
 /** Changes one bit of the byte at `logOffset`. */
 export function flipBit({ segments }: Written, logOffset: number): void {
   const path = segments.findLast((one) => baseOf(one) <= logOffset) as string;

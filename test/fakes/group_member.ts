@@ -63,7 +63,10 @@ export class Member {
     if (!this.#progress.has(topic)) return undefined;
     const known = this.#progress.get(topic);
     const life = this.#world.topics.find(topic);
-    if (known?.life === life) return known;
+    if (known?.life === life) {
+      known?.passRemoved();
+      return known;
+    }
     const made = life && new Progress(life);
     this.#progress.set(topic, made);
     return made;

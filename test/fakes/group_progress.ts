@@ -47,8 +47,29 @@ export class Progress {
   /** By log index; a message that was sought back to may be dead and alive. */
   readonly dead = new Map<number, Dead>();
 
+  /** By queue: removed by retention, and never delivered. */
+  readonly #expiredUnread = new Map<number, number>();
+  /** Log indexes below it were removed, and that was noticed. */
+  #removed: number;
+
   constructor(life: Life) {
     this.life = life;
+    this.#removed = life.first;
+    for (let index = 0; index < life.first; index++) this.entry(index);
+  }
+
+  /** What was removed is not delivered any more; what was delivered stays, but for a purge. */
+  passRemoved(): void {
+    const { first, purged } = this.life;
+    for (const entry of this.open()) if (entry.index < purged) entry.state = "done";
+    for (let index = this.#removed; index < first; index++) {
+      if (this.entries.has(index)) continue;
+      this.entry(index);
+      const { queueId } = this.stored(index);
+      const before = this.#expiredUnread.get(queueId) ?? 0;
+      if (index >= purged) this.#expiredUnread.set(queueId, before + 1);
+    }
+    this.#removed = Math.max(this.#removed, first);
   }
 
   get topic(): string {
@@ -74,7 +95,7 @@ export class Progress {
     for (const [index, stored] of this.life.log.entries()) {
       if (stored.queueId !== queueId) continue;
       this.entries.delete(index);
-      if (stored.queueOffset < position) this.entry(index);
+      if (stored.queueOffset < position || index < this.life.first) this.entry(index);
     }
   }
 
@@ -143,6 +164,7 @@ export class Progress {
         ready: mine.length - held.length,
         leased: held.filter(({ state }) => state === "leased").length,
         oldestAgeMs: oldest === undefined ? 0 : now - oldest.publishedAt,
+        expiredUnread: this.#expiredUnread.get(queueId) ?? 0,
       };
     });
   }

@@ -78,6 +78,7 @@ async function openMemoryBroker(): Promise<Broker> {
     segmentBytes: 8 << 20,
     autoCreate: true,
     delayMaxMs: 40 * 86_400_000,
+    retentionMaxMs: 7 * 86_400_000,
     waitersMax: 1000,
     idempotencyWindowMs: 24 * 60 * 60 * 1000,
   });

@@ -23,6 +23,8 @@ export interface Life {
   readonly ends: number[];
   /** The first log index that is still kept. */
   first: number;
+  /** Below this one, a purge removed what retention had not. */
+  purged: number;
 }
 
 export const TOPIC_DEFAULTS: TopicConfig = {
@@ -51,7 +53,9 @@ export class FakeTopics implements TopicsApi {
   }
 
   find(name: string): Life | undefined {
-    return this.#lives.get(name);
+    const life = this.#lives.get(name);
+    if (life) this.#expire(life);
+    return life;
   }
 
   life(name: string): Life {
@@ -66,6 +70,14 @@ export class FakeTopics implements TopicsApi {
     if (!this.autoCreate) this.life(name);
   }
 
+  /** Removes what is older than the topic keeps it, as late as is promised at most. */
+  #expire(life: Life): void {
+    const timeMs = life.topic.retention.timeMs ?? Infinity;
+    const oldest = this.#now() - timeMs - Math.min(60_000, timeMs / 100);
+    const young = life.log.findIndex(({ publishedAt }) => publishedAt >= oldest);
+    life.first = Math.max(life.first, young < 0 ? life.log.length : young);
+  }
+
   forPublish(name: string): Life {
     if (this.autoCreate && !this.#lives.has(name)) this.#create(name, TOPIC_DEFAULTS);
     return this.life(name);
@@ -74,6 +86,14 @@ export class FakeTopics implements TopicsApi {
   /** What retention does: the first `count` messages are gone. */
   expire(name: string, count: number): void {
     this.life(name).first = count;
+  }
+
+  // oxlint-disable-next-line require-await -- a throw must reject
+  async purge(name: string): Promise<number> {
+    const life = this.life(name);
+    const removed = life.log.length - life.first;
+    life.first = life.purged = life.log.length;
+    return removed;
   }
 
   // oxlint-disable-next-line require-await -- a throw must reject
@@ -128,7 +148,7 @@ export class FakeTopics implements TopicsApi {
   #create(name: string, config: TopicConfig): Topic {
     const about = { name, generation: ++this.#generation, createdAt: this.#now(), endOffsets: [] };
     const ends = Array.from({ length: config.queues }, () => 0);
-    const life: Life = { topic: { ...config, ...about }, log: [], ends, first: 0 };
+    const life: Life = { topic: { ...config, ...about }, log: [], ends, first: 0, purged: 0 };
     this.#lives.set(name, life);
     return shown(life);
   }

@@ -18,7 +18,7 @@ import { join } from "node:path";
 import type { Disk } from "../../storage/base/disk.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import type { RecordPlace } from "../../storage/message_store.ts";
+import type { RecordPlace } from "../../storage/replay.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
 import { draft, KiB, OpenStore, type UnitRow } from "../storage/fixture.ts";
 import { pause } from "./target.ts";

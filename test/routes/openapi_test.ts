@@ -79,6 +79,7 @@ describe("the contract", () => {
       "publishBatch",
       "publishMessage",
       "purgeDeadLetters",
+      "purgeTopic",
       "putGroup",
       "putProducerGroup",
       "putTopic",

@@ -52,23 +52,6 @@ describe("a method a path does not take", () => {
   }
 });
 
-describe("what a later build brings", () => {
-  const later: [method: string, path: string, feature: RegExp][] = [
-    ["POST", "/v1/topics/a/purge", /purg/],
-  ];
-  for (const [method, path, feature] of later) {
-    it(`${method} ${path} is a 501 problem that names it`, async () => {
-      const gateway = new TestGateway();
-      const response = await gateway.ask(path, { method });
-      const body = await problem(response, { status: 501, code: "not-implemented" });
-      assert.match(body["detail"], feature);
-      const document = await gateway.json("/openapi.json");
-      const item = document["paths"][path.replace("/a/", "/{topic}/").replace("/g/", "/{group}/")];
-      assert.equal(item?.[method.toLowerCase()], undefined);
-    });
-  }
-});
-
 describe("GET /problems/{code}", () => {
   for (const code of Object.keys(CODES) as ErrorCode[]) {
     it(`explains ${code} to people`, async () => {

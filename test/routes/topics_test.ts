@@ -284,3 +284,22 @@ describe("DELETE /v1/topics/{topic}", () => {
     }
   });
 });
+
+describe("POST /v1/topics/{topic}/purge", () => {
+  it("answers 202 with how many messages went", async () => {
+    const gateway = new TestGateway();
+    await gateway.json(PATH, { ...put({}), status: 201 });
+    for (let i = 0; i < 3; i++) {
+      await gateway.ask(`${PATH}/messages`, { method: "POST", json: { i } });
+    }
+    assert.deepEqual(await gateway.json(`${PATH}/purge`, { method: "POST", status: 202 }), {
+      purged: 3,
+    });
+    assert.equal((await gateway.ask(`${PATH}/messages`)).status, 204, "nothing is left to read");
+  });
+
+  it("answers 404 where there is no topic", async () => {
+    const answer = await new TestGateway().ask(`${PATH}/purge`, { method: "POST" });
+    await problem(answer, { status: 404, code: "topic-not-found" });
+  });
+});

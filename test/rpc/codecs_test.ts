@@ -407,6 +407,7 @@ describe("the methods of a broker", () => {
       "topics.patch": 3,
       "topics.delete": 4,
       "topics.list": 5,
+      "topics.purge": 6,
       "messages.publish": 20,
       "messages.publishBatch": 21,
       "messages.read": 22,

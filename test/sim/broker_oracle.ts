@@ -43,10 +43,12 @@ export interface Fate {
   outcome: "committed" | "rolledBack" | undefined;
 }
 
-function checkOffsets(messages: readonly StoredMessage[]): void {
+/** @param keepsAll nothing expires: queues are seen from their beginning. */
+function checkOffsets(messages: readonly StoredMessage[], keepsAll: boolean): void {
   const ends = new Map<number, number>();
   for (const { queueId, queueOffset } of messages) {
-    assert.equal(queueOffset, ends.get(queueId) ?? 0, `queue ${queueId} has no gap`);
+    const first = keepsAll ? 0 : queueOffset;
+    assert.equal(queueOffset, ends.get(queueId) ?? first, `queue ${queueId} has no gap`);
     ends.set(queueId, queueOffset + 1);
   }
 }
@@ -54,6 +56,8 @@ function checkOffsets(messages: readonly StoredMessage[]): void {
 interface Moment {
   readonly life: number;
   readonly elapsed: number;
+  /** Leader time. */
+  readonly now: number;
 }
 
 interface Lease {
@@ -80,9 +84,25 @@ export class Oracle {
   readonly #now: () => Moment;
   /** Delayed messages that were seen. */
   revealed = 0;
+  /** Messages that were seen, and are gone because they are older than they are kept. */
+  expired = 0;
+  readonly #retentionMs: number;
+  #latest = 0;
 
-  constructor(now: () => Moment) {
+  /** @param retentionMs messages are gone some time after. */
+  constructor(now: () => Moment, retentionMs: number) {
     this.#now = now;
+    this.#retentionMs = retentionMs;
+  }
+
+  /** Whether the message may have expired, given when it became visible, or could have. */
+  mayBeGone(id: string): boolean {
+    const asked = this.#asked.get(id) as Asked;
+    const dueAt = asked.published?.state ? asked.published.deliverAt : 0;
+    const visibleAt = asked.place?.[2] ?? Math.max(asked.at.now, dueAt);
+    // A start may know less of the time than the life before it did.
+    this.#latest = Math.max(this.#latest, this.#now().now);
+    return this.#latest - visibleAt > this.#retentionMs;
   }
 
   // Publishing and reading
@@ -138,7 +158,7 @@ export class Oracle {
   recallAnswered(id: string, answer: ErrorCode | "recalled"): void {
     const asked = this.#asked.get(id) as Asked;
     if (answer === "message-not-found") {
-      assert(asked.recall, `${id} was scheduled and is not found`);
+      assert(asked.recall || this.mayBeGone(id), `${id} was scheduled and is not found`);
     } else if (answer === "recalled") {
       assert(!asked.place, `${id} was seen and is recalled`);
       asked.recall = "answered";
@@ -157,16 +177,47 @@ export class Oracle {
   saw(topic: string, messages: readonly StoredMessage[], expected: readonly string[]): void {
     const seen = this.#seen.get(topic) ?? [];
     const ids = messages.map((one) => this.#check(one));
-    const shared = Math.min(seen.length, ids.length);
-    assert.deepEqual(ids.slice(0, shared), seen.slice(0, shared), `${topic} keeps its order`);
-    assert(ids.length >= seen.length, `${topic} does not shrink`);
-    this.#seen.set(topic, ids);
-    const there = new Set(ids);
-    assert.equal(there.size, ids.length, "each is there once");
-    for (const id of expected) assert(there.has(id), `${id} was acknowledged and is gone`);
-    this.#checkOrder(ids);
-    this.#checkOnce(ids);
-    checkOffsets(messages);
+    const gone = this.#expiredOf(seen, ids[0]);
+    const left = seen.slice(gone);
+    const shared = Math.min(left.length, ids.length);
+    assert.deepEqual(ids.slice(0, shared), left.slice(0, shared), `${topic} keeps its order`);
+    assert(ids.length >= left.length, `${topic} does not shrink`);
+    const all = [...seen.slice(0, gone), ...ids];
+    this.#seen.set(topic, all);
+    const there = new Set(all);
+    assert.equal(there.size, all.length, "each is there once");
+    for (const id of expected) {
+      assert(there.has(id) || this.mayBeGone(id), `${id} was acknowledged and is gone`);
+    }
+    this.#checkOrder(all);
+    this.#checkOnce(all);
+    checkOffsets(messages, this.#retentionMs === Infinity);
+  }
+
+  /** How many of those seen before are gone, when `first` is the first one that is left. */
+  #expiredOf(seen: readonly string[], first: string | undefined): number {
+    const at = first === undefined ? -1 : seen.indexOf(first);
+    let gone = at < 0 ? seen.length : at;
+    if (this.#retentionMs === Infinity) gone = 0;
+    for (const id of seen.slice(0, gone)) assert(this.mayBeGone(id), `${id} is kept and is gone`);
+    this.expired += gone;
+    return gone;
+  }
+
+  /** A reader that went on behind a gap it was told of saw `messages`. */
+  followed(topic: string, messages: readonly StoredMessage[]): void {
+    const ids = messages.map((one) => this.#check(one));
+    const seen = this.#seen.get(topic) ?? [];
+    let next = 0;
+    for (const id of ids) {
+      const at = seen.indexOf(id);
+      if (at < 0) break; // it is ahead of all who read
+      assert(at >= next, `${topic}: ${id} comes in order, once`);
+      for (const passed of seen.slice(next, at)) {
+        assert(this.mayBeGone(passed), `${passed} is kept and was passed over`);
+      }
+      next = at + 1;
+    }
   }
 
   #check(stored: StoredMessage): string {
@@ -250,12 +301,17 @@ export class Oracle {
   #checkWhole(there: ReadonlySet<string>, counts: (asked: Asked) => boolean): void {
     const batches = new Set([...there].map((id) => (this.#asked.get(id) as Asked).batch));
     for (const asked of this.#asked.values()) {
-      if (there.has(asked.id) || !counts(asked)) continue;
+      if (there.has(asked.id) || !counts(asked) || this.mayBeGone(asked.id)) continue;
       assert(!batches.has(asked.batch), `${asked.id} is missing from its atomic batch`);
     }
   }
 
   // Leases
+
+  /** Time goes on. */
+  passed(): void {
+    this.#latest = Math.max(this.#latest, this.#now().now);
+  }
 
   received(deliveries: readonly Delivery[], now: number): void {
     for (const delivery of deliveries) {
@@ -325,7 +381,8 @@ export class Oracle {
   /** In the end what nobody acknowledged is a dead letter, and nothing else that nobody rejected. */
   checkLetters(letters: ReadonlySet<string>): void {
     for (const id of [...this.#seen.values()].flat()) {
-      const dead = this.#rejected.has(id) || !this.#ackAsked.has(id);
+      const undone = !this.#ackAsked.has(id) && !this.mayBeGone(id); // else it may have expired unread
+      const dead = this.#rejected.has(id) || undone;
       assert(!dead || letters.has(id), `${id} was rejected, and is no dead letter`);
     }
     for (const id of letters) assert(this.#rejectAsked.has(id), `${id} was never rejected`);
@@ -334,7 +391,8 @@ export class Oracle {
   /** In the end all that is visible was done, or may have been by a call nobody answered. */
   checkAllDone(topic: string): void {
     for (const id of this.#seen.get(topic) ?? []) {
-      assert(this.done.has(id) || this.#unsureDone.has(id), `${id} was never delivered`);
+      const settled = this.done.has(id) || this.#unsureDone.has(id);
+      assert(settled || this.mayBeGone(id), `${id} was never delivered`);
     }
   }
 }

@@ -73,6 +73,18 @@ export class SimTransactions {
     return { kind: "decision", decision };
   }
 
+  /** Of one that is decided, messages may have gone, be it all of them. */
+  #seen(id: string, { state, messages = [] }: Pick<Transaction, "state" | "messages">) {
+    const known =
+      this.#all.find((wish) => wish.id === id) ?? this.#byMessage.get(messages[0]?.id ?? "");
+    const whole = messages.length === known?.ids.length;
+    const decided = state === "committed" || state === "rolledBack";
+    if (!decided || whole) return this.#learn(id, messages);
+    for (const one of messages) assert(known?.ids.includes(one.id), `${one.id} is one of ${id}`);
+    if (known) known.id = id;
+    return known;
+  }
+
   #learn(id: string, messages: Transaction["messages"] = []): Wish {
     const wish = this.#byMessage.get(messages[0]?.id ?? "");
     assert(wish, `a transaction that was asked for: ${id}`);
@@ -172,7 +184,8 @@ export class SimTransactions {
       const page = await api.transactions.list({ limit: 100, after });
       for (const { id } of page.transactions) {
         const shown = await api.transactions.get(id);
-        const wish = this.#learn(id, shown.messages);
+        const wish = this.#seen(id, shown);
+        if (!wish) continue;
         if (shown.state === "parked") this.#world.sight("parked");
         if (shown.state === "committed" || shown.state === "rolledBack") {
           this.#decided(wish, shown.state);

@@ -15,6 +15,7 @@ import assert from "node:assert/strict";
 import type {
   BrokerApi,
   Published,
+  ReadPage,
   SettleRequest,
   Start,
   StoredMessage,
@@ -25,6 +26,9 @@ import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { runPath, runRanges } from "../../storage/dedupe_run.ts";
+import { segmentBases } from "../../storage/segment.ts";
+import { checkToldAlike } from "../broker/fold_dump.ts";
 import { GROUP, TOPIC, utf8 } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { OnceWishes, type Wish } from "./broker_once.ts";
@@ -62,6 +66,9 @@ export const SIGHTS = [
   "called back",
   "check received",
   "parked",
+  "expired",
+  "the log's start moved",
+  "from a shortened log without a snapshot",
 ] as const;
 export type Sight = (typeof SIGHTS)[number];
 
@@ -91,10 +98,9 @@ class World {
   readonly #prng: Prng;
   readonly #chance: Prng;
   readonly #pacer: Pacer;
-  readonly #oracle = new Oracle(() => ({
-    life: this.#life,
-    elapsed: this.#broker.clock.elapsed(),
-  }));
+  /** Infinity: nothing expires in this history. */
+  readonly #retentionMs: number;
+  readonly #oracle: Oracle;
   readonly #once: OnceWishes;
   readonly #transactions: SimTransactions;
   readonly #segmentBytes: number;
@@ -112,6 +118,13 @@ class World {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
+    this.#retentionMs = this.#prng.pick([Infinity, Infinity, 10_000]);
+    const moment = () => ({
+      life: this.#life,
+      elapsed: this.#broker.clock.elapsed(),
+      now: this.#now,
+    });
+    this.#oracle = new Oracle(moment, this.#retentionMs);
     this.#chance = new Prng(seed ^ 0x5eed);
     this.#pacer = new Pacer(new Prng(seed ^ 0x9ace));
     const world = { oracle: this.#oracle, topics: TOPICS };
@@ -132,12 +145,20 @@ class World {
     const options = { disk, segmentBytes: this.#segmentBytes, chance: this.#chance, checks, fatal };
     this.#broker = await this.#drive(openTestBroker(options));
     const queues = 1 + this.#prng.below(5);
-    await this.#drive(this.#api.topics.put("orders", { ...TOPIC, queues }));
-    await this.#drive(this.#api.topics.put("loose", { ...TOPIC, queues, acks: "leader" }));
+    const { retention: lasting } = TOPIC;
+    const short = { timeMs: this.#retentionMs, bytes: null };
+    const retention = this.#expires ? short : lasting;
+    await this.#drive(this.#api.topics.put("orders", { ...TOPIC, queues, retention }));
+    const loose = { ...TOPIC, queues, retention, acks: "leader" } as const;
+    await this.#drive(this.#api.topics.put("loose", loose));
     const subscriptions = TOPICS.map((topic) => ({ topic }));
     const rules = { maxAttempts: 1000, maxInFlight: 20, leaseMs: LEASE_MS };
     await this.#drive(this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions }));
     this.#followAll();
+  }
+
+  get #expires(): boolean {
+    return this.#retentionMs < Infinity;
   }
 
   get #api(): BrokerApi {
@@ -463,17 +484,29 @@ class World {
       const expected = this.#oracle.acknowledged(topic, which);
       const limit = this.#prng.pick([1, 7, 1000]);
       const request = { topic, limit, maxBytes: 1 << 20, waitMs: 0 };
-      let page = await this.#api.messages.read({ ...request, start: { kind: "earliest" } });
-      const messages = [...page.messages];
-      while (!page.upToDate) {
-        const start = { kind: "cursor", cursor: page.cursor } as const;
-        page = await this.#api.messages.read({ ...request, start });
-        messages.push(...page.messages);
+      let messages: StoredMessage[] = [];
+      for (let start: Start = { kind: "earliest" }; ; ) {
+        const page = await this.#orExpired(this.#api.messages.read({ ...request, start }));
+        if (typeof page === "string")
+          messages = []; // it begins where it is told to
+        else messages.push(...page.messages);
+        if (typeof page !== "string" && page.upToDate) break;
+        start = { kind: "cursor", cursor: typeof page === "string" ? page : page.cursor };
       }
       this.#note("saw", messages.length);
       this.#oracle.saw(topic, messages, expected);
       if (this.#oracle.revealed > 0) this.seen.add("revealed");
+      if (this.#oracle.expired > 0) this.seen.add("expired");
     }
+  }
+
+  /** The page, or the position to go on from when what lay behind the cursor is gone. */
+  async #orExpired(read: Promise<ReadPage>): Promise<ReadPage | string> {
+    return read.catch((error: unknown) => {
+      const expired = error instanceof TidegateError && error.code === "cursor-expired";
+      if (!expired || !this.#expires) throw error;
+      return String(error.details["earliest"]);
+    });
   }
 
   /** A long-poll after the other, from the beginning to where this life ends. */
@@ -481,8 +514,9 @@ class World {
     for (const topic of TOPICS) {
       const seen: StoredMessage[] = [];
       this.#followed.set(topic, seen);
+      const life = this.#life;
       this.#follow(topic, seen).catch((error: unknown) => {
-        this.#failed ??= error;
+        if (life === this.#life) this.#failed ??= error; // one that is closed cannot be read
       });
     }
   }
@@ -491,10 +525,10 @@ class World {
     const life = this.#life;
     const request = { topic, limit: 3, maxBytes: 1 << 20, waitMs: 60_000 };
     for (let start: Start = { kind: "earliest" }; ; ) {
-      const page = await this.#api.messages.read({ ...request, start });
+      const page = await this.#orExpired(this.#api.messages.read({ ...request, start }));
       if (life !== this.#life) return;
-      seen.push(...page.messages);
-      start = { kind: "cursor", cursor: page.cursor };
+      if (typeof page !== "string") seen.push(...page.messages);
+      start = { kind: "cursor", cursor: typeof page === "string" ? page : page.cursor };
     }
   }
 
@@ -504,7 +538,8 @@ class World {
     this.#hearAll();
     for (const topic of TOPICS) {
       const seen = this.#followed.get(topic) ?? [];
-      this.#oracle.saw(topic, seen, this.#oracle.acknowledged(topic));
+      if (this.#expires) this.#oracle.followed(topic, seen);
+      else this.#oracle.saw(topic, seen, this.#oracle.acknowledged(topic));
     }
   }
 
@@ -519,6 +554,7 @@ class World {
   // Trouble
 
   async #stop(): Promise<void> {
+    this.#oracle.passed();
     const how = this.#failing
       ? this.#prng.pick(["power cut", "kill"] as const)
       : this.#prng.pick(["power cut", "power cut", "kill", "clean close"] as const);
@@ -551,6 +587,7 @@ class World {
       this.#pacer.forget();
     }
     disk.shortWrites = this.#broker.disk.shortWrites;
+    await this.#shorten(disk);
     if (this.#prng.chance(20)) this.#spoilDerived(disk);
     this.#aborts.length = 0;
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
@@ -563,11 +600,17 @@ class World {
     this.#note("transactions", await this.#drive(this.#transactions.look(this.#api)));
   }
 
-  /** Files derived from the log: one is gone, or has a bit flipped. */
+  /**
+   * Files derived from the log: one is gone, or has a bit flipped. Keys of segments that
+   * went are in their run and nowhere else.
+   */
   #spoilDerived(disk: TestBroker["disk"]): void {
+    const [start = 0] = segmentBases(disk.names("log"));
+    const lone = runRanges(disk.names("dedupe")).filter(({ from }) => from < start);
     const paths = ["log", "snapshots", "dedupe", "timers"]
       .flatMap((dir) => disk.names(dir).map((name) => `${dir}/${name}`))
-      .filter((path) => /\.(idx|snap|run|tmr)$/.test(path) && disk.bytes(path).length > 0);
+      .filter((path) => /\.(idx|snap|run|tmr)$/.test(path) && disk.bytes(path).length > 0)
+      .filter((path) => !lone.some((range) => runPath(range) === path));
     if (paths.length === 0) return;
     const path = this.#prng.pick(paths);
     this.seen.add("derived file spoilt");
@@ -577,6 +620,17 @@ class World {
     disk.damage(path, (bytes) => {
       bytes[at] = (bytes[at] ?? 0) ^ bit;
     });
+  }
+
+  /** A log that lost its beginning is enough by itself. */
+  async #shorten(disk: TestBroker["disk"]): Promise<void> {
+    const [start = 0] = segmentBases(await disk.list("log"));
+    if (start === 0) return;
+    this.seen.add("the log's start moved");
+    await checkToldAlike(disk.clone({ paced: false }));
+    if (!this.#prng.chance(50)) return;
+    this.seen.add("from a shortened log without a snapshot");
+    for (const name of disk.names("snapshots")) disk.lose(`snapshots/${name}`);
   }
 
   /** Calls whose bytes are on their way to the disk when it stops. */

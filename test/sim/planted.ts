@@ -90,8 +90,8 @@ export const PLANTS: readonly Plant[] = [
     patches: [
       {
         file: "storage/flusher.ts",
-        find: "    await disk.syncDir(LOG_DIR);\n    return { base: roll.base",
-        put: "    void LOG_DIR;\n    return { base: roll.base",
+        find: "    await disk.syncDir(LOG_DIR);\n    const shared",
+        put: "    void LOG_DIR;\n    const shared",
       },
     ],
   },

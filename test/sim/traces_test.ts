@@ -14,8 +14,8 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: ["4f9e04b9", "52c48490", "26b5e267", "4dd8aa7c", "3c171683", "efb84a45"],
-  broker: ["ff7df1c2", "50c8d9ac", "53a47c2c", "970b8ac5", "f5f0e999", "fa45e9af"],
+  storage: ["cf27c691", "23f65faa", "5d5e0ba8", "315ab4bb", "7e923269", "b4762db5"],
+  broker: ["e8d5415", "33d4cb87", "aa1bece2", "a11a53ef", "48ff9a9", "167464d1"],
 } as const;
 
 describe("a seed", () => {

@@ -14,13 +14,9 @@ import { stableHash } from "../../storage/base/hash.ts";
 import type { MessageAttributes, MessageEnvelope } from "../../storage/base/message.ts";
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
-import {
-  type FoldedRecord,
-  type Fold,
-  MessageStore,
-  messageFrameSizeMax,
-  type RecordPlace,
-} from "../../storage/message_store.ts";
+import { MessageStore } from "../../storage/message_store.ts";
+import { messageFrameSizeMax } from "../../storage/record_sizes.ts";
+import type { Fold, FoldedRecord, RecordPlace } from "../../storage/replay.ts";
 import type { KindName, RecordOf } from "../../storage/records/mod.ts";
 import type { DamagedRange } from "../../storage/recovery.ts";
 import type { Change } from "../../storage/snapshot.ts";
@@ -71,6 +67,8 @@ export function draft(parts: Draft): NewMessage {
  * tables mean the same records, each once, in the same order.
  */
 export class ChainFold implements Fold {
+  begin(): void {}
+
   readonly #table = new Map<string, Uint8Array>();
   readonly #changed = new Set<string>();
 

@@ -142,7 +142,7 @@ const NO_SECTIONS = { ids: NO_SECTION, keys: NO_SECTION, ops: NO_SECTION };
 
 /** Of a sidecar of a segment, all that the test does not care for. */
 function contentOf(parts: Partial<SidecarContent>): SidecarContent {
-  const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0 };
+  const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0, bodiesFrom: 0 };
   return { base: 0, end: 10, runs: [], sections: NO_SECTIONS, ...counts, ...parts };
 }
 

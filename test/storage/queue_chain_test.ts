@@ -104,7 +104,7 @@ class History implements Sidecars {
   async seal(base: number): Promise<void> {
     const runs = this.queues.runsOf(base).map(({ queue, run }) => ({ ...queue, ...run }));
     const sections = { ids: NO_SECTION, keys: NO_SECTION, ops: NO_SECTION };
-    const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0 };
+    const counts = { keyedCount: 0, heldCount: 0, timersUntil: 0, bodiesFrom: base };
     const content = { base, end: base + 1, runs, sections, ...counts };
     const path = sidecarPath(base);
     (await this.#disk.open(path, { create: true })).write(encodeSidecar(content, crc32), 0);

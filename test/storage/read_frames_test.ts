@@ -10,7 +10,7 @@ import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { readFrames } from "../../storage/read_frames.ts";
 import { segmentPath } from "../../storage/segment.ts";
-import type { RecordPlace } from "../../storage/message_store.ts";
+import type { RecordPlace } from "../../storage/replay.ts";
 import { draft, KiB, MiB, type NewMessage, OpenStore } from "./fixture.ts";
 import { positionOf } from "./written_log.ts";
 

@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { viewOf } from "../../storage/base/bytes.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
+import { writeLogStart } from "../../storage/log_start.ts";
 import { SEGMENT_HEADER_SIZE, segmentPath } from "../../storage/segment.ts";
 import { KiB, type UnitRow } from "./fixture.ts";
 import { flip, messages, one, positionOf, reopen, write } from "./written_log.ts";
@@ -137,11 +138,12 @@ describe("a log of a later build", () => {
     assert.deepEqual(disk.bytes(segmentPath(0)), before);
   });
 
-  const kinds = ["log/*.log", "log/*.idx", "snapshots/*.snap", "checkpoint"] as const;
+  const kinds = ["log/*.log", "log/*.idx", "log/start", "snapshots/*.snap", "checkpoint"] as const;
   for (const kind of kinds) {
     it(`with ${kind} of a later format is not opened: the file and the format are named`, async () => {
       const written = await write([one(12), one(12)], { segmentBytes: 1024, closed: true });
       const { disk } = written;
+      if (kind === "log/start") await writeLogStart(disk, { start: 0 }, crc32);
       const [dir, pattern = ""] = kind.split("/") as [string, string?];
       const names = await disk.list(dir);
       const path =
@@ -163,7 +165,8 @@ describe("a log of a later build", () => {
 function laterVersion(bytes: Uint8Array, kind: string): Uint8Array {
   const copy = bytes.slice();
   const sealed = kind === "log/*.idx";
-  const crcAt = sealed ? Math.min(4092, copy.length - 4) : kind.startsWith("snap") ? 32 : 28;
+  const plain = { "log/start": 16, "snapshots/*.snap": 32 }[kind] ?? 28;
+  const crcAt = sealed ? Math.min(4092, copy.length - 4) : plain;
   for (const at of kind === "checkpoint" ? [0, 512] : [0]) {
     copy[at + 7] = "9".charCodeAt(0);
     viewOf(copy).setUint32(at + crcAt, crc32(copy.subarray(at, at + crcAt)));

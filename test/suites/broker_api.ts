@@ -23,6 +23,7 @@ import { testOrderedRetries } from "./broker_api_ordered_retries.ts";
 import { testPublish } from "./broker_api_publish.ts";
 import { testReads } from "./broker_api_read.ts";
 import { testReceives } from "./broker_api_receives.ts";
+import { testRetention } from "./broker_api_retention.ts";
 import { testRedrive } from "./broker_api_redrive.ts";
 import { testSearch } from "./broker_api_search.ts";
 import { testSeek } from "./broker_api_seek.ts";
@@ -72,6 +73,7 @@ export function testBrokerApi(name: string, open: Open, skips: readonly Skip[] =
     testRedrive(test);
     testOperation(test);
     testSeek(test);
+    testRetention(test);
     testFilters(test);
     testTransactions(test);
     testTraces(test);

@@ -252,6 +252,7 @@ function testLag(test: Test): void {
       ready: 0,
       leased: 0,
       oldestAgeMs: 0,
+      expiredUnread: 0,
     };
     assert.deepEqual(await lagOf(api), empty);
 

@@ -118,6 +118,7 @@ function testBack(test: Test): void {
       ready: 1,
       leased: 0,
       oldestAgeMs: 5000,
+      expiredUnread: 0,
     });
     assert.equal((await api.groups.lag("g")).topics[0]?.total, 1);
   });

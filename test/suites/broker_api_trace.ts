@@ -203,6 +203,7 @@ export function testTraces(test: Test): void {
       return (await api.transactions.begin(wish)).id;
     };
     await prepareGroup(api, 0);
+    await api.messages.publish("others", message("first")); // or the log might begin later by then
     const [kept, dropped] = [await begin("kept"), await begin("dropped")];
     assert.deepEqual(await story(api, "kept"), ["prepared"]);
     await pass(opened, 1000);

@@ -62,6 +62,7 @@ export async function openTestBroker(options: TestOptions = {}): Promise<TestBro
       segmentBytes: 64 * 1024,
       autoCreate: true,
       delayMaxMs: 40 * 86_400_000,
+      retentionMaxMs: 7 * 86_400_000,
       waitersMax: 100,
       idempotencyWindowMs: 24 * 60 * 60 * 1000,
       ...options,

@@ -80,6 +80,26 @@ export interface paths {
         patch: operations["patchTopic"];
         trace?: never;
     };
+    "/v1/topics/{topic}/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove the messages that are stored in a topic now
+         * @description Groups go on behind them; what they hold of them is void. Dead letters stay, and so do messages that are scheduled or wait for a transaction's decision.
+         */
+        post: operations["purgeTopic"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/topics/{topic}/messages/{id}": {
         parameters: {
             query?: never;
@@ -916,7 +936,7 @@ export interface components {
              */
             acks: "durable" | "replicated" | "leader";
             retention: {
-                /** @description Age at which messages go; null for never */
+                /** @description Age at which messages go; null, or more than the node keeps any, for as long as it does */
                 timeMs: number | null;
                 /** @description Size at which the oldest messages go; null for no bound */
                 bytes: number | null;
@@ -963,7 +983,7 @@ export interface components {
              */
             retention?: {
                 /**
-                 * @description Age at which messages go; null for never
+                 * @description Age at which messages go; null, or more than the node keeps any, for as long as it does
                  * @default 259200000
                  */
                 timeMs?: number | null;
@@ -997,12 +1017,21 @@ export interface components {
              */
             acks?: "durable" | "replicated" | "leader";
             retention?: {
-                /** @description Age at which messages go; null for never */
+                /** @description Age at which messages go; null, or more than the node keeps any, for as long as it does */
                 timeMs?: number | null;
                 /** @description Size at which the oldest messages go; null for no bound */
                 bytes?: number | null;
             };
             description?: string;
+        };
+        /**
+         * @example {
+         *       "purged": 12
+         *     }
+         */
+        PurgedTopic: {
+            /** @description How many messages were removed */
+            purged: number;
         };
         ScheduledMessage: {
             /** @example 1Yt3RkQV1StGXR8_Z5jdH */
@@ -1525,6 +1554,8 @@ export interface components {
                     ready: number;
                     leased: number;
                     oldestAgeMs: number;
+                    /** @description Messages that retention removed before they were delivered */
+                    expiredUnread: number;
                 }[];
                 /** @description Messages not settled yet */
                 total: number;
@@ -2651,6 +2682,37 @@ export interface operations {
             413: components["responses"]["body-too-large"];
             415: components["responses"]["unsupported-media-type"];
             422: components["responses"]["validation-failed"];
+            431: components["responses"]["headers-too-large"];
+            500: components["responses"]["internal"];
+            501: components["responses"]["not-implemented"];
+            503: components["responses"]["draining-or-overloaded-or-unavailable"];
+        };
+    };
+    purgeTopic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name */
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are gone for readers; their bytes go with their segments */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PurgedTopic"];
+                };
+            };
+            400: components["responses"]["invalid-request"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["topic-not-found"];
             431: components["responses"]["headers-too-large"];
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
