@@ -75,7 +75,6 @@ export class Sealer implements Sidecars {
     readonly changes: readonly Change[];
   } = { logOffset: 0, since: 0, changes: [] };
   #pending: Promise<void> = Promise.resolve();
-  /** What is under way ends; what it would lead to does not begin. */
   #closing = false;
 
   constructor(
@@ -99,7 +98,8 @@ export class Sealer implements Sidecars {
       timers: parts.timers,
       files: parts.timerFiles,
       log: parts.log,
-      enqueue: (work) => this.#enqueue(work),
+      // A merge leads to the next one: what is left when it closes is done at the next start.
+      enqueue: (work) => (this.#closing ? this.#pending : this.#enqueue(work)),
     });
   }
 
@@ -247,7 +247,6 @@ export class Sealer implements Sidecars {
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
-    if (this.#closing) return this.#pending; // done at the next start
     this.#pending = this.#pending.then(work).catch((error: unknown) => {
       this.#ports.report(error instanceof Error ? error : new Error(String(error)));
     });
