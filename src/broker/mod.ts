@@ -5,3 +5,10 @@
  */
 
 export { type Broker, type BrokerOptions, type BrokerPorts, openBroker } from "./broker.ts";
+export {
+  openStandby,
+  type RestoredLog,
+  type Standby,
+  type StandbyEvents,
+  type StandbyOptions,
+} from "./standby.ts";
