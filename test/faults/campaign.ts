@@ -48,6 +48,8 @@ export interface CampaignResult {
   readonly published: number;
   readonly acked: number;
   readonly unknown: number;
+  /** Requests that the disk had no room for. */
+  readonly forRoom: number;
   /** Repeats of what was answered before. */
   readonly repeats: number;
   readonly transactions: { readonly begun: number; readonly checked: number };
@@ -102,6 +104,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     await server.kill("SIGKILL");
     server = await start(breaker, { fault: false, recorder, prng });
     const final = await readBack(server.port);
+    if (recorder.forRoom > 0 && !breaker.takesRoom) {
+      recorder.complain("clients were told that the disk has no room");
+    }
     return summarize(recorder, { final, killsInStart, effective });
   } catch (error) {
     options.log(`The server wrote:\n${server.output().slice(-4000)}`);
@@ -244,6 +249,7 @@ function summarize(
     effective,
     published: publishes.length,
     acked: recorder.acked,
+    forRoom: recorder.forRoom,
     unknown: publishes.filter((one) => one.outcome === "unknown").length,
     repeats: recorder.repeats,
     transactions: recorder.transactions,

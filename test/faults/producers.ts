@@ -7,9 +7,10 @@
  */
 
 import type { Prng } from "../../storage/base/prng.ts";
-import { type Connection, json } from "../e2e/http.ts";
+import { type Connection, type HttpAnswer, json } from "../e2e/http.ts";
 import { post, type WireProblem, type WirePublished } from "../e2e/wire.ts";
 import { ANSWER_MS_MAX, Drafts, problemOf, wireMessages } from "./drafts.ts";
+import type { Publish } from "./history.ts";
 import type { Recorder } from "./recorder.ts";
 import { pause, type Target } from "./target.ts";
 
@@ -70,7 +71,12 @@ export class Producer {
       timeoutMs: ANSWER_MS_MAX,
     });
     if (answer.status === 201) recorder.published(publish, json(answer) as WirePublished);
-    else recorder.refused(publish, problemOf(answer));
+    else await this.#refused([publish], answer);
+  }
+
+  async #refused(publishes: readonly Publish[], answer: HttpAnswer): Promise<void> {
+    for (const publish of publishes) this.#options.recorder.refused(publish, problemOf(answer));
+    if (answer.status === 507) await pause(50);
   }
 
   async #sendBatch(connection: Connection): Promise<void> {
@@ -82,8 +88,10 @@ export class Producer {
     const messages = wireMessages(drafts);
     const answer = await connection.request(post(path, { messages }, { timeoutMs: ANSWER_MS_MAX }));
     if (answer.status !== 200 && answer.status !== 201) {
-      for (const { publish } of drafts) recorder.refused(publish, problemOf(answer));
-      return;
+      return this.#refused(
+        drafts.map(({ publish }) => publish),
+        answer,
+      );
     }
     const { results } = json(answer) as { results: (WirePublished | { problem: WireProblem })[] };
     for (const [index, { publish }] of drafts.entries()) {

@@ -12,6 +12,8 @@ import { emptyHistory, type Publish, type Settlement, type Stored } from "./hist
 export class Recorder {
   readonly history = emptyHistory();
   readonly transactions = { begun: 0, checked: 0 };
+  /** Requests that the disk had no room for. */
+  forRoom = 0;
   #step = 0;
   #acked = 0;
   #settled = 0;
@@ -68,7 +70,15 @@ export class Recorder {
     this.transactions.checked++;
   }
 
+  /** Whether the answer says that the disk has no room: then the client tries again later. */
+  isForRoom({ code }: Pick<WireProblem, "code">): boolean {
+    if (code !== "disk-full" && code !== "outcome-unknown") return false;
+    this.forRoom++;
+    return true;
+  }
+
   refused(publish: Publish, problem: WireProblem): void {
+    this.isForRoom(problem);
     publish.outcome = problem.applied === false ? "refused" : "unknown";
     // At capacity is an answer; anything else says the request was wrong, and it was not.
     if (!problem.retryable) this.complain(`a good publish got ${JSON.stringify(problem)}`);

@@ -128,7 +128,9 @@ export class Repeater {
   }
 
   #again(problem: WireProblem): undefined {
-    if (!problem.retryable) this.#options.recorder.complain(JSON.stringify(problem));
+    const { recorder } = this.#options;
+    recorder.isForRoom(problem);
+    if (!problem.retryable) recorder.complain(JSON.stringify(problem));
   }
 
   #next(): Sent {
