@@ -10,13 +10,12 @@
  * @module
  */
 
-import assert from "node:assert/strict";
 import type { Prng } from "../../storage/base/prng.ts";
 import { type Connection, json } from "../e2e/http.ts";
 import { post, type Sender } from "../e2e/wire.ts";
-import { ANSWER_MS_MAX, type Draft, Drafts, problemOf, wireMessages } from "./drafts.ts";
+import { ANSWER_MS_MAX, type Draft, Drafts, wireMessages } from "./drafts.ts";
 import { BACKLOG_MAX } from "./producers.ts";
-import type { Recorder } from "./recorder.ts";
+import { problemOf, type Recorder } from "./recorder.ts";
 import { pause, type Target } from "./target.ts";
 
 export const PRODUCER_GROUP = "faults";
@@ -70,10 +69,7 @@ async function decide(connection: Sender, recorder: Recorder, plan: Plan): Promi
   const answer = await connection.request(post(path, {}, { timeoutMs: ANSWER_MS_MAX }));
   if (answer.status !== 200) {
     const problem = problemOf(answer);
-    const isForRoom = recorder.isForRoom(problem);
-    if (!isForRoom && !problem.retryable) {
-      recorder.complain(`${path} got ${JSON.stringify(problem)}`);
-    }
+    if (!problem.retryable) recorder.complain(`${path} got ${JSON.stringify(problem)}`);
     return false;
   }
   if (plan.decided) return true;
@@ -146,9 +142,8 @@ export class Transactor {
     const path = `/v1/transactions/${plan.id}/${opposite}`;
     const answer = await connection.request(post(path, {}, { timeoutMs: ANSWER_MS_MAX }));
     const { code } = problemOf(answer);
-    if (recorder.isForRoom({ code })) return;
     if (answer.status !== 409 || code !== "transaction-decided") {
-      recorder.complain(`${path} of what was decided otherwise got ${answer.status} ${code}`);
+      recorder.notNow(`${path} of what was decided otherwise`, answer);
     }
   }
 }
@@ -172,8 +167,10 @@ export function answerChecks(
     work: async (connection) => {
       const answer = await connection.request(post(path, { max: 100, waitMs: 500 }));
       if (answer.status === 204) return;
-      if (answer.status !== 200 && recorder.isForRoom(problemOf(answer))) return pause(50);
-      assert.equal(answer.status, 200);
+      if (answer.status !== 200) {
+        recorder.notNow("a wait for checks", answer);
+        return pause(100);
+      }
       for (const { transactionId, messages } of (json(answer) as WireChecks).checks) {
         const plan = plans.get(messages[0]?.id ?? "");
         const whole = plan?.drafts.every(({ publish }, i) => publish.id === messages[i]?.id);
