@@ -20,7 +20,7 @@ export class Checkpointing {
   readonly #next: () => Next | undefined;
   readonly #failed: (error: unknown) => void;
   #cancel: (() => void) | undefined;
-  #writing: Promise<void> = Promise.resolve();
+  #writing: Promise<boolean> = Promise.resolve(true);
 
   constructor(
     file: CheckpointFile,
@@ -44,12 +44,21 @@ export class Checkpointing {
     });
   }
 
-  /** Resolves once the place where the log stands now is durable, or the disk has failed. */
-  write(place = this.#next()): Promise<void> {
-    this.#writing = this.#writing
-      .then(() => (place && this.#next() ? this.#file.write(place) : undefined))
-      .catch((error: unknown) => this.#failed(error));
+  /** Resolves to whether the place where the log stands now is durable. */
+  write(place = this.#next()): Promise<boolean> {
+    this.#writing = this.#writing.then(() => this.#write(place));
     return this.#writing;
+  }
+
+  async #write(place: Next | undefined): Promise<boolean> {
+    if (!place || !this.#next()) return false;
+    try {
+      await this.#file.write(place);
+      return true;
+    } catch (error) {
+      this.#failed(error);
+      return false;
+    }
   }
 
   async close(): Promise<void> {

@@ -13,6 +13,7 @@
  */
 
 import { assert } from "./base/assert.ts";
+import { NoRoom } from "./base/disk.ts";
 import { salvaging } from "./base/salvage.ts";
 import { Checkpointing } from "./checkpointing.ts";
 import { cutSegments } from "./cut_log.ts";
@@ -33,6 +34,9 @@ const SILENT: LogEvents = {
   onSealed() {},
 };
 
+/** Of a segment that is ended early. */
+const SEGMENT_LEAST = 1 / 16;
+
 export class CommitLog {
   readonly tail: LogTail;
   readonly recovery: Recovery;
@@ -47,7 +51,7 @@ export class CommitLog {
   readonly #replicated: boolean;
   readonly #segmentBytes: number;
   /** Sealed, and not yet told of, oldest first. */
-  #sealed: { readonly base: number; readonly end: number }[] = [];
+  #sealed: Segment[] = [];
   #events: LogEvents = SILENT;
   #confirmOffset: number;
   #durableEnd: number;
@@ -80,8 +84,8 @@ export class CommitLog {
     this.toldConfirm = started.toldConfirm;
     this.#durableEnd = end;
     this.#writtenEnd = end;
-    for (const { base, end: to = base } of segments) {
-      if (to > confirmOffset) this.#sealed.push({ base, end: to });
+    for (const segment of segments) {
+      if ((segment.end ?? 0) > confirmOffset) this.#sealed.push(segment);
     }
     this.tail = new LogTail(
       { ...started, segmentBase: active?.base ?? end, segmentBytes },
@@ -89,10 +93,11 @@ export class CommitLog {
     );
     this.tail.confirmOffset = started.toldConfirm;
     if (!active) this.tail.rolls.push({ base: end, prevCrc: lastCrc, firstStoredAt: lastStoredAt });
-    this.#flusher = new Flusher(this.tail, {
+    const flusher = new Flusher(this.tail, {
       ports,
       active: active && { ...active, prepared: false },
       spare,
+      headroom: options.headroom,
       segmentBytes,
       events: {
         onWritten: (written) => this.#onWritten(written),
@@ -101,10 +106,13 @@ export class CommitLog {
         fatal: (error) => ports.fatal(error),
       },
     });
+    this.#flusher = flusher;
     this.#checkpoints = new Checkpointing(checkpoint, {
       clock: ports.clock,
       next: () => (this.failed ? undefined : this.#place),
-      failed: (error) => this.#flusher.fail(error),
+      failed(error) {
+        if (!(error instanceof NoRoom)) flusher.fail(error); // it may lag: the next one tells
+      },
     });
     this.#reader = new LogReader(this, ports.crc32);
   }
@@ -159,6 +167,11 @@ export class CommitLog {
   flush(): void {
     if (this.#replicated) this.#tellAppended();
     this.#flusher.kick();
+  }
+
+  /** The active segment holds no more than it does, unless that is little: the next unit begins another. */
+  endSegment(): void {
+    this.tail.endSegmentAt(this.#segmentBytes * SEGMENT_LEAST);
   }
 
   /** Before the flusher gets to it, which waits for the end of the turn as well. */
@@ -234,21 +247,22 @@ export class CommitLog {
     assert(end >= this.#confirmOffset, "confirmOffset never falls");
     assert(end <= this.#durableEnd, "what is confirmed is synced");
     this.#confirmOffset = end;
+    if (this.#replicated) this.#checkpoints.soon(); // it may come long after the sync
     this.#events.onConfirm(end, frames);
     if (this.#sealed.length > 0) void this.#tellSealed();
   }
 
   /** A segment is derived from once all of it is confirmed, and a start would know it to be. */
   async #tellSealed(): Promise<void> {
-    const done = this.#sealed.filter(({ end }) => end <= this.#confirmOffset);
+    const done = this.#sealed.filter(({ end = 0 }) => end <= this.#confirmOffset);
     if (done.length === 0) return;
     this.#sealed = this.#sealed.slice(done.length);
     await this.#checkpoints.write();
-    for (const segment of done) this.#events.onSealed(segment);
+    for (const { base, end = base } of done) this.#events.onSealed({ base, end });
   }
 
-  /** Resolves once a start would know of what is confirmed now, or the disk has failed. */
-  checkpoint(): Promise<void> {
+  /** Resolves to whether a start would know of what is confirmed now. */
+  checkpoint(): Promise<boolean> {
     return this.#checkpoints.write();
   }
 
@@ -273,7 +287,8 @@ export class CommitLog {
     if (to === this.end || this.failed) return;
     try {
       const before = { ...this.#place, durableEnd: to }; // or its loss would be damage
-      await this.#checkpoints.write(before);
+      const written = await this.#checkpoints.write(before);
+      if (!written) throw new NoRoom("Cannot cut the log: there is no room to tell of it");
       const place = await cutSegments(this.#ports, {
         to,
         segments: this.#segments,
@@ -281,7 +296,7 @@ export class CommitLog {
       });
       this.tail.cut(place);
       this.damage.forgetFrom(to);
-      this.#sealed = this.#sealed.filter(({ end }) => end <= place.segmentBase);
+      this.#sealed = this.#sealed.filter(({ end = 0 }) => end <= place.segmentBase);
       this.#durableEnd = to;
       this.#writtenEnd = to;
       const active = this.#segments.at(-1);

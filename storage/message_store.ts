@@ -25,6 +25,7 @@ import { Disposal } from "./disposal.ts";
 import { decodeEpochMark, epochsIn } from "./epochs.ts";
 import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
+import { Headroom, HEADROOM_DEFAULTS } from "./headroom.ts";
 import { Indexes } from "./indexes.ts";
 import { Intake, type IntakeParts } from "./intake.ts";
 import { openSnapshot } from "./jobs.ts";
@@ -54,6 +55,7 @@ import { Timers } from "./timers.ts";
 
 type StoreParts = Omit<IntakeParts, "onBoundary" | "hasTimers" | "failed"> & {
   readonly spare: SpareSegment;
+  readonly headroom: Headroom;
   readonly timerFiles: readonly TimerFile[];
 };
 
@@ -70,6 +72,7 @@ export class MessageStore {
   readonly timers: Timers;
   readonly disposal: Disposal;
   readonly scrubber: Scrubber;
+  readonly headroom: Headroom;
   /** Of a member of a group. */
   readonly replica: ReplicatedLog | undefined;
   readonly #spare: SpareSegment;
@@ -88,6 +91,7 @@ export class MessageStore {
     await disk.makeDir(SNAPSHOT_DIR);
     await refuseLaterFormats(disk, crc32);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
+    const headroom = await Headroom.open(ports, options.headroom ?? HEADROOM_DEFAULTS);
     const start = await readLogStart(disk, crc32);
     await removeBefore(disk, start);
     await removeSnapshotsBefore(disk, start);
@@ -124,6 +128,7 @@ export class MessageStore {
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
       spare,
+      headroom,
       from,
       start,
       walkFrom,
@@ -134,10 +139,11 @@ export class MessageStore {
     timers.startAt(start);
     await walk.reveals.resume(timers, { log, passed });
     const decides = replication === undefined;
-    const store = new MessageStore(ports, { ...derived, log, spare, decides });
+    const store = new MessageStore(ports, { ...derived, log, spare, headroom, decides });
     await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     if (options.scrubIntervalMs) store.scrubber.start(options.scrubIntervalMs);
+    headroom.watch(log);
     store.replica?.confirm(log.toldConfirm);
     await store.replica?.settled();
     return store;
@@ -148,6 +154,8 @@ export class MessageStore {
     queues.takeTouched();
     this.log = log;
     this.#spare = spare;
+    this.headroom = parts.headroom;
+    this.headroom.onRoom = () => this.#buildLeftOver();
     this.queues = queues;
     this.indexes = indexes;
     this.dedupe = parts.dedupe;
@@ -176,6 +184,12 @@ export class MessageStore {
         this.dedupe.seal(segment);
       },
     });
+  }
+
+  /** What could not be built for want of room. */
+  #buildLeftOver(): void {
+    this.#sealer.retry();
+    void this.dedupe.build();
   }
 
   #captureAtRoll(): void {
@@ -309,7 +323,8 @@ export class MessageStore {
    * Once it resolves, a later start knows; when it fails, everything is still there.
    */
   async dropBefore(start: number): Promise<void> {
-    await this.log.checkpoint(); // or a start might not know of what was described behind
+    const known = await this.log.checkpoint(); // to a start: all that was described behind
+    if (!known) return;
     await this.#sealer.dropBefore(start);
     this.disposal.forgetBefore(this.log.start);
     this.replica?.trimmed();
@@ -322,6 +337,7 @@ export class MessageStore {
     await this.scrubber.close();
     await this.dedupe.close();
     await this.#spare.close();
+    await this.headroom.close();
     await this.#sealer.close();
     await this.log.close();
   }

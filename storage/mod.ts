@@ -12,6 +12,7 @@ export type { DedupeEntry } from "./dedupe_run.ts";
 export type { DedupeOptions } from "./dedupe_store.ts";
 export type { EpochStart } from "./epochs.ts";
 export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
+export { type HeadroomOptions, type Level, LEVELS } from "./headroom.ts";
 export { Identity, type Promised } from "./identity.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export { MessageStore } from "./message_store.ts";

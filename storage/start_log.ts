@@ -17,6 +17,7 @@ import { TidegateError } from "./base/errors.ts";
 import { CheckpointFile } from "./checkpoint.ts";
 import { Epochs, type EpochStart } from "./epochs.ts";
 import type { Frame } from "./frame.ts";
+import type { Headroom } from "./headroom.ts";
 import type { LogPorts, Replication } from "./log_ports.ts";
 import { type OpenedSegments, openSegments } from "./open_log.ts";
 import type { SpareSegment } from "./spare_segment.ts";
@@ -24,6 +25,7 @@ import type { SpareSegment } from "./spare_segment.ts";
 export interface StartOptions {
   readonly segmentBytes: number;
   readonly spare: SpareSegment;
+  readonly headroom: Headroom;
   /** A confirmed unit end: the log reaches that far. */
   readonly from: number;
   /** Where the log starts: what lay before was removed. */

@@ -6,6 +6,7 @@
 
 import type { ConsumeQueue } from "./consume_queues.ts";
 import type { DedupeOptions } from "./dedupe_store.ts";
+import type { HeadroomOptions } from "./headroom.ts";
 import type { Jobs } from "./jobs.ts";
 import type { LogPorts, Replication } from "./log_ports.ts";
 import type { Fold } from "./replay.ts";
@@ -29,6 +30,7 @@ export interface StoreOptions {
   readonly dedupe?: DedupeOptions | undefined;
   /** In so long all that is stored is read once, to find damage; undefined: it is not. */
   readonly scrubIntervalMs?: number | undefined;
+  readonly headroom?: HeadroomOptions | undefined;
   /** Of a member of a group. */
   readonly replication?: Replication | undefined;
 }

@@ -13,7 +13,13 @@
 
 import type { Log } from "../../storage/base/logger.ts";
 import type { Collect } from "../../storage/base/metrics.ts";
-import { DerivedDamage, MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
+import {
+  DerivedDamage,
+  type HeadroomOptions,
+  MessageStore,
+  type Recovery,
+  type StorePorts,
+} from "../../storage/mod.ts";
 import type { BrokerApi } from "./api.ts";
 import { BrokerFold } from "./fold.ts";
 import { startBroker } from "./start.ts";
@@ -45,6 +51,8 @@ export interface BrokerOptions {
   readonly halvesMax?: number | undefined;
   /** In so long all that is stored is read once, to find damage; undefined: it is not. */
   readonly scrubIntervalMs?: number | undefined;
+  /** From where on a disk is too full, and what is set aside on it. */
+  readonly headroom?: HeadroomOptions | undefined;
 }
 
 export interface Broker {
@@ -97,6 +105,6 @@ export function storePorts(ports: BrokerPorts, { report }: Reports): StorePorts 
 }
 
 export function storeOptions(options: BrokerOptions, fold: BrokerFold) {
-  const { segmentBytes, idempotencyWindowMs: windowMs, scrubIntervalMs } = options;
-  return { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs };
+  const { segmentBytes, idempotencyWindowMs: windowMs, scrubIntervalMs, headroom } = options;
+  return { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs, headroom };
 }

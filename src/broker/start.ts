@@ -38,6 +38,7 @@ export function startBroker(
   const { store, fold, options, reports } = parts;
   const shell = new Shell({ ...ports, report: reports.report }, { ...options, store, fold });
   listen(shell);
+  shell.diskWatch.start();
   for (const name of fold.groups.names()) {
     const group = fold.groups.named(name);
     if (group) markAllReady(shell, group);
@@ -58,10 +59,11 @@ export function startBroker(
         value: reports.derived,
       }),
     ],
-    started: () => shell.replies.confirmed(undefined),
+    started: () => shell.replies.settled(),
     replicated: () => shell.replies.onReplicated(store.replicatedEnd),
     drain: () => drain(shell),
     async close() {
+      shell.diskWatch.stop();
       shell.timers.stop();
       shell.expiry.stop();
       shell.forwarding.stop();
@@ -88,6 +90,7 @@ function apiOf(shell: Shell, { nodeId, group = "0" }: BrokerOptions): BrokerApi 
       confirmOffset: store.log.confirmOffset,
       clockSkewMs: shell.clockSkewMs,
       damaged: store.damage.ranges,
+      disk: store.headroom.level,
     }),
   };
 }

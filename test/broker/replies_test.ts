@@ -17,7 +17,7 @@ describe("Replies", () => {
     const ends = log();
     const replies = new Replies(ends);
     const seen: string[] = [];
-    void replies.confirmed("a").then((answer) => seen.push(answer));
+    void replies.confirmed("a", "none").then((answer) => seen.push(answer));
     void replies.acknowledged("leader", "written").then((answer) => seen.push(answer));
     void replies.acknowledged("replicated", "everywhere").then((answer) => seen.push(answer));
     void replies.acknowledged("durable", "durable").then((answer) => seen.push(answer));
@@ -63,7 +63,7 @@ describe("Replies", () => {
   it("says that it does not know of what is held back when it stops leading", async () => {
     const replies = new Replies(log());
     const held = [
-      replies.confirmed(1),
+      replies.confirmed(1, "none"),
       replies.acknowledged("leader", 2),
       replies.acknowledged("replicated", 3),
     ];
@@ -78,7 +78,7 @@ describe("Replies", () => {
       replicatedEnd: 100,
       confirmOffset: 100,
     });
-    assert.equal(await replies.confirmed(1), 1);
+    assert.equal(await replies.confirmed(1, "none"), 1);
     assert.equal(await replies.acknowledged("leader", 2), 2);
     assert.equal(await replies.decide(() => 3), 3);
   });
@@ -129,7 +129,7 @@ describe("Replies", () => {
           for (let i = 0; i < appends; i++) {
             const end = ++ends.end;
             asked.push(end);
-            void replies.confirmed(end).then((one) => answered.push(one));
+            void replies.confirmed(end, "some").then((one) => answered.push(one));
           }
           ends.confirmOffset = Math.min(ends.end, ends.confirmOffset + confirms);
           replies.onConfirm(ends.confirmOffset);

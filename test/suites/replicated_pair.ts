@@ -119,6 +119,10 @@ export class ReplicatedPair {
   leader: Member;
   follower: Member;
   broker: Broker;
+  /** Asked for at once. */
+  maxBytes = 1 << 20;
+  /** The network is down: nothing is fetched, nothing confirmed. */
+  #parted = false;
   #epoch: number;
   #pumping: Promise<void> | undefined;
 
@@ -158,10 +162,12 @@ export class ReplicatedPair {
 
   async #pump(): Promise<void> {
     const { leader, follower } = this;
-    while (leader === this.leader && (await follower.fetchFrom(leader)));
+    const goesOn = () => leader === this.leader && follower === this.follower && !this.#parted;
+    while (goesOn() && (await follower.fetchFrom(leader, this.maxBytes)));
   }
 
   #confirm(): void {
+    if (this.#parted) return;
     const { leader, follower } = this;
     leader.log.replicated(Math.min(leader.end, follower.end));
     const confirmed = Math.min(leader.durableEnd, follower.durableEnd);
@@ -180,9 +186,29 @@ export class ReplicatedPair {
     this.#epoch++;
     after.epochs.add(this.#epoch, after.end);
     this.broker = await after.lead(this.#epoch);
+    this.#parted = false;
     this.follower = await Member.open({ ...this.#options, disk });
     await this.follower.matchWith(after);
     this.#drive();
+  }
+
+  async part(): Promise<void> {
+    this.#parted = true;
+    await this.#pumping;
+  }
+
+  join(): void {
+    this.#parted = false;
+    this.#drive();
+  }
+
+  /** The follower is gone, and comes back on `disk`. */
+  async restartFollower(disk: MemoryDisk): Promise<void> {
+    this.follower.onMoved = () => {};
+    await this.part();
+    this.follower = await Member.open({ ...this.#options, disk });
+    await this.follower.matchWith(this.leader);
+    this.join();
   }
 
   /** All that was appended is confirmed, on both. */
