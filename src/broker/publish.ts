@@ -10,14 +10,15 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import { LIMITS } from "../../storage/base/message.ts";
 import { FRAME_HEADER_SIZE, messageFrameSizeMax, UNIT_SIZE_MAX } from "../../storage/mod.ts";
 import type { MessageType, NewMessage, Published } from "./api.ts";
 import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
 import { delayFault, dueAtOf, isDelayed } from "./delay.ts";
-import { DEFAULT_TOPIC, putTopic, topicNamed } from "./define.ts";
+import { putTopic, topicNamed } from "./define.ts";
+import { DEFAULT_TOPIC } from "./definitions.ts";
 import type { Dedupe } from "./idempotency.ts";
+import { fixedQueue, hasQueue, queueAfter, sizeFault } from "./placing.ts";
 import { idInUse } from "./scheduled_ids.ts";
 import type { TopicState } from "./topics.ts";
 
@@ -30,13 +31,6 @@ export function topicForPublish(
   if (known) return known;
   if (!core.autoCreate) return topicNamed(core, name);
   return putTopic(core, { name, config: DEFAULT_TOPIC, now }).topic;
-}
-
-/** Why a message cannot be stored in any topic; asked before a topic is created for it. */
-export function sizeFault({ body }: NewMessage): TidegateError | undefined {
-  if (body.length <= LIMITS.bodyBytes) return undefined;
-  const detail = `Cannot publish ${body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
-  return new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
 }
 
 /** As {@linkcode sizeFault}, of any kind. */
@@ -94,13 +88,28 @@ const MISMATCHES: {
   transaction: () => "takes only messages of transactions",
 };
 
-/** @throws `message-type-mismatch` */
+/** @throws `message-type-mismatch`; `unavailable` when its queue is not here. */
 export function checkType(topic: TopicState, message: NewMessage): void {
+  checkPlace(topic, message);
   const { messageType } = topic.config;
   const mismatch = MISMATCHES[messageType]?.(message);
   if (!mismatch) return;
   const detail = `Cannot publish to "${topic.name}": a ${messageType} topic ${mismatch}`;
   throw new TidegateError("message-type-mismatch", detail, { messageType });
+}
+
+/**
+ * In a cluster a broker group has some of a topic's queues. Whoever sent the message here
+ * knows an older placement: it looks again.
+ *
+ * @throws `unavailable`
+ */
+export function checkPlace({ name, config }: TopicState, message: NewMessage): void {
+  if (!config.share) return;
+  const queueId = fixedQueue(message, config.queues) ?? config.share.index;
+  if (queueId < config.queues && hasQueue(config, queueId)) return;
+  const detail = `Cannot publish to "${name}": queue ${queueId} is not of this broker group`;
+  throw new TidegateError("unavailable", detail, { topic: name, queueId, misplaced: true });
 }
 
 /** Stores one message as a unit of its own. The caller has checked it. */
@@ -158,7 +167,7 @@ function put(
   const keyHash = message.key === undefined ? 0 : stableHash(message.key);
   const tagHash = message.tag === undefined ? 0 : stableHash(message.tag);
   const queueId =
-    message.key === undefined ? queueWithoutKey(topic, message) : keyHash % topic.config.queues;
+    fixedQueue(message, topic.config.queues) ?? nextQueue(topic);
   const deliverAt = dueAtOf(message, wish.now);
   const deferred = deliverAt !== undefined;
   const queueOffset = deferred ? -1 : (topic.next[queueId] ?? 0);
@@ -193,14 +202,7 @@ export function publishedAs(stored: {
   return { id, queueId, queueOffset, cursor, publishedAt };
 }
 
-/** A repeat, should it be stored after all, goes where the first one went. */
-function queueWithoutKey(topic: TopicState, message: NewMessage): number {
-  const repeatable = message.idempotencyKey ?? message.producer?.id;
-  if (repeatable === undefined) return nextQueue(topic);
-  return stableHash(repeatable) % topic.config.queues;
-}
-
 export function nextQueue(topic: TopicState): number {
-  topic.lastQueue = (topic.lastQueue + 1) % topic.config.queues;
+  topic.lastQueue = queueAfter(topic.config, topic.lastQueue);
   return topic.lastQueue;
 }

@@ -68,6 +68,7 @@ export class Shell {
     parts: {
       readonly store: MessageStore;
       readonly fold: BrokerFold;
+      readonly brokerGroup?: number | undefined;
       readonly autoCreate: boolean;
       readonly delayMaxMs: number;
       readonly retentionMaxMs: number;
@@ -81,6 +82,7 @@ export class Shell {
     this.#ports = ports;
     this.store = store;
     this.core = {
+      brokerGroup: parts.brokerGroup ?? 0,
       fold,
       sink: store,
       timers: store.timers,

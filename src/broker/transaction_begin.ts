@@ -23,7 +23,8 @@ import type { CheckRules, HalfMessage, NewTransaction } from "./api.ts";
 import type { Core } from "./core.ts";
 import { topicNamed } from "./define.ts";
 import { isDelayed } from "./delay.ts";
-import { nextQueue, sizeFault, topicForPublish } from "./publish.ts";
+import { checkTakesHalves, sizeFault } from "./placing.ts";
+import { checkPlace, nextQueue, topicForPublish } from "./publish.ts";
 import type { TopicState } from "./topics.ts";
 
 export const CHECK_DEFAULTS: CheckRules = {
@@ -44,7 +45,7 @@ export function beginTransaction(core: Core, { id, wish, now }: Begin): void {
   checkRoom(core, messages.length);
   for (const { message } of messages) checkHalf(message);
   checkUnitSize(messages);
-  for (const { topic } of messages) checkTopic(core, topic);
+  for (const half of messages) checkTopic(core, half);
   const topics = messages.map(({ topic: name }) => topicForPublish(core, { name, now }));
   const prepare = { ...rulesOf(core, wish), txnId: id, producerGroup: wish.producerGroup };
   const frames = messages.map(({ message }) => messageFrameSizeMax(message, message.body.length));
@@ -125,13 +126,11 @@ function checkUnitSize(messages: readonly HalfMessage[]): void {
 }
 
 /** A topic that will be created takes any message. */
-function checkTopic(core: Core, name: string): void {
+function checkTopic(core: Core, { topic: name, message }: HalfMessage): void {
   const topic = core.fold.topics.named(name);
   if (!topic && !core.autoCreate) topicNamed(core, name);
-  const messageType = topic?.config.messageType ?? "mixed";
-  if (messageType === "mixed" || messageType === "transaction") return;
-  const detail = `Cannot publish to "${name}": a ${messageType} topic takes no messages of transactions`;
-  throw new TidegateError("message-type-mismatch", detail, { messageType, topic: name });
+  checkTakesHalves(name, topic?.config.messageType ?? "mixed");
+  if (topic) checkPlace(topic, message);
 }
 
 function sum(numbers: readonly number[]): number {

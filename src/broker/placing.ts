@@ -1,0 +1,52 @@
+/**
+ * Where messages go: the queue of a message, and the broker group of a queue. Pure,
+ * so that whoever routes a message and whoever stores it agree.
+ *
+ * A message with a key goes to the queue of the key's stable hash; without one, to
+ * the queue of what makes a repeat of it known; else to any, in rotation.
+ *
+ * @module
+ */
+
+import { stableHash } from "../../storage/base/hash.ts";
+import { LIMITS } from "../../storage/base/message.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import type { MessageType, NewMessage } from "./api.ts";
+import type { StoredTopicConfig } from "./definitions.ts";
+
+type Keyed = Pick<NewMessage, "key" | "idempotencyKey" | "producer">;
+
+/** The queue the message has to go to; undefined: any will do. */
+export function fixedQueue(message: Keyed, queues: number): number | undefined {
+  const fixed = message.key ?? message.idempotencyKey ?? message.producer?.id;
+  return fixed === undefined ? undefined : stableHash(fixed) % queues;
+}
+
+/** Whether a broker group with this share of a topic has the queue. */
+export function hasQueue({ share }: Pick<StoredTopicConfig, "share">, queueId: number): boolean {
+  return share === undefined || queueId % share.of === share.index;
+}
+
+/** The queue after `last`, of those there are here; −1: there was none before. */
+export function queueAfter(
+  { queues, share }: Pick<StoredTopicConfig, "queues" | "share">,
+  last: number,
+): number {
+  const { of, index } = share ?? { of: 1, index: 0 };
+  const next = last + of;
+  return last < 0 || next >= queues ? index : next;
+}
+
+/** Why a message cannot be stored in any topic; asked before a topic is created for it. */
+export function sizeFault({ body }: Pick<NewMessage, "body">): TidegateError | undefined {
+  if (body.length <= LIMITS.bodyBytes) return undefined;
+  const detail = `Cannot publish ${body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
+  return new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
+}
+
+/** @throws `message-type-mismatch` unless the topic takes messages of transactions. */
+export function checkTakesHalves(name: string, messageType: MessageType): void {
+  if (messageType === "mixed" || messageType === "transaction") return;
+  const detail = `Cannot publish to "${name}": a ${messageType} topic takes no messages of transactions`;
+  throw new TidegateError("message-type-mismatch", detail, { messageType, topic: name });
+}
