@@ -1,6 +1,6 @@
 /**
- * Where messages go: the queue of a message, and the broker group of a queue. Pure,
- * so that whoever routes a message and whoever stores it agree.
+ * Where messages go, and which can go nowhere: what whoever routes a message and
+ * whoever stores it must agree on.
  *
  * A message with a key goes to the queue of the key's stable hash; without one, to
  * the queue of what makes a repeat of it known; else to any, in rotation.
@@ -49,4 +49,20 @@ export function checkTakesHalves(name: string, messageType: MessageType): void {
   if (messageType === "mixed" || messageType === "transaction") return;
   const detail = `Cannot publish to "${name}": a ${messageType} topic takes no messages of transactions`;
   throw new TidegateError("message-type-mismatch", detail, { messageType, topic: name });
+}
+
+/** Whether it was published with a delay, be that over or not. */
+export function isDelayed({ deliverAt, delayMs }: NewMessage): boolean {
+  return deliverAt !== undefined || delayMs !== undefined;
+}
+
+/** What is wrong with the message's delay. */
+export function delayFault(
+  { delayMaxMs }: { readonly delayMaxMs: number },
+  { message, now }: { readonly message: NewMessage; readonly now: number },
+): TidegateError | undefined {
+  const { deliverAt = 0, delayMs = deliverAt - now } = message;
+  if (delayMs <= delayMaxMs) return undefined;
+  const detail = `Cannot delay the message so long: ${delayMaxMs} ms is the most`;
+  return new TidegateError("delay-too-long", detail, { limitMs: delayMaxMs });
 }

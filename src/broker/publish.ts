@@ -14,11 +14,18 @@ import { FRAME_HEADER_SIZE, messageFrameSizeMax, UNIT_SIZE_MAX } from "../../sto
 import type { MessageType, NewMessage, Published } from "./api.ts";
 import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
-import { delayFault, dueAtOf, isDelayed } from "./delay.ts";
+import { dueAtOf } from "./delay.ts";
 import { putTopic, topicNamed } from "./define.ts";
 import { DEFAULT_TOPIC } from "./definitions.ts";
 import type { Dedupe } from "./idempotency.ts";
-import { fixedQueue, hasQueue, queueAfter, sizeFault } from "./placing.ts";
+import {
+  delayFault,
+  fixedQueue,
+  hasQueue,
+  isDelayed,
+  queueAfter,
+  sizeFault,
+} from "./placing.ts";
 import { idInUse } from "./scheduled_ids.ts";
 import type { TopicState } from "./topics.ts";
 

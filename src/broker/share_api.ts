@@ -38,7 +38,8 @@ export function shareApi(shell: Shell): ShareApi {
       shell.decide((now) => {
         const group = groupNamed(core, name);
         const leases = receipts.flatMap((receipt) => findLease(core, { group, receipt }) ?? []);
-        undo(core, { leases, now });
+        // What was handed out before is held by whoever got it then.
+        undo(core, { leases: leases.filter((lease) => !lease.grant.repeated), now });
         shell.receivers.pump(group);
       }),
   };

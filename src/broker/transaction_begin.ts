@@ -22,8 +22,7 @@ import {
 import type { CheckRules, HalfMessage, NewTransaction } from "./api.ts";
 import type { Core } from "./core.ts";
 import { topicNamed } from "./define.ts";
-import { isDelayed } from "./delay.ts";
-import { checkTakesHalves, sizeFault } from "./placing.ts";
+import { checkTakesHalves, isDelayed, sizeFault } from "./placing.ts";
 import { checkPlace, nextQueue, topicForPublish } from "./publish.ts";
 import type { TopicState } from "./topics.ts";
 
