@@ -102,7 +102,8 @@ export function putGroup(
   const known = core.fold.groups.named(name);
   const paused = known?.config.paused ?? false;
   const config = canonicalGroup({ ...wish.config, paused });
-  if (known && sameConfig(canonicalGroup(known.config), config)) return { created: false, group: known };
+  if (known && sameConfig(canonicalGroup(known.config), config))
+    return { created: false, group: known };
   if (known) throw groupExists(name);
   checkSubscriptions(core, config);
   const generation = core.fold.nextGeneration(now);

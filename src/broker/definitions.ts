@@ -164,6 +164,16 @@ function checkFilter(topic: string, filter: Filter): void {
   }
 }
 
+/** @param rules absent: nothing is refused here. @throws `check-url-refused` */
+export function checkUrlOf(
+  checkUrl: string | undefined,
+  rules: { urlFault(url: string): string | undefined } | undefined,
+): void {
+  const fault = checkUrl === undefined ? undefined : rules?.urlFault(checkUrl);
+  if (fault === undefined) return;
+  throw new TidegateError("check-url-refused", `Cannot use the checkUrl: ${fault}`);
+}
+
 // What is said when there is none, one already, or one that cannot be changed now.
 
 export function noTopic(name: string): TidegateError {

@@ -66,3 +66,34 @@ export function delayFault(
   const detail = `Cannot delay the message so long: ${delayMaxMs} ms is the most`;
   return new TidegateError("delay-too-long", detail, { limitMs: delayMaxMs });
 }
+
+/** What an atomic batch, or a transaction, may hold at most: one unit of the log. */
+export const UNIT_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Besides its body, a message in the log has a header of so many bytes at least. */
+const HEADER_BYTES = 44;
+
+/** Why the messages cannot be one unit of the log. */
+export function unitFault(
+  what: string,
+  messages: readonly Pick<NewMessage, "body">[],
+): TidegateError | undefined {
+  const sizeMin = messages.reduce((sum, { body }) => sum + HEADER_BYTES + body.length, 0);
+  if (sizeMin <= UNIT_BYTES_MAX) return undefined;
+  const detail = `Cannot ${what}: it exceeds ${UNIT_BYTES_MAX} bytes`;
+  return new TidegateError("body-too-large", detail, { limit: UNIT_BYTES_MAX });
+}
+
+/** @throws `message-too-large`, `message-type-mismatch`, `not-implemented`: it can be part of no transaction. */
+export function checkHalf(message: NewMessage): void {
+  const fault = sizeFault(message);
+  if (fault) throw fault;
+  if (isDelayed(message)) {
+    const detail = "Cannot begin the transaction: its messages have no delay";
+    throw new TidegateError("message-type-mismatch", detail, { id: message.id });
+  }
+  const { idempotencyKey, producer } = message;
+  if (idempotencyKey === undefined && producer === undefined) return;
+  const detail = "Cannot begin the transaction: repeats of it are not recognised in this build";
+  throw new TidegateError("not-implemented", detail, { feature: "idempotent transactions" });
+}

@@ -10,7 +10,7 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import { FRAME_HEADER_SIZE, messageFrameSizeMax, UNIT_SIZE_MAX } from "../../storage/mod.ts";
+import { messageFrameSizeMax } from "../../storage/mod.ts";
 import type { MessageType, NewMessage, Published } from "./api.ts";
 import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
@@ -25,6 +25,7 @@ import {
   isDelayed,
   queueAfter,
   sizeFault,
+  unitFault,
 } from "./placing.ts";
 import { idInUse } from "./scheduled_ids.ts";
 import type { TopicState } from "./topics.ts";
@@ -63,10 +64,8 @@ export function checkUnit(
   { messages, now }: { readonly messages: readonly NewMessage[]; readonly now: number },
 ): void {
   for (const message of messages) checkMessage(core, { message, now });
-  const sizeMin = messages.reduce((sum, { body }) => sum + FRAME_HEADER_SIZE + body.length, 0);
-  if (sizeMin <= UNIT_SIZE_MAX) return;
-  const detail = `Cannot publish the batch atomically: it exceeds ${UNIT_SIZE_MAX} bytes`;
-  throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
+  const fault = unitFault("publish the batch atomically", messages);
+  if (fault) throw fault;
 }
 
 /** @param ids.taken of scheduled messages. @throws `id-in-use` */
@@ -173,8 +172,7 @@ function put(
   const { generation: topicGen } = topic;
   const keyHash = message.key === undefined ? 0 : stableHash(message.key);
   const tagHash = message.tag === undefined ? 0 : stableHash(message.tag);
-  const queueId =
-    fixedQueue(message, topic.config.queues) ?? nextQueue(topic);
+  const queueId = fixedQueue(message, topic.config.queues) ?? nextQueue(topic);
   const deliverAt = dueAtOf(message, wish.now);
   const deferred = deliverAt !== undefined;
   const queueOffset = deferred ? -1 : (topic.next[queueId] ?? 0);

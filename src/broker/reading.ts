@@ -168,7 +168,8 @@ export class LogReader {
       load: (visible) => loadPayloads(this.#store, { topic, visible }),
       pause: this.#pause,
     });
-    if (page.damaged && page.kept.length === 0) throw damagedError(topic, { step: page.damaged, scope });
+    if (page.damaged && page.kept.length === 0)
+      throw damagedError(topic, { step: page.damaged, scope });
     await source.fill();
     const upToDate = !page.cutShort && source.peek() === undefined && source.exhausted;
     const end = upToDate ? source.end : page.position;
@@ -216,8 +217,7 @@ function pageOf(
   const { generation } = topic;
   const { page, request, upToDate, scope, position } = about;
   const messages = page.kept.map((kept) => storedMessage(topic, kept));
-  const cursors =
-    request.cursors && page.kept.map(({ after }) => encodePosition(scope, after));
+  const cursors = request.cursors && page.kept.map(({ after }) => encodePosition(scope, after));
   const places = cursors && { cursors, from: encodePosition(scope, about.from) };
   const cursor = encodePosition(scope, position);
   const of = position.kind === "queue" ? { queueId: position.queueId } : {};

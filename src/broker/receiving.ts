@@ -13,7 +13,16 @@
 import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
 import { messagesAt } from "./bodies.ts";
 import { groupNamed, subscriptionTo } from "./define.ts";
-import { again, bury, grant, grantMore, type GrantWish, isHeld, type Leased, reopen } from "./grant.ts";
+import {
+  again,
+  bury,
+  grant,
+  grantMore,
+  type GrantWish,
+  isHeld,
+  type Leased,
+  reopen,
+} from "./grant.ts";
 import type { GroupState } from "./groups.ts";
 import type { PopQueue } from "./pop_queue.ts";
 import { hasReady, hasUnseen } from "./readiness.ts";

@@ -12,17 +12,11 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import {
-  FRAME_HEADER_SIZE,
-  messageFrameSizeMax,
-  recordFrameSize,
-  type RecordOf,
-  UNIT_SIZE_MAX,
-} from "../../storage/mod.ts";
+import { messageFrameSizeMax, recordFrameSize, type RecordOf } from "../../storage/mod.ts";
 import type { CheckRules, HalfMessage, NewTransaction } from "./api.ts";
 import type { Core } from "./core.ts";
 import { topicNamed } from "./define.ts";
-import { checkTakesHalves, isDelayed, sizeFault } from "./placing.ts";
+import { checkHalf, checkTakesHalves, unitFault } from "./placing.ts";
 import { checkPlace, nextQueue, topicForPublish } from "./publish.ts";
 import type { TopicState } from "./topics.ts";
 
@@ -43,7 +37,9 @@ export function beginTransaction(core: Core, { id, wish, now }: Begin): void {
   const { messages } = wish;
   checkRoom(core, messages.length);
   for (const { message } of messages) checkHalf(message);
-  checkUnitSize(messages);
+  const bodies = messages.map(({ message }) => message);
+  const fault = unitFault("begin the transaction", bodies);
+  if (fault) throw fault;
   for (const half of messages) checkTopic(core, half);
   const topics = messages.map(({ topic: name }) => topicForPublish(core, { name, now }));
   const prepare = { ...rulesOf(core, wish), txnId: id, producerGroup: wish.producerGroup };
@@ -102,26 +98,6 @@ function checkRoom({ fold, halvesMax }: Core, count: number): void {
   if (fold.transactions.halfCount + count <= halvesMax) return;
   const detail = `Cannot begin the transaction: ${halvesMax} messages wait for a decision`;
   throw new TidegateError("overloaded", detail, { limit: halvesMax });
-}
-
-function checkHalf(message: HalfMessage["message"]): void {
-  const fault = sizeFault(message);
-  if (fault) throw fault;
-  if (isDelayed(message)) {
-    const detail = "Cannot begin the transaction: its messages have no delay";
-    throw new TidegateError("message-type-mismatch", detail, { id: message.id });
-  }
-  const { idempotencyKey, producer } = message;
-  if (idempotencyKey === undefined && producer === undefined) return;
-  const detail = "Cannot begin the transaction: repeats of it are not recognised in this build";
-  throw new TidegateError("not-implemented", detail, { feature: "idempotent transactions" });
-}
-
-function checkUnitSize(messages: readonly HalfMessage[]): void {
-  const sizes = messages.map(({ message }) => FRAME_HEADER_SIZE + message.body.length);
-  if (sum(sizes) <= UNIT_SIZE_MAX) return;
-  const detail = `Cannot begin the transaction: its messages exceed ${UNIT_SIZE_MAX} bytes`;
-  throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
 }
 
 /** A topic that will be created takes any message. */

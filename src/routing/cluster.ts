@@ -86,7 +86,14 @@ export class Cluster {
       if (known) return { created: false, topic: known };
       const groups = await this.#place(name, config.queues);
       const generation = await this.definitions.nextGeneration();
-      const about = { kind: "topic", name, generation, version: 1, spread: 0, revision: 0 } as const;
+      const about = {
+        kind: "topic",
+        name,
+        generation,
+        version: 1,
+        spread: 0,
+        revision: 0,
+      } as const;
       const createdAt = this.clock.now();
       const topic = await this.definitions.write({ ...about, createdAt, config, groups });
       if (!topic) continue;

@@ -66,7 +66,8 @@ async function checkTarget(
   if (!known && !cluster.autoCreate) throw noTopic(toTopic);
   const target = known ?? (await cluster.topicForPublish(toTopic));
   const all = new Set([...groups, ...target.groups]);
-  if (all.size > 1) throw overSeveralGroups("redrive to another topic", "redrive over broker groups");
+  if (all.size > 1)
+    throw overSeveralGroups("redrive to another topic", "redrive over broker groups");
   for (const group of target.groups) await cluster.copies.ensure(target, { group });
 }
 

@@ -114,6 +114,12 @@ export function copyFor(definition: Definition, group: number): DefinitionCopy {
 }
 
 /** That this generation of it is gone. */
-export function goneCopy({ kind, name, generation, version, createdAt }: Definition): DefinitionCopy {
+export function goneCopy({
+  kind,
+  name,
+  generation,
+  version,
+  createdAt,
+}: Definition): DefinitionCopy {
   return { kind: COPY_KINDS[kind], name, generation, version, createdAt };
 }

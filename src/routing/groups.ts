@@ -140,7 +140,11 @@ async function eachPart<T>(
   cluster: Cluster,
   name: string,
   ask: (broker: BrokerGroupApi, group: number) => Promise<T>,
-): Promise<{ readonly answers: readonly T[]; readonly concerned: Concerned; group: GroupDefinition }> {
+): Promise<{
+  readonly answers: readonly T[];
+  readonly concerned: Concerned;
+  group: GroupDefinition;
+}> {
   const group = await cluster.group(name);
   const concerned = await concernedBy(cluster, { group });
   const answers = await askEach(cluster, concerned.groups, ask, REPEATABLE);

@@ -28,6 +28,8 @@ export class Lane {
   readonly group: number;
   /** It could not be asked: what it has is not known. */
   away: TidegateError | undefined;
+  /** What lay behind its position was removed. */
+  expired: TidegateError | undefined;
   readonly #cluster: Cluster;
   readonly #topic: TopicDefinition;
   readonly #request: ReadRequest;
@@ -77,6 +79,12 @@ export class Lane {
     return cursor === undefined ? undefined : positionIn(cursor, this.group);
   }
 
+  /** Where it can go on: where it stands, or at what is left. */
+  get resumable(): GroupPosition | undefined {
+    const earliest = this.expired?.details["earliest"];
+    return typeof earliest === "string" ? positionIn(earliest, this.group) : this.position;
+  }
+
   get #cursor(): string | undefined {
     const page = this.#page;
     if (!page) return this.#start.kind === "cursor" ? this.#start.cursor : undefined;
@@ -102,8 +110,10 @@ export class Lane {
       if (asked === this.#asked) this.#take(page);
     } catch (error) {
       if (asked !== this.#asked) return;
-      if (!(error instanceof TidegateError) || !isAway(error)) throw error;
-      this.away = error;
+      if (!(error instanceof TidegateError)) throw error;
+      if (isAway(error)) this.away = error;
+      else if (error.code === "cursor-expired") this.expired = error;
+      else throw error;
     }
   }
 

@@ -57,7 +57,9 @@ async function newest<T>(
     .filter((answer) => answer !== undefined)
     .toSorted((a, b) => time(b.value) - time(a.value));
   if (found[0]) return found[0];
-  throw missing ?? new TidegateError("message-not-found", `Cannot find the message in "${topic.name}"`);
+  throw (
+    missing ?? new TidegateError("message-not-found", `Cannot find the message in "${topic.name}"`)
+  );
 }
 
 function newestMessage(

@@ -90,7 +90,8 @@ export class Members {
         return await ask(broker);
       } catch (error) {
         if (!(error instanceof TidegateError)) throw error;
-        if (lacks(error) && supplied++ < SUPPLIES_MAX && (await this.supply(group, error))) continue;
+        if (lacks(error) && supplied++ < SUPPLIES_MAX && (await this.supply(group, error)))
+          continue;
         if (!isAway(error)) throw error;
         this.#routing.lost(group, broker, error);
         if (error.code === "outcome-unknown") unknown ??= error;
@@ -135,9 +136,7 @@ const SUPPLIES_MAX = 3;
 
 /** The broker group may not know what the coordinator does. */
 function lacks({ code, details }: TidegateError): boolean {
-  return (
-    code === "topic-not-found" || code === "group-not-found" || details["misplaced"] === true
-  );
+  return code === "topic-not-found" || code === "group-not-found" || details["misplaced"] === true;
 }
 
 /** Another try, perhaps at another leader, may have another answer. */

@@ -119,7 +119,10 @@ function partsOf<T>({ groups, after }: MergeWish<T>): Part<T>[] {
   return after.split("_").map((text) => {
     const [, group = "", token = ""] = /^(\d{1,5})~([0-9a-v.]*)$/.exec(text) ?? [];
     if (!groups.includes(Number(group)) || group === "") {
-      throw new TidegateError("invalid-cursor", "Cannot read the page token: it is not one of ours");
+      throw new TidegateError(
+        "invalid-cursor",
+        "Cannot read the page token: it is not one of ours",
+      );
     }
     return begin(Number(group), token === "" ? undefined : token);
   });

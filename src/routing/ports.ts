@@ -51,9 +51,7 @@ export interface DefinitionStore {
     readonly name: string;
     readonly value: string | undefined;
     readonly revision: number;
-  }): Promise<
-    { readonly kind: "done"; readonly revision: number } | { readonly kind: "changed" }
-  >;
+  }): Promise<{ readonly kind: "done"; readonly revision: number } | { readonly kind: "changed" }>;
   watchDefinitions(kind: StoredKind, onHint: () => void): () => void;
   nextGeneration(): Promise<number>;
 }

@@ -15,6 +15,7 @@ import type {
 import {
   canonicalProducerGroup,
   changedProducerGroup,
+  checkUrlOf,
   noProducerGroup,
   producerGroupExists,
   sameConfig,
@@ -98,10 +99,7 @@ function changesOf(before: Checked, after: Checked): Checked {
 
 /** @throws `check-url-refused`, `validation-failed` */
 function checkRules({ checks }: Cluster, { checkUrl, checkSecret }: Checked): void {
-  const urlFault = checkUrl === undefined ? undefined : checks?.urlFault(checkUrl);
-  if (urlFault !== undefined) {
-    throw new TidegateError("check-url-refused", `Cannot use the checkUrl: ${urlFault}`);
-  }
+  checkUrlOf(checkUrl, checks);
   const secretFault = checkSecret === undefined ? undefined : checks?.secretFault(checkSecret);
   if (secretFault === undefined) return;
   const errors = [{ pointer: "/checkSecret", detail: secretFault }];

@@ -9,6 +9,7 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessagesApi, NewMessage, Published } from "../broker/api.ts";
+import { unitFault } from "../broker/placing.ts";
 import { type Cluster, isMoved, overSeveralGroups } from "./cluster.ts";
 import type { TopicDefinition } from "./definition.ts";
 import { isAway } from "./members.ts";
@@ -19,8 +20,6 @@ type Results = readonly (Published | TidegateError)[];
 
 /** A batch that goes to one broker group, with the places of its messages in the whole. */
 interface Part {
-  /** Undefined: it may go anywhere. */
-  readonly group: number | undefined;
   readonly places: readonly number[];
   readonly messages: readonly NewMessage[];
 }
@@ -91,7 +90,7 @@ export class Publisher implements Publishing {
   ): Promise<Results> {
     const messages = given.map(copyOf);
     if (options.atomic) return await this.#sendPart(name, { messages, atomic: true });
-    const topic = this.#cluster.definitions.peek("topic", name);
+    const topic = await this.#cluster.definitions.find("topic", name);
     const parts = topic ? partsOf(topic, messages) : [];
     if (parts.length <= 1) return await this.#sendPart(name, { messages, atomic: false });
     const answers = await Promise.all(parts.map((part) => this.#partOrError(name, part.messages)));
@@ -126,7 +125,8 @@ export class Publisher implements Publishing {
   /** Of a batch whose messages each have a fault nothing is stored, and no topic made. */
   #faultOf(messages: readonly NewMessage[], atomic: boolean): TidegateError | undefined {
     const faults = messages.map((message) => this.#sender.faultOf(message));
-    if (atomic) return faults.find((fault) => fault !== undefined);
+    const first = faults.find((fault) => fault !== undefined);
+    if (atomic) return first ?? unitFault("publish the batch atomically", messages);
     return faults.every((fault) => fault !== undefined) ? HOPELESS : undefined;
   }
 
@@ -151,9 +151,9 @@ class Split extends Error {
   override readonly name = "Split";
 
   orGroup(topic: TopicDefinition, messages: readonly NewMessage[]): number | undefined {
-    const [part, ...others] = partsOf(topic, messages);
+    const [group, ...others] = new Set(messages.map((message) => fixedGroup(topic, message)));
     if (others.length > 0) throw this;
-    return part?.group;
+    return group;
   }
 }
 
@@ -162,24 +162,28 @@ function copyOf(message: NewMessage): NewMessage {
   return { ...message, body: message.body.slice() };
 }
 
-/** What may go anywhere stays together. */
+/** What may go anywhere is dealt out, so that a batch fills queues as single messages do. */
 function partsOf(topic: TopicDefinition, messages: readonly NewMessage[]): readonly Part[] {
-  const parts = new Map<number | undefined, { places: number[]; messages: NewMessage[] }>();
+  const parts = new Map<string, { places: number[]; messages: NewMessage[] }>();
+  let dealt = 0;
   for (const [place, message] of messages.entries()) {
     const group = fixedGroup(topic, message);
-    const part = parts.get(group) ?? { places: [], messages: [] };
-    parts.set(group, part);
+    const name = group === undefined ? `any ${dealt++ % topic.groups.length}` : `to ${group}`;
+    const part = parts.get(name) ?? { places: [], messages: [] };
+    parts.set(name, part);
     part.places.push(place);
     part.messages.push(message);
   }
-  return [...parts].map(([group, part]) => ({ group, ...part }));
+  return [...parts.values()];
 }
 
 /** Of a batch that must stay together; undefined: any. @throws `not-implemented` */
 function oneGroup(topic: TopicDefinition, messages: readonly NewMessage[]): number | undefined {
   const fixed = new Set(messages.map((message) => fixedGroup(topic, message)));
   fixed.delete(undefined);
-  if (fixed.size <= 1) return fixed.values().next().value;
+  const [first] = fixed;
+  // Places in a sequence have one key or none: the broker says so, wherever it is.
+  if (fixed.size <= 1 || messages.some(({ producer }) => producer !== undefined)) return first;
   throw overSeveralGroups("publish the batch atomically", "atomic batch over broker groups");
 }
 

@@ -167,6 +167,7 @@ class Merge {
     const graceMs = lanes.length > 1 ? GRACE_MS : Infinity;
     const late = await mostOf(asked, { clock: this.#cluster.clock, graceMs });
     for (const i of late) lanes[i]?.giveUp();
+    this.#checkKept();
   }
 
   /** Waits until one of the lanes has something. */
@@ -182,6 +183,14 @@ class Merge {
     const { clock } = this.#cluster;
     const late = await mostOf(asked, { clock, graceMs: GRACE_MS, counts: (hasSome) => hasSome });
     for (const i of late) lanes[i]?.giveUp();
+    this.#checkKept();
+  }
+
+  /** @throws `cursor-expired` with a position that has not expired anywhere */
+  #checkKept(): void {
+    const expired = this.#lanes.find((lane) => lane.expired)?.expired;
+    if (!expired) return;
+    throw relocated(expired, () => this.#encode(this.#lanes.flatMap((one) => one.resumable ?? [])));
   }
 
   async #ask(lane: Lane, wish: Parameters<Lane["read"]>[0]): Promise<void> {

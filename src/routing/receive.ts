@@ -49,9 +49,7 @@ export class Receiver {
   async receive(call: Call): Promise<readonly Delivery[]> {
     const groups = await this.#groupsFor(call.request);
     const waits = call.request.waitMs > 0 && !this.#cluster.draining.aborted;
-    const signal = waits
-      ? endingWith(this.#cluster, call.options?.signal)
-      : call.options?.signal;
+    const signal = waits ? endingWith(this.#cluster, call.options?.signal) : call.options?.signal;
     const request = waits ? call.request : { ...call.request, waitMs: 0 };
     const [only = 0, ...others] = groups;
     if (others.length === 0) return await this.#fromOne({ request, signal, group: only });
@@ -189,9 +187,7 @@ class Receive {
   /** All are waited at, until one has something. */
   async #wait(): Promise<void> {
     const found = new AbortController();
-    const signal = this.#signal
-      ? AbortSignal.any([this.#signal, found.signal])
-      : found.signal;
+    const signal = this.#signal ? AbortSignal.any([this.#signal, found.signal]) : found.signal;
     const waitMs = this.#isCapped ? Math.min(this.#left, ROOM_MS) : this.#left;
     const asked = this.#groups.map(async (group) => {
       const given = await this.#ask(group, { waitMs, signal });

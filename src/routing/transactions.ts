@@ -15,7 +15,8 @@ import type {
   TransactionPage,
   TransactionsApi,
 } from "../broker/api.ts";
-import { checkTakesHalves, fixedQueue, isDelayed, sizeFault } from "../broker/placing.ts";
+import { checkUrlOf } from "../broker/definitions.ts";
+import { checkHalf, checkTakesHalves, fixedQueue, unitFault } from "../broker/placing.ts";
 import { homeOf } from "../broker/transaction_id.ts";
 import { CheckReceiver } from "./checks.ts";
 import { type Cluster, isMoved, overSeveralGroups } from "./cluster.ts";
@@ -26,10 +27,7 @@ import { producerGroupsApi } from "./producer_groups.ts";
 
 export function transactionsApi(cluster: Cluster): TransactionsApi {
   const checks = new CheckReceiver(cluster);
-  const atHome = <T>(
-    id: string,
-    ask: (broker: BrokerGroupApi) => Promise<T>,
-  ): Promise<T> => {
+  const atHome = <T>(id: string, ask: (broker: BrokerGroupApi) => Promise<T>): Promise<T> => {
     const group = homeOf(id);
     if (group === undefined || !cluster.members.known().includes(group)) throw noTransaction(id);
     return cluster.members.call({ group, ask, repeatable: true });
@@ -56,7 +54,7 @@ const TRIES_MAX = 5;
 
 async function begin(cluster: Cluster, wish: NewTransaction): Promise<{ readonly id: string }> {
   const copy = { ...wish, messages: wish.messages.map(withOwnBody) };
-  checkMessages(copy);
+  checkMessages(copy, cluster);
   const deadline = cluster.members.deadline();
   const failed = new Set<number>();
   for (let tries = 1; ; tries++) {
@@ -80,16 +78,13 @@ function withOwnBody(half: NewTransaction["messages"][number]): NewTransaction["
   return { ...half, message: { ...half.message, body: half.message.body.slice() } };
 }
 
-/** What would be refused anywhere; asked before topics are made for it. @throws `message-too-large`, `message-type-mismatch` */
-function checkMessages({ messages }: NewTransaction): void {
-  for (const { message } of messages) {
-    const fault = sizeFault(message);
-    if (fault) throw fault;
-    if (isDelayed(message)) {
-      const detail = "Cannot begin the transaction: its messages have no delay";
-      throw new TidegateError("message-type-mismatch", detail, { id: message.id });
-    }
-  }
+/** What would be refused anywhere; asked before topics are made for it. */
+function checkMessages({ messages, checkUrl }: NewTransaction, { checks }: Cluster): void {
+  for (const { message } of messages) checkHalf(message);
+  const bodies = messages.map(({ message }) => message);
+  const fault = unitFault("begin the transaction", bodies);
+  if (fault) throw fault;
+  checkUrlOf(checkUrl, checks);
 }
 
 /** Of each message; those that do not exist are made, once all others are known to take halves. */
@@ -128,7 +123,8 @@ function homeFor(
   let possible: readonly number[] = topics[0]?.groups ?? [];
   for (const [i, topic] of topics.entries()) {
     const { message } = wish.messages[i] as NewTransaction["messages"][number];
-    const queueId = message.key === undefined ? undefined : fixedQueue(message, topic.config.queues);
+    const queueId =
+      message.key === undefined ? undefined : fixedQueue(message, topic.config.queues);
     if (queueId !== undefined) fixed.add(ownerOf(topic, queueId));
     possible = possible.filter((group) => topic.groups.includes(group));
   }
@@ -142,7 +138,10 @@ function homeFor(
 /** One that is well, if there is one. */
 function choose(
   { clock, faults, members }: Cluster,
-  { possible, failed }: { readonly possible: readonly number[]; readonly failed: ReadonlySet<number> },
+  {
+    possible,
+    failed,
+  }: { readonly possible: readonly number[]; readonly failed: ReadonlySet<number> },
 ): number {
   const now = clock.elapsed();
   const isWell = (group: number) => {

@@ -25,7 +25,10 @@ import { testUrlFault } from "./transactions.ts";
 type Call = (...args: unknown[]) => Promise<unknown>;
 
 /** What happens to a call at the door of a broker: by default it goes through. */
-export type Doorkeeper = (call: { readonly name: string; through(): Promise<unknown> }) => Promise<unknown>;
+export type Doorkeeper = (call: {
+  readonly name: string;
+  through(): Promise<unknown>;
+}) => Promise<unknown>;
 
 const OPEN: Doorkeeper = ({ through }) => through();
 
