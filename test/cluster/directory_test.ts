@@ -49,7 +49,10 @@ function testDirectory(name: string, skip: string | false, open: () => Coordinat
       const given = await Promise.all(directories.map((one, i) => one.number(names[i] as string)));
       assert.equal(given[0], given[2]);
       assert.equal(given[1], given[3]);
-      assert.deepEqual([...new Set(given)].toSorted((a, b) => a - b), [1, 2]);
+      assert.deepEqual(
+        [...new Set(given)].toSorted((a, b) => a - b),
+        [1, 2],
+      );
       assert.equal(await (directories[0] as Directory).number("x"), given[0]);
     });
 
