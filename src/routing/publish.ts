@@ -13,7 +13,7 @@ import { unitFault } from "../broker/placing.ts";
 import { type Cluster, isMoved, overSeveralGroups } from "./cluster.ts";
 import type { TopicDefinition } from "./definition.ts";
 import { isAway } from "./members.ts";
-import { fixedGroup, isRecognised, Sender } from "./sending.ts";
+import { fixedGroup, isFull, isRecognised, Sender } from "./sending.ts";
 
 type Publishing = Pick<MessagesApi, "publish" | "publishBatch">;
 type Results = readonly (Published | TidegateError)[];
@@ -64,7 +64,7 @@ export class Publisher implements Publishing {
     const { message, group, error } = first;
     if (isAway(error)) this.#sender.failed(group);
     const unknown = error.code === "outcome-unknown";
-    const mayHelp = isAway(error) || isMoved(error) || error.code === "overloaded";
+    const mayHelp = isAway(error) || isMoved(error) || isFull(error);
     if (!mayHelp || (unknown && !isRecognised(message))) throw error;
     try {
       return await this.#send(name, message);

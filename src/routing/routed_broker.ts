@@ -58,6 +58,7 @@ export class RoutedBroker implements BrokerApi {
       confirmOffset: 0,
       clockSkewMs: 0,
       damaged: [],
+      disk: "ample",
     };
   }
 

@@ -65,7 +65,7 @@ export class Sender {
         }
         failed.add(group);
         const over = clock.elapsed() >= deadline || failed.size >= topic.groups.length;
-        const full = error.code === "overloaded" && !over;
+        const full = isFull(error) && !over;
         const away = isRefusal(error) && clock.elapsed() < deadline;
         if (fixed !== undefined || !(full || away)) throw error;
       }
@@ -142,6 +142,11 @@ export function fixedGroup(topic: TopicDefinition, message: NewMessage): number 
 /** A message that is recognised when it comes again. */
 export function isRecognised({ idempotencyKey, producer }: NewMessage): boolean {
   return idempotencyKey !== undefined || producer !== undefined;
+}
+
+/** It has no room; another broker group may have. */
+export function isFull({ code }: TidegateError): boolean {
+  return code === "overloaded" || code === "disk-full";
 }
 
 /** Nothing took effect, and another broker group may take it. */
