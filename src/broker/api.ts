@@ -314,4 +314,23 @@ export interface NodeStatus {
    * `stuck` nothing is stored at all.
    */
   readonly disk: "ample" | "high" | "full" | "stuck";
+  /** Of a gateway, which is in front of several: what it knows of them. */
+  readonly cluster?: ClusterStatus | undefined;
+}
+
+export interface ClusterStatus {
+  /** All broker groups. */
+  readonly groups: readonly {
+    readonly id: string;
+    /** In positions, receipts and ids. */
+    readonly number: number;
+    /** The node that leads it; absent: none does at the moment. */
+    readonly leader?: string | undefined;
+    readonly epoch: number;
+  }[];
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly group: string;
+    readonly alive: boolean;
+  }[];
 }

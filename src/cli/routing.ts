@@ -13,7 +13,7 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import type { TidegateError } from "../../storage/base/errors.ts";
-import type { BrokerGroupApi } from "../broker/api.ts";
+import type { BrokerGroupApi, ClusterStatus } from "../broker/api.ts";
 import type { Directory, GroupView, NodeView } from "../cluster/mod.ts";
 import type { Routing } from "../routing/mod.ts";
 import { type Caller, RemoteBroker } from "../rpc/mod.ts";
@@ -50,13 +50,6 @@ interface Known {
   leader: Leader | undefined;
 }
 
-export interface GroupStanding {
-  readonly group: string;
-  readonly number: number;
-  /** The node that leads, as far as is known. */
-  readonly leader: string | undefined;
-}
-
 export class ClusterRouting implements Routing {
   readonly #ports: RoutingPorts;
   readonly #groups = new Map<number, Known>();
@@ -72,11 +65,16 @@ export class ClusterRouting implements Routing {
     this.#ports = ports;
   }
 
-  /** Looks for the first time, and goes on looking. @throws `outcome-unknown` when the coordinator is away. */
-  async start(): Promise<void> {
+  /** Looks for the first time, and goes on looking; what is not known then will be later. */
+  async start(firstAgainMs = LOOK_MS): Promise<void> {
     this.#unwatch = this.#ports.directory.watch(() => this.#lookSoon());
-    await this.#look();
-    this.#arm(LOOK_MS);
+    try {
+      await this.#look();
+      this.#arm(LOOK_MS);
+    } catch (error) {
+      this.#failed(error);
+      this.#arm(firstAgainMs);
+    }
   }
 
   close(): void {
@@ -121,12 +119,17 @@ export class ClusterRouting implements Routing {
     return promise.finally(() => waiting.delete(resolve));
   }
 
-  /** In order of their numbers. */
-  standings(): readonly GroupStanding[] {
-    return this.known().map((number) => {
-      const { view, leader } = this.#groups.get(number) as Known;
-      return { group: view.group, number, leader: leader?.node };
-    });
+  status(): ClusterStatus {
+    const known = this.known().map((number) => this.#groups.get(number) as Known);
+    return {
+      groups: known.map(({ view, leader }) => {
+        const { group: id, number, epoch } = view;
+        return { id, number, epoch, ...(leader && { leader: leader.node }) };
+      }),
+      nodes: known.flatMap(({ view }) =>
+        view.members.map(({ node: id, live: alive }) => ({ id, group: view.group, alive })),
+      ),
+    };
   }
 
   #arm(ms: number): void {
@@ -136,11 +139,16 @@ export class ClusterRouting implements Routing {
       this.#look().then(
         () => this.#arm(LOOK_MS),
         (error: unknown) => {
-          this.#ports.report(error instanceof Error ? error : new Error(String(error)));
+          this.#failed(error);
           this.#arm(LOOK_MS);
         },
       );
     });
+  }
+
+  #failed(error: unknown): void {
+    if (this.#closed) return;
+    this.#ports.report(error instanceof Error ? error : new Error(String(error)));
   }
 
   #lookSoon(): void {

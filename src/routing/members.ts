@@ -15,7 +15,7 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { BrokerGroupApi } from "../broker/api.ts";
+import type { BrokerGroupApi, ClusterStatus } from "../broker/api.ts";
 import type { Routing } from "./ports.ts";
 
 export interface CallWish<T> {
@@ -68,6 +68,10 @@ export class Members {
   /** As far as is known. */
   known(): readonly number[] {
     return this.#routing.known();
+  }
+
+  status(): ClusterStatus {
+    return this.#routing.status();
   }
 
   groups(): Promise<readonly number[]> {

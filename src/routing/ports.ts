@@ -7,7 +7,7 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import type { TidegateError } from "../../storage/base/errors.ts";
-import type { BrokerGroupApi } from "../broker/api.ts";
+import type { BrokerGroupApi, ClusterStatus } from "../broker/api.ts";
 
 export interface Routing {
   /**
@@ -22,6 +22,8 @@ export interface Routing {
   leader(group: number): BrokerGroupApi | undefined;
   /** `broker` does not answer as a leader, or not at all: it is looked who leads. */
   lost(group: number, broker: BrokerGroupApi, error: TidegateError): void;
+  /** For people, and for load balancers. */
+  status(): ClusterStatus;
   /** Resolves when another may lead the group, or when the signal aborts. */
   changed(group: number, signal: AbortSignal): Promise<void>;
 }

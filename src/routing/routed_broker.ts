@@ -59,6 +59,7 @@ export class RoutedBroker implements BrokerApi {
       clockSkewMs: 0,
       damaged: [],
       disk: "ample",
+      cluster: this.#cluster.members.status(),
     };
   }
 

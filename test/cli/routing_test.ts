@@ -49,7 +49,7 @@ async function open(first: readonly GroupView[]) {
     report() {},
   });
   await routing.start();
-  const leader = () => routing.standings().map((one) => one.leader);
+  const leader = () => routing.status().groups.map((one) => one.leader);
   return { clock, world, routing, connected, closed, leader };
 }
 

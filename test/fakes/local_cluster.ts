@@ -11,7 +11,7 @@
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import type { BrokerGroupApi } from "../../src/broker/api.ts";
+import type { BrokerGroupApi, ClusterStatus } from "../../src/broker/api.ts";
 import { EmbeddedCoordinator } from "../../src/cluster/mod.ts";
 import {
   type DefinitionStore,
@@ -103,6 +103,14 @@ export class TestRouting implements Routing {
 
   lost(group: number): void {
     this.#lost.push(group);
+  }
+
+  status(): ClusterStatus {
+    const groups = this.known().map((number) => {
+      const leads = this.#leaders.get(number) !== undefined;
+      return { id: `g${number}`, number, epoch: 1, ...(leads && { leader: `n${number}` }) };
+    });
+    return { groups, nodes: [] };
   }
 
   changed(group: number, signal: AbortSignal): Promise<void> {
