@@ -15,7 +15,8 @@ import { workerJobs } from "../storage/jobs_node.ts";
 export const SEGMENT_BYTES = 128 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
-export function openLocalBroker(dataDir: string): Promise<Broker> {
+/** @param brokerGroup its number in a cluster. */
+export function openLocalBroker(dataDir: string, brokerGroup = 0): Promise<Broker> {
   return openBroker(
     {
       disk: openNodeDisk(dataDir),
@@ -36,6 +37,7 @@ export function openLocalBroker(dataDir: string): Promise<Broker> {
     },
     {
       nodeId: "bench",
+      brokerGroup,
       segmentBytes: SEGMENT_BYTES,
       autoCreate: true,
       delayMaxMs: DAY_MS,

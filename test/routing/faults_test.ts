@@ -571,3 +571,18 @@ describe("definitions", () => {
     await cluster.close();
   });
 });
+
+describe("a topic that grows", () => {
+  it("keeps what makes repeats known: no key changes its broker group", async () => {
+    const { cluster, api } = await open();
+    await api.topics.put("orders", { ...TOPIC, queues: 6 });
+    const keyed = (id: string) => message(id, { idempotencyKey: id });
+    for (const id of names("m", 20)) await api.messages.publish("orders", keyed(id));
+    await fails("not-implemented", api.topics.patch("orders", { queues: 7 }));
+    assert.equal((await api.topics.patch("orders", { queues: 9 })).queues, 9);
+    for (const id of names("m", 20)) {
+      assert.equal((await api.messages.publish("orders", keyed(id))).replayed, true);
+    }
+    await cluster.close();
+  });
+});
