@@ -12,7 +12,6 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { BrokerGroupApi, TransactionCheck } from "../broker/api.ts";
 import type { Cluster } from "./cluster.ts";
 import { isAway } from "./members.ts";
-import { endingWith } from "./read.ts";
 
 /** How long some are waited at before it is the others' turn. */
 const TURN_MS = 1000;
@@ -33,19 +32,22 @@ export class CheckReceiver {
   }
 
   async receive(wish: ChecksWish): Promise<readonly TransactionCheck[]> {
-    const { clock, draining, members } = this.#cluster;
-    const signal = wish.waitMs > 0 ? endingWith(this.#cluster, wish.signal) : wish.signal;
-    const until = clock.elapsed() + (draining.aborted ? 0 : wish.waitMs);
+    const waits = wish.waitMs > 0 && !this.#cluster.isDraining;
+    if (!waits) return await this.#receive({ ...wish, waitMs: 0 });
+    return await this.#cluster.waiting(wish.signal, (signal) => this.#receive({ ...wish, signal }));
+  }
+
+  async #receive(wish: ChecksWish): Promise<readonly TransactionCheck[]> {
+    const { clock, members } = this.#cluster;
+    const until = clock.elapsed() + wish.waitMs;
     const [only, ...others] = members.known();
     if (only !== undefined && others.length === 0) {
-      const waitMs = draining.aborted ? 0 : wish.waitMs;
-      const deadline = members.deadline() + waitMs;
-      return await this.#ask(only, { ...wish, signal, waitMs, deadline });
+      return await this.#ask(only, { ...wish, deadline: members.deadline() + wish.waitMs });
     }
     const got: TransactionCheck[] = [];
-    const failures = await this.#look({ ...wish, signal }, got);
-    while (got.length === 0 && clock.elapsed() < until && !signal?.aborted) {
-      await this.#wait({ ...wish, signal, waitMs: until - clock.elapsed() }, got);
+    const failures = await this.#look(wish, got);
+    while (got.length === 0 && clock.elapsed() < until && !wish.signal?.aborted) {
+      await this.#wait({ ...wish, waitMs: until - clock.elapsed() }, got);
     }
     if (got.length === 0 && failures.length > others.length) throw failures[0];
     return got;

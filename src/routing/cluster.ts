@@ -25,7 +25,8 @@ export class Cluster {
   readonly autoCreate: boolean;
   readonly delayMaxMs: number;
   readonly checks: CheckRulesPort | undefined;
-  #draining: AbortController = new AbortController();
+  readonly #waits = new Set<() => void>();
+  #draining = false;
 
   constructor(ports: RoutedPorts, options: RoutedOptions) {
     this.clock = ports.clock;
@@ -38,14 +39,33 @@ export class Cluster {
     this.copies = new Copies({ members, definitions }, ports);
   }
 
-  /** Aborts when waits are to end. */
-  get draining(): AbortSignal {
-    return this.#draining.signal;
+  /** Waits have ended, and none begin. */
+  get isDraining(): boolean {
+    return this.#draining;
   }
 
   /** Waits end now; those that come return at once. */
   drain(): void {
-    this.#draining.abort();
+    this.#draining = true;
+    for (const end of [...this.#waits]) end();
+  }
+
+  /** A wait that ends when its caller leaves, or when this gateway does; it leaves nothing with either. */
+  async waiting<T>(
+    signal: AbortSignal | undefined,
+    wait: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const over = new AbortController();
+    const end = () => over.abort();
+    if (signal?.aborted || this.#draining) end();
+    signal?.addEventListener("abort", end);
+    this.#waits.add(end);
+    try {
+      return await wait(over.signal);
+    } finally {
+      signal?.removeEventListener("abort", end);
+      this.#waits.delete(end);
+    }
   }
 
   close(): void {

@@ -31,13 +31,25 @@ export async function read(
   cluster: Cluster,
   { request, options }: { request: ReadRequest; options: CallOptions | undefined },
 ): Promise<ReadPage> {
-  const signal = options?.signal;
-  return await cluster.onTopic(request.topic, async (topic) => {
+  const waits = request.waitMs > 0 && !cluster.isDraining;
+  if (!waits) return await readNow(cluster, { ...request, waitMs: 0 }, options?.signal);
+  return await cluster.waiting(options?.signal, (signal) => readNow(cluster, request, signal));
+}
+
+function readNow(
+  cluster: Cluster,
+  request: ReadRequest,
+  signal: AbortSignal | undefined,
+): Promise<ReadPage> {
+  return cluster.onTopic(request.topic, async (topic) => {
     const group = groupToRead(topic, request);
     if (group === undefined) return await readMerged(cluster, { topic, request, signal });
     return await readOne(cluster, { topic, request, signal, group });
   });
 }
+
+/** Of those who do not leave. */
+const NEVER = new AbortController().signal;
 
 /** The only broker group that has what is asked for. */
 function groupToRead(topic: TopicDefinition, request: ReadRequest): number | undefined {
@@ -56,11 +68,7 @@ interface Call {
 }
 
 function readOne(cluster: Cluster, call: Call & { readonly group: number }): Promise<ReadPage> {
-  const { topic, group } = call;
-  const draining = cluster.draining.aborted;
-  const request = draining ? { ...call.request, waitMs: 0 } : call.request;
-  const waits = request.waitMs > 0;
-  const signal = waits ? endingWith(cluster, call.signal) : call.signal;
+  const { topic, group, request, signal } = call;
   const deadline = cluster.members.deadline() + request.waitMs;
   return cluster.ask(topic, {
     group,
@@ -71,18 +79,13 @@ function readOne(cluster: Cluster, call: Call & { readonly group: number }): Pro
   });
 }
 
-/** A wait ends when the caller leaves, or when this gateway does. */
-export function endingWith(cluster: Cluster, signal: AbortSignal | undefined): AbortSignal {
-  return signal ? AbortSignal.any([signal, cluster.draining]) : cluster.draining;
-}
-
 async function readMerged(cluster: Cluster, call: Call): Promise<ReadPage> {
   const { topic, request } = call;
   const { clock, members } = cluster;
   const lanes = topic.groups.map((group) => new Lane(cluster, { topic, group, request }));
-  const until = clock.elapsed() + (cluster.draining.aborted ? 0 : request.waitMs);
+  const until = clock.elapsed() + request.waitMs;
   const deadline = request.waitMs > 0 ? until : members.deadline();
-  const signal = endingWith(cluster, call.signal);
+  const signal = call.signal ?? NEVER;
   const merge = new Merge(cluster, { topic, lanes, request });
   await merge.fill(lanes, { waitMs: 0, deadline: clock.elapsed(), signal });
   for (;;) {

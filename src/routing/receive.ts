@@ -22,7 +22,6 @@ import type { Cluster } from "./cluster.ts";
 import { askEach, concernedBy } from "./consumer_group.ts";
 import { isAway } from "./members.ts";
 import { mostOf } from "./most_of.ts";
-import { endingWith } from "./read.ts";
 import { homeOfReceipt } from "./settle.ts";
 
 /** Consumer groups whose turn is remembered. */
@@ -48,9 +47,19 @@ export class Receiver {
 
   async receive(call: Call): Promise<readonly Delivery[]> {
     const groups = await this.#groupsFor(call.request);
-    const waits = call.request.waitMs > 0 && !this.#cluster.draining.aborted;
-    const signal = waits ? endingWith(this.#cluster, call.options?.signal) : call.options?.signal;
-    const request = waits ? call.request : { ...call.request, waitMs: 0 };
+    const { request, options } = call;
+    const waits = request.waitMs > 0 && !this.#cluster.isDraining;
+    if (!waits) return await this.#from(groups, { ...request, waitMs: 0 }, options?.signal);
+    return await this.#cluster.waiting(options?.signal, (signal) =>
+      this.#from(groups, request, signal),
+    );
+  }
+
+  async #from(
+    groups: readonly number[],
+    request: ReceiveRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Delivery[]> {
     const [only = 0, ...others] = groups;
     if (others.length === 0) return await this.#fromOne({ request, signal, group: only });
     const turned = this.#turned(groups, request);

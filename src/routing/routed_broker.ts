@@ -52,7 +52,7 @@ export class RoutedBroker implements BrokerApi {
     return {
       nodeId: this.#nodeId,
       group: "",
-      ready: !this.#cluster.draining.aborted,
+      ready: !this.#cluster.isDraining,
       epoch: 0,
       durableEnd: 0,
       confirmOffset: 0,
