@@ -68,8 +68,9 @@ export function topicsApi(shell: Shell): TopicsApi {
   };
 }
 
-function shownConfig({ share: _, ...config }: StoredTopicConfig): TopicConfig {
-  return config;
+function shownConfig(config: StoredTopicConfig): TopicConfig {
+  const { queues, messageType, acks, retention, description } = config;
+  return { queues, messageType, acks, retention, description };
 }
 
 /** A page of sorted names. */

@@ -106,8 +106,8 @@ async function open(
   }
 }
 
-async function json(response: Response): Promise<Record<string, never>> {
-  return (await response.json()) as Record<string, never>;
+async function json(response: Response): Promise<Record<string, unknown>> {
+  return (await response.json()) as Record<string, unknown>;
 }
 
 function post(url: string, body: unknown): Promise<Response> {
@@ -140,7 +140,7 @@ describe("a gateway over three broker groups", () => {
       }
       const page = await json(await fetch(`${url}/v1/topics/orders/messages?limit=5`));
       const rest = await json(
-        await fetch(`${url}/v1/topics/orders/messages?after=${page["cursor"]}`),
+        await fetch(`${url}/v1/topics/orders/messages?after=${String(page["cursor"])}`),
       );
       const all = [page, rest].flatMap((one) => one["messages"] as { id: string }[]);
       assert.equal(new Set(all.map(({ id }) => id)).size, 12);
