@@ -14,7 +14,7 @@ import { Directory } from "../cluster/mod.ts";
 import type { Config } from "../config.ts";
 import { RoutedBroker } from "../routing/mod.ts";
 import { checkUrlFault, secretFault } from "../webhook/mod.ts";
-import { checkCertificate, type FrontConfig, openFront } from "./front.ts";
+import { checkCertificate, type Front, type FrontConfig, openFront } from "./front.ts";
 import type { RunningNode } from "./node.ts";
 import { ClusterRouting, type RoutingPorts } from "./routing.ts";
 
@@ -45,13 +45,15 @@ export async function openGatewayNode(
   const routing = new ClusterRouting({ directory, clock: systemClock, connect, report });
   const broker = openRouted(config, { ...ports, routing });
   await routing.start(FIRST_LOOK_MS);
+  let front: Front | undefined;
   const close = async () => {
+    front?.close();
     broker.close();
     routing.close();
     await coordinator.close();
   };
   try {
-    const front = await openFront(config, {
+    front = await openFront(config, {
       broker,
       metrics: () => Promise.resolve(metricsOf(routing)),
       log,

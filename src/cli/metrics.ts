@@ -25,6 +25,8 @@ export class NodeMetrics {
   readonly #clock: Clock;
   readonly #sources: Collect[] = [];
   #making: Promise<string> | undefined;
+  /** Ends the watch of the process. */
+  readonly stop: () => void;
 
   /** Begins to watch the process. */
   constructor(clock: Clock, facts: NodeFacts) {
@@ -32,6 +34,7 @@ export class NodeMetrics {
     const startedAt = clock.now();
     const loopLag = new LoopLag(clock);
     loopLag.start();
+    this.stop = () => loopLag.stop();
     this.add(() => processMetrics({ ...facts, startedAt }));
     this.add(() => loopLag.metrics());
   }

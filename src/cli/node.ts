@@ -35,9 +35,13 @@ export async function openNode(config: Config, ports: NodePorts): Promise<Runnin
   const { log } = ports;
   try {
     const parts = { broker: broker.api, metrics: broker.metrics, dataDir, log };
-    const { gateway, server, url } = await openFront(config, parts);
+    const { gateway, server, url, close: closeFront } = await openFront(config, parts);
     const readyLine = `tidegate ${manifest.version} ready on ${url} (${server.adapter}, data in ${dataDir})`;
-    return { broker, gateway, server, readyLine };
+    const close = async () => {
+      closeFront();
+      await broker.close();
+    };
+    return { broker: { drain: () => broker.drain(), close }, gateway, server, readyLine };
   } catch (error) {
     await broker.close();
     throw error;

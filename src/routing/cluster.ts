@@ -130,7 +130,9 @@ export class Cluster {
     if (among.length === 0) {
       throw new TidegateError("unavailable", "Cannot place the topic: there is no broker group");
     }
-    const groups = placeTopic(name, { queues, among });
+    // One that is away now would keep the topic waiting, and all that is published to it.
+    const present = among.filter((group) => this.members.leader(group) !== undefined);
+    const groups = placeTopic(name, { queues, among: present.length > 0 ? present : among });
     await this.copies.introduce(groups);
     return groups;
   }

@@ -537,8 +537,11 @@ describe("definitions", () => {
     await publishEach(api, "orders", names("old", 6));
     cluster.takeAway(2);
     await api.topics.delete("orders", { force: true });
-    await api.topics.put("orders", { ...TOPIC, queues: 6 });
     cluster.bringBack(2);
+    const { door } = cluster.member(2);
+    door.keeper = () => Promise.reject(notLeading());
+    await api.topics.put("orders", { ...TOPIC, queues: 6 });
+    door.keeper = ({ through }) => through();
     const other = cluster.gateway();
     await publishEach(other, "orders", names("new", 6));
     assert.deepEqual(ids(await readAll(api)).sort(), names("new", 6));
@@ -568,6 +571,20 @@ describe("definitions", () => {
     cluster.bringBack(2);
     await pass(cluster, 5100);
     assert.equal((await broker.api.topics.list({ limit: 10 })).topics.length, 0);
+    await cluster.close();
+  });
+});
+
+describe("a topic that is made while a broker group is away", () => {
+  it("is placed on the others", async () => {
+    const { cluster, api } = await open();
+    cluster.takeAway(2);
+    await publishEach(api, "orders", names("m", 8));
+    assert.equal((await readAll(api)).length, 8);
+    cluster.bringBack(2);
+    const { door } = cluster.member(2);
+    await publishEach(api, "orders", names("n", 8));
+    assert.equal(door.calls.includes("messages.publish"), false);
     await cluster.close();
   });
 });
