@@ -15,7 +15,8 @@ import { processMetrics } from "./process_metrics.ts";
 import { prometheusText } from "./prometheus.ts";
 
 export interface NodeFacts {
-  readonly dataDir: string;
+  /** Undefined: there is none. */
+  readonly dataDir: string | undefined;
   readonly version: string;
   readonly runtime: string;
 }
