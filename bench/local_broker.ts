@@ -15,8 +15,15 @@ import { workerJobs } from "../storage/jobs_node.ts";
 export const SEGMENT_BYTES = 128 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
-/** @param brokerGroup its number in a cluster. */
-export function openLocalBroker(dataDir: string, brokerGroup = 0): Promise<Broker> {
+export function openLocalBroker(
+  dataDir: string,
+  options: {
+    readonly segmentBytes?: number;
+    readonly scrubIntervalMs?: number;
+    /** Its number in a cluster. */
+    readonly brokerGroup?: number;
+  } = {},
+): Promise<Broker> {
   return openBroker(
     {
       disk: openNodeDisk(dataDir),
@@ -37,13 +44,13 @@ export function openLocalBroker(dataDir: string, brokerGroup = 0): Promise<Broke
     },
     {
       nodeId: "bench",
-      brokerGroup,
       segmentBytes: SEGMENT_BYTES,
       autoCreate: true,
       delayMaxMs: DAY_MS,
       retentionMaxMs: Infinity,
       waitersMax: 1000,
       idempotencyWindowMs: DAY_MS,
+      ...options,
     },
   );
 }

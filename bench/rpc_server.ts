@@ -19,7 +19,7 @@ const clock = systemClock;
 const entropy = (size: number) => new Uint8Array(randomBytes(size));
 const answer = new Uint8Array(4);
 
-const broker = await openLocalBroker(dataDir, Number(brokerGroup));
+const broker = await openLocalBroker(dataDir, { brokerGroup: Number(brokerGroup) });
 let id = 0;
 const services = serveBroker(new Services(), { api: broker.api, clock })
   .call(SMALL, () => Promise.resolve(answer))
