@@ -95,6 +95,7 @@ export class SimBroker {
     };
     this.#time = new LeaderTime(clock, this.#storedAt);
     this.#core = {
+      brokerGroup: 0,
       fold: this.fold,
       sink: this.#sink(),
       timers: this.#timers(),
@@ -243,7 +244,13 @@ export class SimBroker {
     return grant(this.#core, { ...wish, group, now: this.now }).map(({ message }) => {
       const { queueOffset, at: until, grant: given } = message;
       const { topicGen, queueId } = message.queue;
-      const place = { topicGen, groupGen: group.generation, queueId, queueOffset };
+      const place = {
+        brokerGroup: 0,
+        topicGen,
+        groupGen: group.generation,
+        queueId,
+        queueOffset,
+      };
       const receipt = encodeReceipt({ ...place, grantSeq: given.seq, nonce: given.nonce });
       return { receipt, queueId, queueOffset, until };
     });
