@@ -15,7 +15,10 @@ import { workerJobs } from "../storage/jobs_node.ts";
 export const SEGMENT_BYTES = 128 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
-export function openLocalBroker(dataDir: string): Promise<Broker> {
+export function openLocalBroker(
+  dataDir: string,
+  options: { readonly segmentBytes?: number; readonly scrubIntervalMs?: number } = {},
+): Promise<Broker> {
   return openBroker(
     {
       disk: openNodeDisk(dataDir),
@@ -42,6 +45,7 @@ export function openLocalBroker(dataDir: string): Promise<Broker> {
       retentionMaxMs: Infinity,
       waitersMax: 1000,
       idempotencyWindowMs: DAY_MS,
+      ...options,
     },
   );
 }

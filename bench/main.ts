@@ -3,8 +3,8 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle`, `backlog`, `delay`, `rpc`, `storage`
- *                       and `topics`, which only run when named
+ *   --only post,batch   these scenarios; also `idle`, `backlog`, `delay`, `loop`, `rpc`,
+ *                       `storage` and `topics`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --filled 30000000   how many messages lie in the log that `storage` starts on
  *   --topics 1000000    how many topics `topics` makes
@@ -27,6 +27,7 @@ import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
+import { loop } from "./loop.ts";
 import { batch, post, postKeyed } from "./publish.ts";
 import { consume, read } from "./read.ts";
 import { rpc } from "./rpc.ts";
@@ -68,7 +69,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const named = ["idle", "backlog", "delay", "rpc", "storage", "topics"];
+const named = ["idle", "backlog", "delay", "loop", "rpc", "storage", "topics"];
 const known = [...named, ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
@@ -97,6 +98,11 @@ if (only?.includes("delay")) {
   const dueCount = settings.quick ? 5000 : 100_000;
   const pendingCount = Number(values.pending ?? (settings.quick ? 20_000 : 1_000_000));
   console.log(await delay({ runtimes, dueCount, pendingCount, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("loop")) {
+  const seconds = values.seconds === undefined ? (settings.quick ? 3 : 20) : settings.seconds;
+  console.log(await loop({ runtimes, seconds, dataRoot: values["data-dir"] }));
 }
 
 if (only?.includes("rpc")) {

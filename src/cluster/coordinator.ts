@@ -22,8 +22,15 @@ import type { GroupState, Member } from "./group_state.ts";
 
 export type { Sighting, Swap } from "./effects.ts";
 
-/** Kinds of definitions; part of their keys. */
-export const DEFINITION_KINDS = ["topic", "group", "producer-group", "placement"] as const;
+/** Kinds of definitions; part of their keys. The last two are the directory's (directory.ts). */
+export const DEFINITION_KINDS = [
+  "topic",
+  "group",
+  "producer-group",
+  "placement",
+  "node",
+  "broker-group",
+] as const;
 export type DefinitionKind = (typeof DEFINITION_KINDS)[number];
 
 export interface Definition {

@@ -15,6 +15,7 @@ export type {
 } from "./coordinator.ts";
 export { EmbeddedCoordinator } from "./coordinator_embedded.ts";
 export { EtcdCoordinator } from "./coordinator_etcd.ts";
+export { Directory, type GroupView, type NodeEntry, type NodeView } from "./directory.ts";
 export type {
   Effect,
   LogRange,

@@ -272,7 +272,7 @@ export class Replica {
     switch (message.kind) {
       case "fetch":
         if (this.#leading) return this.#leading.onFetch(message);
-        return context.send(from, { kind: "stale", epoch: this.epoch });
+        return context.send(from, { kind: "stale", epoch: Math.max(0, this.epoch) });
       case "mend":
         return this.#leading?.onMend(message, from);
       case "canvass":

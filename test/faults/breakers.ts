@@ -8,8 +8,10 @@
  *           mounted anew: ext4 (or XFS) on a loop device
  *   sync    the n-th fdatasync of a thread is answered EIO
  *   write   the n-th pwrite is answered ENOSPC, or EIO
- *   full    a tmpfs of a few MiB fills up: short writes, then ENOSPC; it grows
- *           before the next start
+ *   full    a tmpfs of a few MiB fills up, by the server's doing or another's, to
+ *           the last byte: short writes, ENOSPC; it stays so for a while, then there
+ *           is room, and the server must publish again within ten seconds, without a
+ *           restart
  *
  * n and sizes are drawn by the seed. The tracer stands in for the disk: the server
  * is its tracee from the first instruction on, started as any other.
@@ -17,12 +19,12 @@
  * @module
  */
 
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Prng } from "../../storage/base/prng.ts";
 import { type RuntimeName, type Server, startServer } from "../e2e/server.ts";
 import { needs } from "../fakes/needs.ts";
+import { cannotLoop, LoopDisk, sh } from "./loop_disk.ts";
 import { pause } from "./target.ts";
 
 export interface Breaker {
@@ -34,6 +36,8 @@ export interface Breaker {
   mend(): Promise<void>;
   /** Gives back what it took of the machine. */
   close?(): void;
+  /** Clients may be told that the disk has no room. */
+  readonly takesRoom?: boolean;
 }
 
 export interface Place {
@@ -65,9 +69,9 @@ const BREAKERS: Readonly<Record<Fault, (place: Place, on: On) => Breaker>> = {
 export function cannot(fault: Fault): string | false {
   if (fault === "kill") return false;
   if (fault === "sync" || fault === "write") return needs("strace");
+  if (fault === "power") return cannotLoop();
   if (process.getuid?.() !== 0) return "needs root, to mount a file system";
-  if (fault === "full") return canMount(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
-  return needs("mkfs.ext4", "losetup", "mount", "perl") || loopDevices();
+  return canMount(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
 }
 
 function canMount(args: readonly string[]): string | false {
@@ -82,19 +86,6 @@ function canMount(args: readonly string[]): string | false {
   } finally {
     rmSync(at, { recursive: true, force: true });
   }
-}
-
-function loopDevices(): string | false {
-  try {
-    sh("losetup", "-f");
-    return existsSync("/dev/loop-control") ? false : "has no loop devices";
-  } catch (error) {
-    return `has no loop devices: ${(error as Error).message.split("\n")[0]}`;
-  }
-}
-
-function sh(program: string, ...args: readonly string[]): string {
-  return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
 interface On {
@@ -115,52 +106,20 @@ export function killer(on: On): Breaker {
   };
 }
 
-/** FS_IOC_GOINGDOWN, flag 2: without flushing the journal. */
-const GO_DOWN = `use Fcntl; sysopen(my $d, $ARGV[0], O_RDONLY | 0200000) or die "open: $!";
-my $flag = pack("L", 2); ioctl($d, 0x8004587d, $flag) or die "ioctl: $!";`;
-
-const IMAGE_SIZE = "2G"; // sparse
-
 function powerCut({ dir }: Place, on: On): Breaker {
-  const [image, disk] = [join(dir, "disk.img"), join(dir, "disk")];
-  sh("truncate", "-s", IMAGE_SIZE, image);
-  const xfs = needs("mkfs.xfs") === false;
-  if (xfs && process.env["FAULTS_FS"] === "xfs") sh("mkfs.xfs", "-q", image);
-  else sh("mkfs.ext4", "-q", "-F", image);
-  const loop = sh("losetup", "-f", "--show", image).trim();
-  let mounted = false;
-  const mount = () => {
-    sh("mount", loop, disk);
-    mounted = true;
-  };
-  const unmount = async () => {
-    // The server is gone, but its last threads may take a moment.
-    for (let left = 100; mounted; left--) {
-      try {
-        sh("umount", disk);
-        mounted = false;
-      } catch (error) {
-        if (left === 0) throw error;
-        await pause(20);
-      }
-    }
-  };
-  mount();
+  const disk = new LoopDisk({ image: join(dir, "disk.img"), path: join(dir, "disk") });
   return {
     start: () => startServer({ ...on, ...PATIENCE }),
     async strike(server) {
-      sh("perl", "-e", GO_DOWN, disk);
+      disk.cutPower();
       await server.kill("SIGKILL");
       return true;
     },
     async mend() {
-      await unmount();
-      mount();
+      await disk.unmount();
+      disk.mount();
     },
-    close() {
-      if (mounted) sh("umount", disk);
-      sh("losetup", "-d", loop);
-    },
+    close: () => disk.close(),
   };
 }
 
@@ -182,6 +141,7 @@ function tracer({ dir }: Place, on: On, { call, errors, most }: Injected): Break
   let n = 0;
   let armed = false;
   return {
+    takesRoom: errors.includes("ENOSPC"),
     start({ fault, prng }) {
       armed = fault;
       if (!fault) return startServer({ ...on, ...PATIENCE });
@@ -209,11 +169,14 @@ function tracer({ dir }: Place, on: On, { call, errors, most }: Injected): Break
   };
 }
 
-const MiB = 1024 * 1024;
+/** From room on the disk to published again: I33. */
+const RECOVERS_WITHIN_MS = 10_000;
 
 function fullDisk({ dir }: Place, on: On): Breaker {
   const disk = join(dir, "disk");
+  const filler = join(disk, "others");
   let size = 1;
+  let [holdMs, isOthers] = [0, false];
   sh("mount", "-t", "tmpfs", "-o", `size=${size}m`, "tmpfs", disk);
   const grow = (by: number) => {
     size += by;
@@ -223,20 +186,48 @@ function fullDisk({ dir }: Place, on: On): Breaker {
     const { bavail, bsize } = statfsSync(disk);
     return bavail * bsize;
   };
+  const takeAll = () => {
+    try {
+      writeFileSync(filler, new Uint8Array(free()));
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "ENOSPC") throw error; // the server was faster
+    }
+  };
   return {
+    takesRoom: true,
     start({ fault, prng }) {
       // Room for a start, and then for some load or for more than there will be.
       grow(fault ? 2 + prng.below(6) : 512);
+      holdMs = prng.below(8000);
+      isOthers = prng.chance(50);
       return startServer({ ...on, ...PATIENCE });
     },
     async strike(server) {
-      for (let left = 200; left > 0 && free() > 0; left--) await pause(50);
-      await Promise.race([server.exited, pause(1000)]);
-      return free() < MiB / 16;
+      if (isOthers) takeAll();
+      const isFull = async () => ["full", "stuck"].includes(await diskOf(server));
+      for (let left = 200; left > 0 && !(await isFull()); left--) await pause(50);
+      const struck = await isFull();
+      await pause(struck ? holdMs : 0);
+      rmSync(filler, { force: true });
+      grow(8);
+      const since = Date.now();
+      while (await isFull()) {
+        const took = Date.now() - since;
+        if (took > RECOVERS_WITHIN_MS) throw new Error(`It takes no publish ${took} ms after`);
+        await pause(50);
+      }
+      return struck;
     },
     mend: () => Promise.resolve(grow(1)),
     close() {
       sh("umount", disk);
     },
   };
+}
+
+/** How full the server takes its disk to be. */
+async function diskOf({ origin }: Server): Promise<string> {
+  const answer = await fetch(`${origin}/readyz`);
+  const { disk = "ample" } = (await answer.json()) as { disk?: string };
+  return disk;
 }
