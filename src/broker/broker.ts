@@ -20,7 +20,7 @@ import {
   type Recovery,
   type StorePorts,
 } from "../../storage/mod.ts";
-import type { BrokerApi } from "./api.ts";
+import type { BrokerGroupApi } from "./api_share.ts";
 import { BrokerFold } from "./fold.ts";
 import { startBroker } from "./start.ts";
 import type { ShellPorts } from "./shell.ts";
@@ -33,8 +33,8 @@ export interface BrokerPorts
 
 export interface BrokerOptions {
   readonly nodeId: string;
-  /** Of the broker group the node is a member of; "0" for a node alone. */
-  readonly group?: string | undefined;
+  /** Its number in the cluster, for all time; 0 when absent: the only one. At most 65,535. */
+  readonly brokerGroup?: number | undefined;
   /** Size at which a segment is sealed. */
   readonly segmentBytes: number;
   /** Publishing to an unknown topic creates it. */
@@ -56,7 +56,7 @@ export interface BrokerOptions {
 }
 
 export interface Broker {
-  readonly api: BrokerApi;
+  readonly api: BrokerGroupApi;
   /** What the start found. */
   readonly recovery: Recovery;
   readonly metrics: Collect;

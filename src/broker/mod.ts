@@ -10,5 +10,4 @@ export {
   type RestoredLog,
   type Standby,
   type StandbyEvents,
-  type StandbyOptions,
 } from "./standby.ts";

@@ -68,16 +68,12 @@ export interface RestoredLog extends LogPlace {
   readonly vouches: boolean;
 }
 
-export interface StandbyOptions extends BrokerOptions {
-  readonly group: string;
-}
-
 const SILENT: StandbyEvents = { appended() {}, synced() {}, trimmed() {}, damaged() {} };
 
 export class Standby {
   readonly restored: RestoredLog;
   readonly #ports: BrokerPorts;
-  readonly #options: StandbyOptions;
+  readonly #options: BrokerOptions;
   readonly #store: MessageStore;
   readonly #fold: BrokerFold;
   readonly #identity: Identity;
@@ -90,7 +86,7 @@ export class Standby {
   #closed = false;
 
   /** @throws `data-damaged` when the log ends before what its snapshot tells of: begin anew from another's. */
-  static async open(ports: BrokerPorts, options: StandbyOptions): Promise<Standby> {
+  static async open(ports: BrokerPorts, options: BrokerOptions): Promise<Standby> {
     const fold = new BrokerFold();
     const reports = new Reports(ports.log);
     const identity = await Identity.open(ports);
@@ -116,7 +112,7 @@ export class Standby {
 
   private constructor(
     ports: BrokerPorts,
-    options: StandbyOptions,
+    options: BrokerOptions,
     parts: {
       readonly store: MessageStore;
       readonly fold: BrokerFold;
@@ -294,6 +290,6 @@ export class Standby {
 }
 
 /** As {@linkcode Standby.open}. */
-export function openStandby(ports: BrokerPorts, options: StandbyOptions): Promise<Standby> {
+export function openStandby(ports: BrokerPorts, options: BrokerOptions): Promise<Standby> {
   return Standby.open(ports, options);
 }

@@ -7,12 +7,13 @@
 
 import { counter } from "../../storage/base/metrics.ts";
 import type { MessageStore } from "../../storage/mod.ts";
-import type { BrokerApi } from "./api.ts";
+import type { BrokerGroupApi } from "./api_share.ts";
 import type { Broker, BrokerOptions, BrokerPorts, Reports } from "./broker.ts";
 import type { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
 import { brokerMetrics } from "./metrics.ts";
+import { shareApi } from "./share_api.ts";
 import { Shell } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
 import { transactionsApi } from "./transactions_api.ts";
@@ -74,16 +75,17 @@ export function startBroker(
   };
 }
 
-function apiOf(shell: Shell, { nodeId, group = "0" }: BrokerOptions): BrokerApi {
+function apiOf(shell: Shell, { nodeId, brokerGroup = 0 }: BrokerOptions): BrokerGroupApi {
   const { store } = shell;
   return {
     topics: topicsApi(shell),
     messages: messagesApi(shell),
     groups: groupsApi(shell),
     transactions: transactionsApi(shell),
+    share: shareApi(shell),
     status: () => ({
       nodeId,
-      group,
+      group: String(brokerGroup),
       ready: !shell.room.draining,
       epoch: store.log.tail.epoch,
       durableEnd: store.log.durableEnd,

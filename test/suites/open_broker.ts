@@ -81,7 +81,7 @@ export interface TestStandby {
 
 export async function openTestStandby(options: TestOptions = {}): Promise<TestStandby> {
   const { ports, ...parts } = portsOf(options);
-  const standby = await openStandby(ports, { ...DEFAULTS, ...options, group: "g" });
+  const standby = await openStandby(ports, { ...DEFAULTS, ...options });
   return { standby, ...parts };
 }
 
