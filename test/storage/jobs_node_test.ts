@@ -132,7 +132,7 @@ describe("workerJobs()", () => {
     withDir(async (dir) => {
       for (const room of ["log", "snapshots"]) mkdirSync(join(dir, room));
       const jobs = workerJobs(dir, { idleMs: 1 });
-      const prepare = { kind: "prepare", from: 0, to: 4096 } as const;
+      const prepare = { kind: "prepare", path: "log/next.spare", from: 0, to: 4096 } as const;
       for (const logOffset of [5, 6, 7]) {
         await jobs.run(prepare);
         assert.equal(jobs.workers, 1, "a small one changes nothing");
