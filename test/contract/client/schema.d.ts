@@ -680,7 +680,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "disk-full" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -1758,7 +1758,7 @@ export interface components {
         };
         Readiness: {
             /**
-             * @description `degraded`: serving, but a range of the log is damaged
+             * @description `degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk
              * @enum {string}
              */
             status: "ready" | "degraded" | "draining";
@@ -1776,6 +1776,11 @@ export interface components {
                  */
                 to: string;
             }[];
+            /**
+             * @description The disk fills up. `high`: a warning; `full`: publishes are answered 507, all else goes on; `stuck`: nothing can be stored until there is room
+             * @enum {string}
+             */
+            disk?: "high" | "full" | "stuck";
             /** @description A warning: the wall clock was set since the node started, and node time is ahead of it by so much. Delays are kept; times of day are off until a restart */
             clockSkewMs?: number;
         };
@@ -1905,6 +1910,17 @@ export interface components {
         /** @description Request understood but not valid; Message does not fit the topic's type; Idempotency key used for another request; Delay too long */
         "delay-too-long-or-idempotency-mismatch-or-message-type-mismatch-or-validation-failed": {
             headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description No room on the disk */
+        "disk-full": {
+            headers: {
+                /** @description Seconds to wait before trying again */
+                "Retry-After"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -2292,6 +2308,8 @@ export interface operations {
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     publishMessage: {
@@ -2400,6 +2418,7 @@ export interface operations {
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     headMessages: {
@@ -2436,6 +2455,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     publishBatch: {
@@ -2501,6 +2522,7 @@ export interface operations {
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listTopics: {
@@ -2533,6 +2555,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getTopic: {
@@ -2564,6 +2588,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     putTopic: {
@@ -2612,6 +2638,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     deleteTopic: {
@@ -2645,6 +2673,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     patchTopic: {
@@ -2686,6 +2716,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     purgeTopic: {
@@ -2717,6 +2749,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getMessage: {
@@ -2750,6 +2784,8 @@ export interface operations {
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     recallMessage: {
@@ -2782,6 +2818,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     searchMessages: {
@@ -2827,6 +2865,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     traceMessage: {
@@ -2866,6 +2906,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listGroups: {
@@ -2898,6 +2940,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getGroup: {
@@ -2929,6 +2973,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     putGroup: {
@@ -2978,6 +3024,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     deleteGroup: {
@@ -3007,6 +3055,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     patchGroup: {
@@ -3048,6 +3098,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     pauseGroup: {
@@ -3079,6 +3131,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     resumeGroup: {
@@ -3110,6 +3164,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     seekGroup: {
@@ -3150,6 +3206,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     peekMessages: {
@@ -3188,6 +3246,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listConsumers: {
@@ -3219,6 +3279,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listDeadLetters: {
@@ -3257,6 +3319,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     redriveDeadLetters: {
@@ -3296,6 +3360,8 @@ export interface operations {
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     purgeDeadLetters: {
@@ -3335,6 +3401,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     receiveMessages: {
@@ -3382,6 +3450,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     settleMessages: {
@@ -3421,6 +3491,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getLag: {
@@ -3452,6 +3524,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     streamTopics: {
@@ -3502,6 +3576,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     headStream: {
@@ -3533,6 +3609,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     streamLeases: {
@@ -3580,6 +3658,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listTransactions: {
@@ -3615,6 +3695,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     beginTransaction: {
@@ -3653,6 +3735,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     commitTransaction: {
@@ -3685,6 +3769,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     rollbackTransaction: {
@@ -3717,6 +3803,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getTransaction: {
@@ -3748,6 +3836,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listProducerGroups: {
@@ -3780,6 +3870,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getProducerGroup: {
@@ -3811,6 +3903,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     putProducerGroup: {
@@ -3859,6 +3953,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     deleteProducerGroup: {
@@ -3888,6 +3984,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     patchProducerGroup: {
@@ -3928,6 +4026,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     receiveChecks: {
@@ -3974,6 +4074,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getHealth: {
@@ -4054,6 +4156,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getCluster: {
@@ -4081,6 +4185,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
 }
