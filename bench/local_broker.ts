@@ -17,7 +17,12 @@ const DAY_MS = 86_400_000;
 
 export function openLocalBroker(
   dataDir: string,
-  options: { readonly segmentBytes?: number; readonly scrubIntervalMs?: number } = {},
+  options: {
+    readonly segmentBytes?: number;
+    readonly scrubIntervalMs?: number;
+    /** Its number in a cluster. */
+    readonly brokerGroup?: number;
+  } = {},
 ): Promise<Broker> {
   return openBroker(
     {

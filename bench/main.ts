@@ -3,7 +3,7 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle`, `backlog`, `delay`, `loop`, `rpc`,
+const named = ["idle", "backlog", "delay", "loop", "rpc", "gateway", "storage", "topics"];
  *                       `storage` and `topics`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --filled 30000000   how many messages lie in the log that `storage` starts on
@@ -25,6 +25,7 @@ import { parseArgs } from "node:util";
 import { backlog } from "./backlog.ts";
 import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
+import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
 import { loop } from "./loop.ts";
@@ -69,7 +70,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const named = ["idle", "backlog", "delay", "loop", "rpc", "storage", "topics"];
+const named = ["idle", "backlog", "delay", "loop", "rpc", "gateway", "storage", "topics"];
 const known = [...named, ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
@@ -108,6 +109,11 @@ if (only?.includes("loop")) {
 if (only?.includes("rpc")) {
   const { seconds } = settings;
   console.log(await rpc({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("gateway")) {
+  const { seconds } = settings;
+  console.log(await gateway({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
 }
 
 if (only?.includes("storage")) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { BrokerApi, NodeStatus } from "../broker/api.ts";
+import type { BrokerGroupApi, NodeStatus } from "../broker/api.ts";
 import type { Clock } from "../../storage/base/clock.ts";
 import {
   entriesOf,
@@ -12,6 +12,7 @@ import {
   MESSAGES,
   PRODUCERS,
   type Section,
+  SHARE,
   TOPICS,
   TRANSACTIONS,
   WATCH_STATUS,
@@ -27,13 +28,14 @@ type Functions = Record<string, (...args: unknown[]) => Promise<unknown>>;
 /** Lets `services` answer for `api`. */
 export function serveBroker(
   services: Services,
-  { api, clock }: { readonly api: BrokerApi; readonly clock: Clock },
+  { api, clock }: { readonly api: BrokerGroupApi; readonly clock: Clock },
 ): Services {
   serve(services, TOPICS, api.topics);
   serve(services, MESSAGES, api.messages);
   serve(services, GROUPS, api.groups);
   serve(services, TRANSACTIONS, api.transactions);
   serve(services, PRODUCERS, api.transactions.producers);
+  serve(services, SHARE, api.share);
   return services.stream(WATCH_STATUS, (_, sink) => watch(sink, { api, clock }));
 }
 
@@ -52,7 +54,7 @@ function serve<Api>(services: Services, section: Section<Api>, api: Api): void {
 
 async function watch(
   sink: ItemSink<NodeStatus>,
-  { api, clock }: { readonly api: BrokerApi; readonly clock: Clock },
+  { api, clock }: { readonly api: BrokerGroupApi; readonly clock: Clock },
 ): Promise<void> {
   let last = "";
   while (!sink.signal.aborted) {

@@ -1758,7 +1758,7 @@ export interface components {
         };
         Readiness: {
             /**
-             * @description `degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk
+             * @description `degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk, or a broker group has no leader
              * @enum {string}
              */
             status: "ready" | "degraded" | "draining";
@@ -1775,6 +1775,11 @@ export interface components {
                  * @example 1234
                  */
                 to: string;
+            }[];
+            /** @description Of a gateway: the broker groups, each with its leader, if it has one */
+            groups?: {
+                id: string;
+                leader?: string;
             }[];
             /**
              * @description The disk fills up. `high`: a warning; `full`: publishes are answered 507, all else goes on; `stuck`: nothing can be stored until there is room
@@ -1797,19 +1802,20 @@ export interface components {
                  * @description A 64-bit number as decimal digits
                  * @example 1234
                  */
-                durableEnd: string;
+                durableEnd?: string;
             }[];
             groups: {
                 id: string;
-                leader: string;
+                number?: number;
+                leader?: string;
                 epoch: number;
-                syncSet: string[];
-                minSync: number;
+                syncSet?: string[];
+                minSync?: number;
                 /**
                  * @description A 64-bit number as decimal digits
                  * @example 1234
                  */
-                confirmOffset: string;
+                confirmOffset?: string;
             }[];
             placement: {
                 topic: string;
@@ -4120,7 +4126,7 @@ export interface operations {
             };
             400: components["responses"]["invalid-request"];
             431: components["responses"]["headers-too-large"];
-            /** @description It is shutting down */
+            /** @description It is shutting down, or no broker group has a leader */
             503: {
                 headers: {
                     [name: string]: unknown;
