@@ -11,3 +11,6 @@ export interface ReportedTest {
 }
 
 export function parseJunit(xml: string): ReportedTest[];
+
+/** By path, `test/…`. */
+export function fileSeconds(xml: string): Map<string, number>;

@@ -38,6 +38,26 @@ export function parseJunit(xml) {
   return withoutParents(tests);
 }
 
+/**
+ * How long the tests of each file took, in seconds. Bun and Node name the file of
+ * each test; Deno lists what a file calls at its top under its name, steps included.
+ *
+ * @returns a Map by path, `test/…`.
+ */
+export function fileSeconds(xml) {
+  const seconds = new Map();
+  let suite;
+  for (const [, closing, tag, text] of xml.matchAll(TAG)) {
+    if (closing) continue;
+    const { name, file, time } = attributesOf(text);
+    if (tag === "testsuite") suite = name;
+    if (tag !== "testcase") continue;
+    const path = /(?:^|\/)(test\/.*)$/.exec(file ?? suite ?? "")?.[1];
+    if (path) seconds.set(path, (seconds.get(path) ?? 0) + Number(time ?? 0));
+  }
+  return seconds;
+}
+
 /** Bun and Deno make a suite of each file; Deno also of the module that ran the steps. */
 function isFile({ name, file }) {
   return name === file || /\.tsx?$/.test(name);

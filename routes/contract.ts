@@ -25,6 +25,8 @@ const ANYWHERE: readonly ErrorCode[] = [
   "draining",
   "overloaded",
   "unavailable",
+  "outcome-unknown",
+  "disk-full",
 ];
 
 /** Every operation that reads a JSON body. */
@@ -87,7 +89,7 @@ function failure(codes: readonly ErrorCode[]) {
   };
 }
 
-const RETRY_LATER = new Set<number>([429, 503]);
+const RETRY_LATER = new Set<number>([429, 503, 507]);
 const RETRY_AFTER = {
   description: "Seconds to wait before trying again",
   schema: { type: "integer" as const, minimum: 1 },

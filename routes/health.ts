@@ -20,10 +20,15 @@ const Health = z.object({ status: z.literal("ok") }).openapi("Health");
 const Readiness = z
   .object({
     status: z.enum(["ready", "degraded", "draining"]).openapi({
-      description: "`degraded`: serving, but a range of the log is damaged",
+      description:
+        "`degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk",
     }),
     code: z.literal("draining").optional(),
     damaged: z.array(z.object({ from: Offset, to: Offset })),
+    disk: z.enum(["high", "full", "stuck"]).optional().openapi({
+      description:
+        "The disk fills up. `high`: a warning; `full`: publishes are answered 507, all else goes on; `stuck`: nothing can be stored until there is room",
+    }),
     clockSkewMs: z.int().optional().openapi({
       description:
         "A warning: the wall clock was set since the node started, and node time is ahead of it by so much. Delays are kept; times of day are off until a restart",
@@ -149,11 +154,16 @@ export function healthRoutes(app: App, ports: Ports): void {
 const SKEW_MS_MAX = 1000;
 
 function readiness({ broker, draining }: Ports): z.input<typeof Readiness> {
-  const { ready, damaged, clockSkewMs } = broker.status();
+  const { ready, damaged, clockSkewMs, disk } = broker.status();
   const ranges = damaged.map(({ from, to }) => ({ from: String(from), to: String(to) }));
-  const told = { damaged: ranges, ...(Math.abs(clockSkewMs) > SKEW_MS_MAX && { clockSkewMs }) };
+  const told = {
+    damaged: ranges,
+    ...(disk !== "ample" && { disk }),
+    ...(Math.abs(clockSkewMs) > SKEW_MS_MAX && { clockSkewMs }),
+  };
   if (!ready || draining()) return { status: "draining", code: "draining", ...told };
-  return { status: ranges.length > 0 ? "degraded" : "ready", ...told };
+  const isDegraded = ranges.length > 0 || disk === "full" || disk === "stuck";
+  return { status: isDegraded ? "degraded" : "ready", ...told };
 }
 
 /** One node is a cluster of one; nothing is placed anywhere else. */

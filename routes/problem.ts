@@ -61,6 +61,7 @@ export const STATUS = {
   draining: 503,
   unavailable: 503,
   "outcome-unknown": 504,
+  "disk-full": 507,
 } as const satisfies Record<ErrorCode, number>;
 
 /** One broken rule: where, as a JSON pointer, and what about it. */
@@ -125,7 +126,8 @@ export function problemResponse(
     "content-type": "application/problem+json",
     "cache-control": "no-store",
   };
-  if (status === 429 || status === 503) headers["retry-after"] = retryAfterSeconds();
+  if (status === 429 || status === 503 || status === 507)
+    headers["retry-after"] = retryAfterSeconds();
   if (status === 401) headers["www-authenticate"] = "Bearer";
   const allow = error.code === "method-not-allowed" ? error.details["allow"] : undefined;
   if (Array.isArray(allow)) headers["allow"] = allow.join(", ");

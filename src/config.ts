@@ -160,6 +160,22 @@ export const SETTINGS = {
     value: "size",
     about: "Size at which a segment of the commit log is sealed",
   }),
+  diskHigh: setting(integer({ min: 1, max: 100 }), {
+    fallback: "85",
+    value: "percent",
+    about: "So much of the file system in use is a warning, in `/readyz`, the log and the metrics",
+  }),
+  diskFull: setting(integer({ min: 1, max: 100 }), {
+    fallback: "95",
+    value: "percent",
+    about: "From so much on publishes are answered 507, and consumers go on",
+  }),
+  diskReserve: setting(bytes({ min: 0, max: 1024 * MiB }), {
+    fallback: "64MiB",
+    value: "size",
+    about:
+      "Set aside so that consumers, deletes and purges go on when others fill the disk; at most a hundredth of it",
+  }),
   idempotencyWindow: setting(duration({ minMs: SECOND_MS, maxMs: 30 * DAY_MS }), {
     fallback: "24h",
     value: "duration",

@@ -79,6 +79,11 @@ export class CheckpointFile {
 
   static async open(disk: Disk, crc32: Crc32): Promise<CheckpointFile> {
     const file = await disk.open(CHECKPOINT_PATH, { create: true });
+    const size = await file.size();
+    // Room for both from the beginning: there may be none when one is to be written.
+    if (size < 2 * CHECKPOINT_SLOT_SIZE) {
+      file.write(new Uint8Array(2 * CHECKPOINT_SLOT_SIZE - size), size);
+    }
     const found = decodeCheckpoints(await readRange(file, 0, 2 * CHECKPOINT_SLOT_SIZE), crc32);
     await disk.syncDir("");
     return new CheckpointFile(file, crc32, found);

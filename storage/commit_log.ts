@@ -14,13 +14,14 @@ import { assert } from "./base/assert.ts";
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import type { Clock } from "./base/clock.ts";
-import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { type Disk, type DiskFile, NoRoom, readRange } from "./base/disk.ts";
 import { salvaging } from "./base/salvage.ts";
 import { CheckpointFile } from "./checkpoint.ts";
 import { DamageMap, type FoundBy } from "./damage.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
 import type { FlushFigures } from "./flush_figures.ts";
 import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
+import type { Headroom } from "./headroom.ts";
 import { LogTail } from "./log_tail.ts";
 import { openSegments } from "./open_log.ts";
 import type { DamagedRange } from "./recovery.ts";
@@ -66,6 +67,9 @@ export interface Recovery {
 /** Between two checkpoints while the log moves, at most. */
 const CHECKPOINT_INTERVAL_MS = 1000;
 
+/** Of a segment that is ended early. */
+const SEGMENT_LEAST = 1 / 16;
+
 export class CommitLog {
   readonly tail: LogTail;
   readonly recovery: Recovery;
@@ -74,6 +78,7 @@ export class CommitLog {
   readonly #segments: Segment[];
   readonly #flusher: Flusher;
   readonly #checkpoint: CheckpointFile;
+  readonly #segmentBytes: number;
   #events: LogEvents = { onWritten() {}, onConfirm() {}, onSealed() {} };
   #confirmOffset: number;
   #writtenEnd: number;
@@ -91,6 +96,7 @@ export class CommitLog {
     options: {
       readonly segmentBytes: number;
       readonly spare: SpareSegment;
+      readonly headroom: Headroom;
       /** A confirmed unit end: the log reaches that far. */
       readonly from: number;
       /** Where the log starts: what lay before was removed. */
@@ -118,12 +124,14 @@ export class CommitLog {
       readonly opened: Awaited<ReturnType<typeof openSegments>>;
       readonly segmentBytes: number;
       readonly spare: SpareSegment;
+      readonly headroom: Headroom;
     },
   ) {
-    const { checkpoint, opened, segmentBytes, spare } = parts;
+    const { checkpoint, opened, segmentBytes, spare, headroom } = parts;
     const { segments, end, lastCrc, lastStoredAt } = opened;
     const active = segments.at(-1);
     this.#ports = ports;
+    this.#segmentBytes = segmentBytes;
     this.#checkpoint = checkpoint;
     this.#segments = segments;
     this.recovery = opened.recovery;
@@ -140,6 +148,7 @@ export class CommitLog {
       ports,
       active: active && { ...active, prepared: false },
       spare,
+      headroom,
       segmentBytes,
       events: {
         onWritten: (written) => this.#onWritten(written),
@@ -185,6 +194,11 @@ export class CommitLog {
   /** What was appended in this turn goes to disk at its end. */
   flush(): void {
     this.#flusher.kick();
+  }
+
+  /** The active segment holds no more than it does, unless that is little: the next unit begins another. */
+  endSegment(): void {
+    this.tail.endSegmentAt(this.#segmentBytes * SEGMENT_LEAST);
   }
 
   /** The disk has failed: nothing is confirmed any more. */
@@ -303,7 +317,9 @@ export class CommitLog {
     const next = { durableEnd: this.#confirmOffset, epoch: this.tail.epoch };
     this.#checkpointing = this.#checkpointing
       .then(() => (this.failed ? undefined : this.#checkpoint.write(next)))
-      .catch((error: unknown) => this.#flusher.fail(error));
+      .catch((error: unknown) => {
+        if (!(error instanceof NoRoom)) this.#flusher.fail(error); // it may lag: the next one tells
+      });
     return this.#checkpointing;
   }
 

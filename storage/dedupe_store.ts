@@ -158,11 +158,11 @@ export class DedupeStore {
   /** The segment is complete: its keys go to a run. */
   seal(segment: Sealed): void {
     if (this.#young.has(segment.base)) this.#waiting.set(segment.base, segment);
-    void this.#build();
+    void this.build();
   }
 
   /** Resolves when the runs of all that is sealed now are in use, or cannot be built. */
-  #build(): Promise<void> {
+  build(): Promise<void> {
     this.#nextBuild ??= this.#building.then(() => {
       this.#nextBuild = undefined;
       return this.#buildRuns();
@@ -236,7 +236,7 @@ export class DedupeStore {
       this.#runs.find(damage.range)?.leaveAlone();
       this.#report(error);
     }
-    await this.#build();
+    await this.build();
   }
 
   /** Keys published then or before are out of the window, by the log's time: no clock that runs wild drops any. */
@@ -251,7 +251,7 @@ export class DedupeStore {
 
   async #mend(): Promise<void> {
     const gaps = [...this.#gaps.values()];
-    const built = this.#build();
+    const built = this.build();
     const missing = gaps.reduce((sum, { base, end }) => sum + end - base, 0);
     if (missing <= this.#mendWaitBytesMax) await built;
     const gap = gaps.find((one) => this.#gaps.get(one.base) === one); // not one that came meanwhile
@@ -326,7 +326,7 @@ export class DedupeStore {
       if (!covered) this.#gaps.set(segment.base, segment);
     }
     for (const { base, end } of log.segments) if (end !== undefined) this.forget(base);
-    void this.#build();
+    void this.build();
   }
 
   async #openRun(range: RunRange): Promise<void> {

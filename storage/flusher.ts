@@ -15,19 +15,22 @@
  * and cut to size first, then the new one is made durable with its name.
  *
  * Promise: `onDurable(end)` is called in order of `end`, after an fdatasync that
- * covers every byte below it. Any error of a write or a sync is final: `fatal`
- * is called once and nothing more is written or said to be durable; a failed
- * fdatasync must not be retried, for the kernel may have dropped the pages and
- * say yes the second time.
+ * covers every byte below it. A write that finds no room is done again when there
+ * is some (headroom.ts): the same bytes in the same place, so what it wrote of them
+ * is no harm, and nothing was said of them. Any other error of a write, and any of
+ * a sync, is final: `fatal` is called once and nothing more is written or said to
+ * be durable; a failed fdatasync must not be retried, for the kernel may have
+ * dropped the pages and say yes the second time.
  *
  * @module
  */
 
 import type { Crc32 } from "./base/checksum.ts";
 import type { Clock } from "./base/clock.ts";
-import type { Disk, DiskFile } from "./base/disk.ts";
+import { type Disk, type DiskFile, NoRoom } from "./base/disk.ts";
 import { SharedFile } from "./base/shared_file.ts";
 import { FlushFigures } from "./flush_figures.ts";
+import type { Headroom } from "./headroom.ts";
 import type { LogTail, Roll } from "./log_tail.ts";
 import type { SpareSegment } from "./spare_segment.ts";
 import { encodeSegmentHeader, LOG_DIR, SEGMENT_HEADER_SIZE, segmentPath } from "./segment.ts";
@@ -71,6 +74,7 @@ export class Flusher {
   readonly #ports: { readonly disk: Disk; readonly clock: Clock; readonly crc32: Crc32 };
   readonly #events: FlusherEvents;
   readonly #spare: SpareSegment;
+  readonly #headroom: Headroom;
   readonly #segmentBytes: number;
   #active: ActiveSegment | undefined;
   #written: number;
@@ -87,6 +91,7 @@ export class Flusher {
       /** Undefined for an empty log: its first segment is the first roll. */
       readonly active: ActiveSegment | undefined;
       readonly spare: SpareSegment;
+      readonly headroom: Headroom;
       readonly segmentBytes: number;
     },
   ) {
@@ -95,6 +100,7 @@ export class Flusher {
     this.#events = options.events;
     this.#active = options.active;
     this.#spare = options.spare;
+    this.#headroom = options.headroom;
     this.#segmentBytes = options.segmentBytes;
     this.#written = tail.end;
   }
@@ -140,12 +146,28 @@ export class Flusher {
     this.#running = undefined;
   }
 
-  /** Writes what there is, in a new segment where one begins. */
+  /** Writes what there is, as soon as there is room for it. */
   async #begin(): Promise<Batch | undefined> {
+    while (!this.#failed) {
+      try {
+        const batch = await this.#beginNow();
+        this.#headroom.room();
+        return batch;
+      } catch (error) {
+        if (!(error instanceof NoRoom)) throw error;
+      }
+      await this.#spare.giveUp();
+      await this.#headroom.noRoom();
+    }
+    return undefined;
+  }
+
+  /** In a new segment where one begins. */
+  async #beginNow(): Promise<Batch | undefined> {
     const roll = this.#tail.rolls[0];
     if (roll?.base === this.#written) {
-      this.#tail.rolls.shift();
       this.#active = await this.#startSegment(roll);
+      this.#tail.rolls.shift();
       await this.#events.onSegment(this.#active);
     }
     return this.#failed ? undefined : this.#write();
@@ -157,10 +179,13 @@ export class Flusher {
     this.figures.synced(batch, this.#ports.clock.elapsed());
     try {
       return this.#write();
+    } catch (error) {
+      if (error instanceof NoRoom) return undefined; // the next batch begins with the same bytes
+      throw error;
     } finally {
       this.#events.onDurable(end);
       this.#tail.trim(end); // after: who is told reads these bytes from memory
-      this.#spare.synced(end - from);
+      if (this.#headroom.level !== "full") this.#spare.synced(end - from);
       this.#endSparseSegment();
     }
   }
@@ -212,10 +237,15 @@ export class Flusher {
 
   async #createSegment({ header, path }: { header: Uint8Array; path: string }): Promise<DiskFile> {
     const file = await this.#ports.disk.open(path, { create: true });
-    await file.truncate(0); // left by a crash before its header was durable
-    await file.truncate(SEGMENT_HEADER_SIZE + this.#segmentBytes);
-    file.write(header, 0);
-    await file.sync();
+    try {
+      await file.truncate(0); // left by a crash before its header was durable, or for want of room
+      await file.truncate(SEGMENT_HEADER_SIZE + this.#segmentBytes);
+      file.write(header, 0);
+      await file.sync();
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
     return file;
   }
 }

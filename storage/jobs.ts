@@ -1,7 +1,7 @@
 /**
  * The heavy work that must not hold the event loop: building a sidecar, a dedupe run
  * or a timer file, merging a snapshot, runs or timer files, writing the zeros of the
- * segment to come. A job is plain data and touches only files, so the same code runs
+ * segment to come, and of what is set aside. A job is plain data and touches only files, so the same code runs
  * in a worker thread (`jobs_node.ts`) and, in tests and simulation, inline.
  *
  * @module
@@ -21,7 +21,7 @@ import { indexId } from "./id_index.ts";
 import { KeyTable } from "./keys.ts";
 import { indexOps } from "./ops.ts";
 import { RevealKeys } from "./reveal_keys.ts";
-import { LOG_DIR, segmentBases, sidecarPath, SPARE_PATH } from "./segment.ts";
+import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import { type SidecarContent, sidecarParts } from "./sidecar.ts";
 import {
   type Change,
@@ -91,8 +91,9 @@ export type Job =
       readonly expired: number;
     }
   | {
-      /** Writes zeros to bytes `[from, to)` of the spare segment, which ends at `from`. */
+      /** Writes zeros to bytes `[from, to)` of a file, which ends at `from`; empties it where that fails. */
       readonly kind: "prepare";
+      readonly path: string;
       readonly from: number;
       readonly to: number;
     };
@@ -130,7 +131,7 @@ export async function runJob(job: Job, ports: JobPorts): Promise<void> {
     case "merge-timers":
       return mergeTimerFiles(job.ranges, { ...ports, ...job });
     case "prepare":
-      return prepareSegment(job, ports);
+      return prepareFile(job, ports);
   }
 }
 
@@ -215,8 +216,8 @@ async function walkBefore(base: number, queues: ConsumeQueues, ports: JobPorts):
 /** Dirty at once, at most: the log's own syncs must not wait long behind these. */
 const PIECE_SIZE = 1024 * 1024;
 
-async function prepareSegment(job: Job & { kind: "prepare" }, { disk }: JobPorts): Promise<void> {
-  const file = await disk.open(SPARE_PATH, { create: true });
+async function prepareFile(job: Job & { kind: "prepare" }, { disk }: JobPorts): Promise<void> {
+  const file = await disk.open(job.path, { create: true });
   try {
     await file.truncate(job.from);
     const zeros = new Uint8Array(Math.min(PIECE_SIZE, job.to - job.from));

@@ -23,6 +23,7 @@ import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
 import { Disposal } from "./disposal.ts";
 import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
+import { Headroom, HEADROOM_DEFAULTS, type HeadroomOptions } from "./headroom.ts";
 import { Indexes } from "./indexes.ts";
 import { type Jobs, openSnapshot } from "./jobs.ts";
 import { readLogStart, removeBefore, removeSnapshotsBefore } from "./log_start.ts";
@@ -72,6 +73,7 @@ export class MessageStore {
   readonly timers: Timers;
   readonly disposal: Disposal;
   readonly scrubber: Scrubber;
+  readonly headroom: Headroom;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
@@ -86,6 +88,7 @@ export class MessageStore {
       readonly dedupe?: DedupeOptions | undefined;
       /** In so long all that is stored is read once, to find damage; undefined: it is not. */
       readonly scrubIntervalMs?: number | undefined;
+      readonly headroom?: HeadroomOptions | undefined;
     },
   ): Promise<MessageStore> {
     const { fold } = options;
@@ -94,6 +97,7 @@ export class MessageStore {
     await disk.makeDir(SNAPSHOT_DIR);
     await refuseLaterFormats(disk, crc32);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
+    const headroom = await Headroom.open(ports, options.headroom ?? HEADROOM_DEFAULTS);
     const start = await readLogStart(disk, crc32);
     await removeBefore(disk, start);
     await removeSnapshotsBefore(disk, start);
@@ -128,6 +132,7 @@ export class MessageStore {
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
       spare,
+      headroom,
       from,
       start,
       walkFrom,
@@ -153,10 +158,11 @@ export class MessageStore {
     timers.startAt(start);
     await reveals.resume(timers, { log, passed });
     const derived = { queues, indexes, dedupe, timers, timerFiles };
-    const store = new MessageStore(ports, { log, spare, fold, ...derived });
+    const store = new MessageStore(ports, { log, spare, headroom, fold, ...derived });
     await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     if (options.scrubIntervalMs) store.scrubber.start(options.scrubIntervalMs);
+    headroom.watch(log);
     return store;
   }
 
@@ -165,6 +171,7 @@ export class MessageStore {
     parts: {
       readonly log: CommitLog;
       readonly spare: SpareSegment;
+      readonly headroom: Headroom;
       readonly queues: ConsumeQueues;
       readonly indexes: Indexes;
       readonly dedupe: DedupeStore;
@@ -173,10 +180,12 @@ export class MessageStore {
       readonly timerFiles: readonly TimerFile[];
     },
   ) {
-    const { log, spare, queues, indexes, timers } = parts;
+    const { log, spare, headroom, queues, indexes, timers } = parts;
     queues.takeTouched();
     this.log = log;
     this.#spare = spare;
+    this.headroom = headroom;
+    headroom.onRoom = () => this.#buildLeftOver();
     this.queues = queues;
     this.indexes = indexes;
     this.dedupe = parts.dedupe;
@@ -197,6 +206,12 @@ export class MessageStore {
         this.dedupe.seal(segment);
       },
     });
+  }
+
+  /** What could not be built for want of room. */
+  #buildLeftOver(): void {
+    this.#sealer.retry();
+    void this.dedupe.build();
   }
 
   get damage(): DamageMap {
@@ -327,6 +342,7 @@ export class MessageStore {
     await this.scrubber.close();
     await this.dedupe.close();
     await this.#spare.close();
+    await this.headroom.close();
     await this.#sealer.close();
     await this.log.close();
   }

@@ -6,6 +6,7 @@
  */
 
 import { counter, type Family, gauge, histogram, type Sample } from "./base/metrics.ts";
+import { LEVELS } from "./headroom.ts";
 import type { MessageStore } from "./message_store.ts";
 import { KINDS } from "./records/mod.ts";
 
@@ -15,6 +16,7 @@ export function storeMetrics(store: MessageStore): readonly Family[] {
     ...damageFamilies(store),
     ...flushFamilies(store),
     ...derivedFamilies(store),
+    ...headroomFamilies(store),
   ];
 }
 
@@ -130,6 +132,27 @@ function derivedFamilies({ queues, timers, dedupe }: MessageStore): Family[] {
       name: "tidegate_dedupe_runs",
       help: "Runs of idempotency keys on disk",
       value: dedupe.runs.length,
+    }),
+  ];
+}
+
+function headroomFamilies({ headroom }: MessageStore): Family[] {
+  const { space, level, ballastBytes } = headroom;
+  return [
+    gauge({
+      name: "tidegate_disk_size_bytes",
+      help: "Of the file system of the data directory, without what is kept for root",
+      samples: space ? [{ value: space.size }] : [],
+    }),
+    gauge({
+      name: "tidegate_disk_level",
+      help: "1 for how full the disk is: at full nothing is published, at stuck nothing is stored",
+      samples: LEVELS.map((one) => ({ labels: { level: one }, value: one === level ? 1 : 0 })),
+    }),
+    gauge({
+      name: "tidegate_disk_ballast_bytes",
+      help: "Set aside on the disk for when it is full",
+      value: ballastBytes,
     }),
   ];
 }

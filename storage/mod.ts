@@ -11,6 +11,7 @@ export { type DamageMap, DerivedDamage, type FoundBy } from "./damage.ts";
 export type { DedupeEntry } from "./dedupe_run.ts";
 export type { DedupeOptions } from "./dedupe_store.ts";
 export { type Frame, FRAME_HEADER_SIZE, UNIT_SIZE_MAX } from "./frame.ts";
+export { type HeadroomOptions, type Level, LEVELS } from "./headroom.ts";
 export { inlineJobs, type Jobs } from "./jobs.ts";
 export {
   MessageStore,

@@ -8,7 +8,7 @@
  *   nothing needed       its files go (log_start.ts)
  *
  * A job that fails is reported and costs nothing but time: the sidecar is built
- * at the next start, the changes go into the next snapshot.
+ * when there is room again, or at the next start; the changes go into the next snapshot.
  *
  * @module
  */
@@ -74,6 +74,8 @@ export class Sealer implements Sidecars {
     readonly since: number;
     readonly changes: readonly Change[];
   } = { logOffset: 0, since: 0, changes: [] };
+  /** Whose sidecars could not be built. */
+  readonly #leftUnbuilt: Sealed[] = [];
   #pending: Promise<void> = Promise.resolve();
   #closing = false;
 
@@ -171,7 +173,20 @@ export class Sealer implements Sidecars {
   }
 
   seal({ base, end }: Sealed): void {
-    void this.#enqueue(() => this.#build({ base, end, marks: this.#queues.marksAt(base) }));
+    void this.#enqueue(async () => {
+      if (base < this.#log.start) return;
+      try {
+        await this.#build({ base, end, marks: this.#queues.marksAt(base) });
+      } catch (error) {
+        this.#leftUnbuilt.push({ base, end });
+        throw error;
+      }
+    });
+  }
+
+  /** Something may have changed for the better since a job failed. */
+  retry(): void {
+    for (const segment of this.#leftUnbuilt.splice(0)) this.seal(segment);
   }
 
   async #build(

@@ -62,6 +62,9 @@ export function segmentPath(base: number): string {
 /** Of the segment to come, until it has a base. It ends as all that lies aside: a start removes it. */
 export const SPARE_PATH = `${LOG_DIR}/next.tmp`;
 
+/** A file of zeros that takes room until something needs it: see headroom.ts. */
+export const BALLAST_PATH = "ballast";
+
 export function sidecarPath(base: number): string {
   return `${LOG_DIR}/${String(base).padStart(20, "0")}.idx`;
 }

@@ -71,7 +71,7 @@ export class SpareSegment {
 
   async #grow(to: number): Promise<void> {
     try {
-      await this.#ports.jobs.run({ kind: "prepare", from: this.#written, to });
+      await this.#ports.jobs.run({ kind: "prepare", path: SPARE_PATH, from: this.#written, to });
       this.#written = to;
     } catch (error) {
       this.#fail(error);
@@ -89,11 +89,24 @@ export class SpareSegment {
     const { disk } = this.#ports;
     const file = await this.#orGone(disk.open(SPARE_PATH, { create: false }));
     if (!file) return undefined;
-    file.write(segment.header, 0);
-    await file.sync();
+    try {
+      file.write(segment.header, 0);
+      await file.sync();
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
     const named = await this.#orGone(disk.rename(SPARE_PATH, segment.path).then(() => file));
     if (!named) await file.close();
     return named;
+  }
+
+  /** A disk without room needs it for better things. */
+  async giveUp(): Promise<void> {
+    if (this.#growing || this.#written === 0) return;
+    this.#written = 0;
+    this.#credit = 0;
+    await this.#orGone(this.#ports.disk.remove(SPARE_PATH));
   }
 
   /** Somebody may have tidied up: the log goes on without. */

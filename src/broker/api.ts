@@ -306,4 +306,9 @@ export interface NodeStatus {
   readonly clockSkewMs: number;
   /** Ranges of the log whose bytes are not what was written. */
   readonly damaged: readonly { readonly from: number; readonly to: number }[];
+  /**
+   * How full the disk is. `high` is a warning; at `full` nothing is published; at
+   * `stuck` nothing is stored at all.
+   */
+  readonly disk: "ample" | "high" | "full" | "stuck";
 }

@@ -10,7 +10,13 @@
 
 import type { Log } from "../../storage/base/logger.ts";
 import { type Collect, counter } from "../../storage/base/metrics.ts";
-import { DerivedDamage, MessageStore, type Recovery, type StorePorts } from "../../storage/mod.ts";
+import {
+  DerivedDamage,
+  type HeadroomOptions,
+  MessageStore,
+  type Recovery,
+  type StorePorts,
+} from "../../storage/mod.ts";
 import type { BrokerApi } from "./api.ts";
 import { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
@@ -44,6 +50,8 @@ export interface BrokerOptions {
   readonly halvesMax?: number | undefined;
   /** In so long all that is stored is read once, to find damage; undefined: it is not. */
   readonly scrubIntervalMs?: number | undefined;
+  /** From where on a disk is too full, and what is set aside on it. */
+  readonly headroom?: HeadroomOptions | undefined;
 }
 
 export interface Broker {
@@ -75,10 +83,11 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       damaged: (range, by) =>
         ports.log("error", "Stored data is damaged: the range is stepped over", { ...range, by }),
     },
-    { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs },
+    { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs, headroom: options.headroom },
   );
   const shell = new Shell({ ...ports, report }, { ...options, store, fold });
   listen(shell);
+  shell.diskWatch.start();
   for (const name of fold.groups.names()) {
     const group = fold.groups.named(name);
     if (group) markAllReady(shell, group);
@@ -103,6 +112,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       confirmOffset: store.log.confirmOffset,
       clockSkewMs: shell.clockSkewMs,
       damaged: store.damage.ranges,
+      disk: store.headroom.level,
     }),
   };
   return {
@@ -124,6 +134,7 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
       shell.scout.settleSkips();
     },
     close() {
+      shell.diskWatch.stop();
       shell.timers.stop();
       shell.expiry.stop();
       shell.forwarding.stop();
@@ -168,5 +179,5 @@ async function startEpoch(
   tail.startEpoch(epoch);
   shell.store.append("epoch-start", { epoch, leader: nodeId, bootId }, shell.now());
   shell.store.log.flush();
-  await shell.replies.confirmed(undefined);
+  await shell.replies.settled();
 }

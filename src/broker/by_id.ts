@@ -53,7 +53,7 @@ export async function recallById(
   for await (const candidate of candidates(shell, { topic, id })) {
     const timer = timerOf(candidate);
     const recalled = timer && (await recall(shell, { topic, timer }));
-    if (recalled) return shell.replies.confirmed(undefined);
+    if (recalled) return shell.replies.confirmed(undefined, "some");
     if (!(await show(shell, { topic, candidate }))) continue; // it was recalled before
     const detail = `Cannot recall message "${id}" of "${name}": it was delivered`;
     return shell.refuse(new TidegateError("already-delivered", detail, { id }));
@@ -106,6 +106,7 @@ async function recall(
 ): Promise<boolean> {
   return shell.core.timers.withState(timer, (state) => {
     if (state !== "scheduled") return false;
+    shell.admitDecision();
     const record = { topicGen: topic.generation, bodyLogOffset: timer.bodyLogOffset };
     commit(shell.core, { kind: "recall", record, now: shell.now() });
     shell.store.log.flush();
@@ -126,7 +127,7 @@ async function show(
   const timer = timerOf(candidate);
   if (!timer) return showCommitted(shell, { topic, candidate });
   const state = await shell.core.timers.withState(timer, (found) => found);
-  await shell.replies.confirmed(undefined); // it may rest on a reveal or recall of this moment
+  await shell.replies.confirmed(undefined, "none"); // it may rest on a reveal or recall of this moment
   if (state === "recalled") return undefined;
   if (state === "passed") {
     return findRevealed(shell, { topic, frame, payload, queueId, since: timer.dueAt });
@@ -144,7 +145,7 @@ async function showCommitted(
   if (txnId === undefined) return undefined;
   const transaction = shell.core.fold.transactions.find(txnId, shell.now());
   const { state = "committed", decidedAt = frame.storedAt } = transaction ?? {};
-  await shell.replies.confirmed(undefined); // it may rest on a decision of this moment
+  await shell.replies.confirmed(undefined, "none"); // it may rest on a decision of this moment
   if (state !== "committed") return undefined;
   return findRevealed(shell, { topic, frame, payload, queueId, since: decidedAt });
 }

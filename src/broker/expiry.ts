@@ -56,6 +56,11 @@ export class Expiry implements TimerSource {
     this.#ports = ports;
   }
 
+  /** Looks that are scheduled, stale ones included. */
+  get size(): number {
+    return this.#due.size;
+  }
+
   get wakeAt(): number {
     return this.#looking || this.#stopped ? Infinity : this.#due.minKey;
   }
@@ -80,7 +85,7 @@ export class Expiry implements TimerSource {
 
   /** The topic's retention changed. */
   redefined(topic: TopicState): void {
-    if (topic.checkAt < Infinity) this.#schedule(topic, this.#ports.now());
+    if (this.#hasMessages(topic)) this.#schedule(topic, this.#ports.now());
   }
 
   #ageMs({ config }: TopicState): number {
@@ -91,6 +96,7 @@ export class Expiry implements TimerSource {
     const bounded = topic.config.retention.bytes !== null;
     const soon = this.#ports.now() + LOOK_MS.bytes;
     topic.checkAt = bounded ? Math.min(at, soon) : at;
+    if (topic.checkAt === Infinity) return; // kept for ever: every batch would schedule it again
     this.#due.push(topic.checkAt, topic);
     if (this.#due.size > 2 * this.#core.fold.topics.count + STALE) this.#due.retain(isCurrent);
   }

@@ -119,7 +119,7 @@ function publishBatch(
     if (atomic) checkUnit(core, { messages, now });
     const faults = messages.map((message) => messageFault(core, { message, now }));
     const hopeless = faults.every((fault) => fault !== undefined);
-    if (hopeless && core.autoCreate) return shell.replies.confirmed(faults);
+    if (hopeless && core.autoCreate) return shell.replies.confirmed(faults, "none");
     if (atomic) checkIds(messages, { taken, now });
     const topic = topicForPublish(core, { name, now });
     if (atomic) for (const message of messages) checkType(topic, message);

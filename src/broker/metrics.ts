@@ -74,6 +74,11 @@ function trafficFamilies({ traffic }: Shell): Family[] {
       value: traffic.leasedBytes,
     }),
     counter({
+      name: "tidegate_disk_full_refusals_total",
+      help: "Publishes refused because the disk is nearly full",
+      value: traffic.refusedForRoom,
+    }),
+    counter({
       name: "tidegate_settled_receipts_total",
       help: "Receipts settled, by what came of it",
       samples: Object.entries(traffic.settled).map(([status, value]) => ({

@@ -42,6 +42,8 @@ export class ReceiveWaiters {
   readonly #flush: () => void;
   /** Nothing is ready, but there is something to look at. */
   readonly #lookFor: (group: GroupState) => void;
+  /** Whether anything can be granted: false while nothing can be logged. */
+  readonly #mayGrant: () => boolean;
 
   constructor(
     core: Core,
@@ -51,6 +53,7 @@ export class ReceiveWaiters {
       now(): number;
       flush(): void;
       lookFor(group: GroupState): void;
+      mayGrant(): boolean;
     },
   ) {
     this.#core = core;
@@ -59,6 +62,7 @@ export class ReceiveWaiters {
     this.#now = ports.now;
     this.#flush = ports.flush;
     this.#lookFor = ports.lookFor;
+    this.#mayGrant = ports.mayGrant;
   }
 
   /** Resolves with leases, or with none when the wait is over. @throws `overloaded` */
@@ -108,7 +112,7 @@ export class ReceiveWaiters {
   /** Something may be ready: grants go to waiters in order of arrival. */
   pump(group: GroupState): void {
     const line = this.#lines.get(group);
-    if (!line) return;
+    if (!line || !this.#mayGrant()) return;
     const now = this.#now();
     endLeases(this.#core, { group, now });
     for (const waiter of line.waiters) {
@@ -122,6 +126,11 @@ export class ReceiveWaiters {
     this.#setTimer(group, line);
     this.#flush();
     if (line.waiters.size > 0) this.#lookFor(group);
+  }
+
+  /** Grants may have been held up. */
+  pumpAll(): void {
+    for (const group of [...this.#lines.keys()]) this.pump(group);
   }
 
   /** What a receive of the group that waits would have looked at. */

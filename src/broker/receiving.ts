@@ -34,9 +34,11 @@ export async function receive(
   { request, options }: { request: ReceiveRequest; options: CallOptions | undefined },
 ): Promise<readonly Delivery[]> {
   const signal = options?.signal;
+  shell.admitDecision();
   const group = await subscribedGroup(shell, request);
   const leased = await lease(shell, { group, request, signal });
-  const safe = shell.replies.confirmed(undefined);
+  const safe = shell.replies.confirmed(undefined, "some");
+  safe.catch(() => {}); // heard below
   shell.store.log.flush();
   const handed = await load(shell, { group, leased, maxBytes: request.maxBytes });
   await safe;

@@ -8,6 +8,7 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import type { Digest } from "../../storage/base/digest.ts";
+import type { Log } from "../../storage/base/logger.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { MessageStore } from "../../storage/mod.ts";
 import type { NewMessage } from "./api.ts";
@@ -17,12 +18,13 @@ import type { BrokerFold } from "./fold.ts";
 import { popQueue, type Subscription } from "./groups.ts";
 import { refresh } from "./readiness.ts";
 import { ReceiveWaiters } from "./receive_waiters.ts";
+import { DiskWatch } from "./disk_watch.ts";
 import { Delays } from "./delay.ts";
 import { Expiry } from "./expiry.ts";
 import { Forwarding } from "./forwarding.ts";
 import { LeaderTime } from "./leader_time.ts";
 import type { ChecksPort } from "./ports.ts";
-import { Replies } from "./replies.ts";
+import { diskFull, Replies } from "./replies.ts";
 import { Scout } from "./scout.ts";
 import { ScheduledIds } from "./scheduled_ids.ts";
 import { TimerCore } from "./timer_core.ts";
@@ -40,6 +42,7 @@ export interface ShellPorts {
   entropy(size: number): Uint8Array;
   /** A job beside the requests failed. */
   report(error: Error): void;
+  readonly log: Log;
   readonly digest: Digest;
   /** Absent: this node makes no calls, and takes no checkUrl. */
   readonly checks?: ChecksPort | undefined;
@@ -59,6 +62,7 @@ export class Shell {
   readonly checks: Checks;
   readonly expiry: Expiry;
   readonly forwarding: Forwarding;
+  readonly diskWatch: DiskWatch;
   readonly traffic = new Traffic();
   readonly #ports: ShellPorts;
   readonly #time: LeaderTime;
@@ -101,6 +105,7 @@ export class Shell {
       now,
       flush,
       lookFor: (group) => this.scout.start(group),
+      mayGrant: () => !this.isStuck,
     });
     this.scout = new Scout(this.core, {
       clock,
@@ -118,7 +123,7 @@ export class Shell {
       checks: ports.checks,
       now,
       flush,
-      confirmed: () => this.replies.confirmed(undefined),
+      confirmed: () => this.replies.settled(),
       arm: () => this.timers.arm(),
       report: (error) => ports.report(error),
     });
@@ -131,7 +136,7 @@ export class Shell {
       retentionMaxMs: parts.retentionMaxMs,
       now,
       pause: () => this.pause(),
-      confirmed: () => this.replies.confirmed(undefined),
+      confirmed: () => this.replies.settled(),
       arm: () => this.timers.arm(),
       onCut: ({ name }) => {
         for (const { group } of fold.groups.subscribers(name)) this.receivers.pump(group);
@@ -144,11 +149,15 @@ export class Shell {
       store,
       now,
       pause: () => this.pause(),
-      confirmed: () => this.replies.confirmed(undefined),
+      confirmed: () => this.replies.settled(),
       arm: () => this.timers.arm(),
       report: (error) => ports.report(error),
     });
     this.timers.add(this.forwarding);
+    const { log } = ports;
+    const { replies, receivers, forwarding } = this;
+    const watched = { clock, log, store, replies, receivers, forwarding };
+    this.diskWatch = new DiskWatch({ ...watched, arm: () => this.timers.arm() });
     store.timers.onLoaded = () => this.timers.arm();
   }
 
@@ -216,6 +225,7 @@ export class Shell {
 
   /** Runs a decision now; the answer is given once what it rests on is confirmed. */
   decide<T>(decision: (now: number) => T): Promise<T> {
+    if (this.isStuck) return Promise.reject(diskFull("Cannot serve the request"));
     const answer = this.replies.decide(() => decision(this.now()));
     this.store.log.flush();
     return answer;
@@ -223,8 +233,9 @@ export class Shell {
 
   /** An error, given once what it rests on is confirmed. */
   async refuse(error: unknown): Promise<never> {
+    if (isForRoom(error)) throw error; // it rests on nothing, and is told while nothing is confirmed
     this.store.log.flush();
-    await this.replies.confirmed(undefined);
+    await this.replies.confirmed(undefined, "none");
     throw error;
   }
 
@@ -233,11 +244,31 @@ export class Shell {
     if (subscription.topicGen !== undefined) refresh(this.core, popQueue(subscription, queueId));
   }
 
-  /** @throws `overloaded` when the disk is too far behind. */
+  /** @throws `disk-full` when nothing can be stored at all. */
+  admitDecision(): void {
+    if (this.isStuck) throw diskFull("Cannot serve the request");
+  }
+
+  /** Nothing can be stored at all. */
+  get isStuck(): boolean {
+    return this.store.headroom.level === "stuck";
+  }
+
+  /** @throws `disk-full` when nothing may be published; `overloaded` when the disk is too far behind. */
   admit(): void {
+    if (!this.store.headroom.admits) {
+      this.traffic.refusedForRoom++;
+      throw diskFull("Cannot publish");
+    }
     const { end, confirmOffset } = this.store.log;
     if (end - confirmOffset < UNFLUSHED_BYTES_MAX) return;
     const detail = `Cannot publish: ${UNFLUSHED_BYTES_MAX} bytes wait for the disk`;
     throw new TidegateError("overloaded", detail, { limit: UNFLUSHED_BYTES_MAX });
   }
+}
+
+/** It says already what is known while the disk has no room. */
+function isForRoom(error: unknown): boolean {
+  if (!(error instanceof TidegateError)) return false;
+  return error.code === "disk-full" || error.code === "outcome-unknown";
 }

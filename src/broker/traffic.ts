@@ -18,6 +18,8 @@ export class Traffic {
   /** To members of groups, redeliveries among them. */
   leasedMessages = 0;
   leasedBytes = 0;
+  /** Publishes, while there was no room on the disk. */
+  refusedForRoom = 0;
   readonly settled: Record<SettleResult["status"], number> = {
     ok: 0,
     late: 0,

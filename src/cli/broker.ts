@@ -32,6 +32,9 @@ export interface BrokerParts {
     | "idempotencyWindow"
     | "webhookAllowPrivate"
     | "scrubInterval"
+    | "diskHigh"
+    | "diskFull"
+    | "diskReserve"
   >;
   readonly log: Log;
   /** The log's disk failed: must not return. */
@@ -73,6 +76,7 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
       waitersMax,
       idempotencyWindowMs: idempotencyWindow,
       scrubIntervalMs: parts.config.scrubInterval,
+      headroom: headroomOptions(parts.config),
     };
     const broker = await openBroker(ports, options);
     tellRecovery(broker, parts.log);
@@ -88,6 +92,10 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     await release();
     throw cannotOpen(dataDir, error);
   }
+}
+
+function headroomOptions({ diskHigh, diskFull, diskReserve }: BrokerParts["config"]) {
+  return { highPercent: diskHigh, fullPercent: diskFull, ballastBytes: diskReserve };
 }
 
 /** Transactions are asked about over HTTP. */

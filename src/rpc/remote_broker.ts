@@ -47,6 +47,7 @@ const SILENT: NodeStatus = {
   durableEnd: 0,
   confirmOffset: 0,
   clockSkewMs: 0,
+  disk: "ample",
   damaged: [],
 };
 

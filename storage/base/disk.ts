@@ -7,10 +7,28 @@
  * it means. Nothing is durable before the `sync` that covers it returns: bytes
  * by `DiskFile.sync`, names (create, rename, remove) by `Disk.syncDir`.
  *
+ * A call that finds no room throws {@linkcode NoRoom}, and may be repeated; a sync
+ * never does: whatever it fails with, what it was to cover is lost.
+ *
  * @module
  */
 
+/** The file system that the disk lies on, in bytes. */
+export interface DiskSpace {
+  /** What we could use of it if it were empty. */
+  readonly size: number;
+  /** What we can still use. */
+  readonly free: number;
+}
+
+/** There is no room: on the file system, in a quota, or below a limit of file sizes. */
+export class NoRoom extends Error {
+  override readonly name = "NoRoom";
+}
+
 export interface Disk {
+  /** Undefined where the system does not tell. */
+  space(): Promise<DiskSpace | undefined>;
   /** Makes a directory and those above it, durably. */
   makeDir(path: string): Promise<void>;
   /** Names in a directory, sorted; empty when there is no such directory. */
@@ -30,6 +48,8 @@ export interface DiskFile {
    * Writes all of `bytes` into the page cache. Synchronous: it costs a few
    * microseconds, where a thread hop would cost a hundred. After a throw the
    * bytes from `position` on are unknown.
+   *
+   * @throws {NoRoom}, and what the system said of anything else.
    */
   write(bytes: Uint8Array, position: number): void;
   /** Resolves once every byte written before the call survives power loss (fdatasync). */
@@ -77,6 +97,9 @@ export async function replaceFileBy(
     await file.truncate(0);
     await write(file);
     await file.sync();
+  } catch (error) {
+    await file.truncate(0).catch(() => {}); // the disk may be full of just this
+    throw error;
   } finally {
     await file.close();
   }

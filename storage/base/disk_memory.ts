@@ -8,6 +8,9 @@
  * changes of the file's size the first few are kept. A name that was made, moved
  * or removed and not covered by a `syncDir` is as it was or as it is, by chance.
  *
+ * `capacity` is its size: a write that needs more takes what there is room for and
+ * fails, until something is cut or removed, or the disk grows.
+ *
  * `failSync` and `failWrite` make the next calls fail, as a disk would. A sync
  * that fails loses what it was to write, as Linux does: the cache goes on
  * showing it, calls it clean, and a second sync says yes without writing it.
@@ -20,99 +23,15 @@
  * @module
  */
 
-import type { Disk, DiskFile } from "./disk.ts";
+import { type Disk, type DiskFile, type DiskSpace, NoRoom } from "./disk.ts";
+import { Inode, SECTOR } from "./disk_memory_inode.ts";
 import { Prng } from "./prng.ts";
 import { writeFully } from "./write_fully.ts";
 
-const SECTOR = 512;
 const SYNC_TURNS_MAX = 6;
 
 /** Resolves when a call, which names itself, may go on. */
 export type Pace = (call: string) => Promise<void>;
-
-type Pending = { readonly order: number } & (
-  | { readonly kind: "size"; readonly size: number }
-  | { readonly kind: "sector"; readonly at: number; readonly bytes: Uint8Array }
-);
-
-class Inode {
-  cached = new Uint8Array(0);
-  durable = new Uint8Array(0);
-  /** Sectors that cannot be read. */
-  readonly bad = new Set<number>();
-  /** What was done to the cache and not to the platter, oldest first. */
-  #pending: Pending[] = [];
-  #order = 0;
-
-  resize(size: number): void {
-    if (size === this.cached.length) return;
-    this.cached = resized(this.cached, size);
-    this.#pending.push({ kind: "size", size, order: this.#order++ });
-  }
-
-  write(bytes: Uint8Array, position: number): void {
-    const end = position + bytes.length;
-    if (end > this.cached.length) this.resize(end);
-    this.cached.set(bytes, position);
-    for (let at = position - (position % SECTOR); at < end; at += SECTOR) {
-      const sector = this.cached.slice(at, at + SECTOR);
-      this.#pending.push({ kind: "sector", at, bytes: sector, order: this.#order++ });
-    }
-  }
-
-  /** Covers what was done so far; the returned function ends it. */
-  startSync(): (outcome: "written" | "lost") => void {
-    const before = this.#order;
-    return (outcome) => {
-      const covered = this.#pending.filter(({ order }) => order < before);
-      const lands = ({ kind }: Pending) => outcome === "written" || kind === "size";
-      this.durable = applied(this.durable, covered.filter(lands));
-      this.#pending = this.#pending.filter(({ order }) => order >= before);
-    };
-  }
-
-  /** What the platter holds after power loss. */
-  survivor(prng: Prng): Inode {
-    const sizes = this.#pending.filter(({ kind }) => kind === "size").length;
-    let sizesKept = prng.below(sizes + 1);
-    const landed = this.#pending.filter(({ kind }) =>
-      kind === "size" ? sizesKept-- > 0 : prng.chance(50),
-    );
-    const survivor = new Inode();
-    survivor.durable = applied(this.durable, landed);
-    survivor.cached = survivor.durable.slice();
-    for (const sector of this.bad) survivor.bad.add(sector);
-    return survivor;
-  }
-
-  twin(): Inode {
-    const twin = new Inode();
-    twin.cached = this.cached.slice();
-    twin.durable = this.durable.slice();
-    twin.#pending = [...this.#pending];
-    twin.#order = this.#order;
-    for (const sector of this.bad) twin.bad.add(sector);
-    return twin;
-  }
-}
-
-/** A copy of `before` after the changes; sectors behind its end are not there to be written. */
-function applied(before: Uint8Array, changes: readonly Pending[]): Uint8Array<ArrayBuffer> {
-  let bytes = before.slice();
-  for (const change of changes) {
-    if (change.kind === "size") bytes = resized(bytes, change.size);
-    else if (change.at < bytes.length) {
-      bytes.set(change.bytes.subarray(0, bytes.length - change.at), change.at);
-    }
-  }
-  return bytes;
-}
-
-function resized(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
-  const copy = new Uint8Array(size);
-  copy.set(bytes.subarray(0, size));
-  return copy;
-}
 
 export class MemoryDisk implements Disk {
   #names = new Map<string, Inode>();
@@ -124,6 +43,10 @@ export class MemoryDisk implements Disk {
   failSync: number | undefined;
   /** How many further writes succeed before one fails half-way; undefined: all do. */
   failWrite: number | undefined;
+  /** What that one meets. */
+  failWriteBy: "EIO" | "no room" = "EIO";
+  /** In bytes; undefined: without end. */
+  capacity: number | undefined;
   /** Of a hundred writes, so many are taken in part. */
   shortWrites = 0;
   /** Counted, so that tests can tell group commit from one sync per message. */
@@ -134,6 +57,21 @@ export class MemoryDisk implements Disk {
   constructor(seed = 1, pace?: Pace) {
     this.#prng = new Prng(seed);
     this.#pace = pace;
+  }
+
+  space(): Promise<DiskSpace | undefined> {
+    if (this.capacity === undefined) return Promise.resolve(undefined);
+    return Promise.resolve({ size: this.capacity, free: Math.max(0, this.left) });
+  }
+
+  /** Bytes that its files take. */
+  get used(): number {
+    return [...new Set(this.#names.values())].reduce((sum, { room }) => sum + room, 0);
+  }
+
+  /** Bytes of room. */
+  get left(): number {
+    return this.capacity === undefined ? Infinity : this.capacity - this.used;
   }
 
   makeDir(_path: string): Promise<void> {
@@ -156,6 +94,7 @@ export class MemoryDisk implements Disk {
     let inode = this.#names.get(path);
     if (!inode) {
       if (!create) throw failure("ENOENT", `Cannot open "${path}": no such file`);
+      if (this.left <= 0) throw new NoRoom(`Cannot open "${path}": no space left on device`);
       inode = new Inode();
       this.#names.set(path, inode);
     }
@@ -199,6 +138,7 @@ export class MemoryDisk implements Disk {
   /** The disk as it is found after power loss. The old one must not be used any more. */
   crash(): MemoryDisk {
     const after = new MemoryDisk(this.#prng.word(), this.#pace);
+    after.capacity = this.capacity;
     const survivors = new Map<Inode, Inode>();
     for (const path of new Set([...this.#names.keys(), ...this.#durableNames.keys()])) {
       const now = this.#names.get(path);
@@ -221,6 +161,7 @@ export class MemoryDisk implements Disk {
    */
   clone({ paced = true }: { readonly paced?: boolean } = {}): MemoryDisk {
     const copy = new MemoryDisk(this.#prng.word(), paced ? this.#pace : undefined);
+    copy.capacity = this.capacity;
     const twins = new Map<Inode, Inode>();
     const twinOf = (inode: Inode): Inode => {
       const twin = twins.get(inode) ?? inode.twin();
@@ -305,13 +246,17 @@ class MemoryFile implements DiskFile {
 
   write(bytes: Uint8Array, position: number): void {
     const whole = this.#countDown("failWrite");
-    const accepted = whole ? bytes : bytes.subarray(0, bytes.length >> 1);
+    const { left: room, failWriteBy } = this.#disk;
+    const fitting = this.#inode.fitting(position, { size: bytes.length, room });
+    const accepted = bytes.subarray(0, whole ? fitting : Math.min(fitting, bytes.length >> 1));
     writeFully(accepted.length, (from) => {
       const count = this.#disk.taken(accepted.length - from);
       this.#inode.write(accepted.subarray(from, from + count), position + from);
       return count;
     });
-    if (!whole) throw failure("ENOSPC", "Cannot write: no space left on device");
+    if (!whole && failWriteBy === "EIO") throw failure("EIO", "Cannot write: input/output error");
+    if (whole && accepted.length === bytes.length) return;
+    throw new NoRoom("Cannot write: no space left on device");
   }
 
   async sync(): Promise<void> {

@@ -19,12 +19,13 @@ import {
   read,
   readdir,
   rename,
+  statfs,
   unlink,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import type { Disk, DiskFile } from "./disk.ts";
+import { type Disk, type DiskFile, type DiskSpace, NoRoom } from "./disk.ts";
 import { writeFully } from "./write_fully.ts";
 
 const openFile = promisify(open);
@@ -63,9 +64,13 @@ class NodeFile implements DiskFile {
   }
 
   write(bytes: Uint8Array, position: number): void {
-    writeFully(bytes.length, (from) =>
-      writeSync(this.#fd, bytes, from, bytes.length - from, position + from),
-    );
+    try {
+      writeFully(bytes.length, (from) =>
+        writeSync(this.#fd, bytes, from, bytes.length - from, position + from),
+      );
+    } catch (error) {
+      throw asNoRoom(error);
+    }
   }
 
   sync(): Promise<void> {
@@ -73,7 +78,7 @@ class NodeFile implements DiskFile {
   }
 
   truncate(size: number): Promise<void> {
-    return promisify(ftruncate)(this.#fd, size);
+    return orNoRoom(promisify(ftruncate)(this.#fd, size));
   }
 
   close(): Promise<void> {
@@ -81,10 +86,40 @@ class NodeFile implements DiskFile {
   }
 }
 
+const NO_ROOM = ["ENOSPC", "EDQUOT", "EFBIG"];
+/** The same in numbers: Deno gives some errors no code. */
+const NO_ROOM_NUMBER = /\(os error (28|122|27)\)/;
+
+/** What the system said, as {@linkcode NoRoom} where that is what it means. */
+function asNoRoom(error: unknown): unknown {
+  const { code, message } = error as { code?: unknown; message?: string };
+  const isNoRoom = NO_ROOM.includes(String(code)) || NO_ROOM_NUMBER.test(message ?? "");
+  return isNoRoom ? new NoRoom(message, { cause: error }) : error;
+}
+
+function orNoRoom<T>(call: Promise<T>): Promise<T> {
+  return call.catch((error: unknown) => {
+    throw asNoRoom(error);
+  });
+}
+
+/** What another user than root could use: root may, but should not, use the rest. */
+async function spaceOf(path: string): Promise<DiskSpace | undefined> {
+  try {
+    const { bsize, blocks, bfree, bavail } = await promisify(statfs)(path);
+    return blocks > 0
+      ? { size: bsize * (blocks - bfree + bavail), free: bsize * bavail }
+      : undefined;
+  } catch {
+    return undefined; // not every runtime and file system tells
+  }
+}
+
 /** A disk whose paths lie below `root`. */
 export function openNodeDisk(root: string): Disk {
   const at = (path: string) => join(root, path);
   return {
+    space: () => spaceOf(root),
     async makeDir(path) {
       const first = await promisify(mkdir)(at(path), { recursive: true });
       // The names of all that was made must be as durable as what is put there.
@@ -102,9 +137,9 @@ export function openNodeDisk(root: string): Disk {
     },
     async open(path, { create }) {
       const flags = constants.O_RDWR | (create ? constants.O_CREAT : 0);
-      return new NodeFile(await openFile(at(path), flags, 0o644));
+      return new NodeFile(await orNoRoom(openFile(at(path), flags, 0o644)));
     },
-    rename: (from, to) => promisify(rename)(at(from), at(to)),
+    rename: (from, to) => orNoRoom(promisify(rename)(at(from), at(to))),
     remove: (path) => promisify(unlink)(at(path)),
     syncDir: (path) => syncDirectory(at(path)),
   };

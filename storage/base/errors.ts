@@ -178,6 +178,11 @@ export const CODES = {
     "A bound of this node is reached; nothing was stored. Try again after Retry-After.",
     { retryable: true },
   ),
+  "disk-full": code(
+    "No room on the disk",
+    "The node's disk is nearly full, and nothing was stored. Consumers go on. Try again after Retry-After: messages are taken again as soon as there is room, without a restart.",
+    { retryable: true },
+  ),
   "quota-exceeded": code(
     "Quota exceeded",
     "A bound of this credential is reached; nothing was stored. Try again after Retry-After.",

@@ -13,7 +13,6 @@
  */
 
 import assert from "node:assert/strict";
-import process from "node:process";
 import { describe, it } from "node:test";
 import type {
   BrokerApi,
@@ -27,17 +26,16 @@ import type {
 } from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { seeds } from "../effort.ts";
 import { FakeBroker } from "../fakes/broker.ts";
 import { GROUP, ids, message, TOPIC } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 
 const STEPS = 300;
 const LEASE_MS = 1000;
-const { SEED } = process.env;
-const seeds = SEED === undefined ? Array.from({ length: 18 }, (_, i) => i + 1) : [Number(SEED)];
 
 describe("the real broker beside the fake", () => {
-  for (const seed of seeds) {
+  for (const seed of seeds(18)) {
     it(`answers as it does, seed ${seed}`, { timeout: 60_000 }, async () => {
       const real = await openTestBroker({ segmentBytes: 4096 });
       const pair = new Pair(seed, real);

@@ -8,7 +8,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { Core } from "../../src/broker/core.ts";
+import { Expiry } from "../../src/broker/expiry.ts";
+import { BrokerFold } from "../../src/broker/fold.ts";
 import { StoredBytes } from "../../src/broker/stored_bytes.ts";
+import { newTopic } from "../../src/broker/topics.ts";
 import type { Unit } from "../../storage/mod.ts";
 import { message, names, publishEach, readAll, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
@@ -95,6 +99,28 @@ describe("retention in bytes", () => {
     await broker.api.messages.publish("orders", message("m"));
     await pass(broker, HOUR_MS);
     assert.equal((await readAll(broker.api)).length, 1);
+    await pass(broker, 60_000);
+    assert.deepEqual(await readAll(broker.api), []);
+    await broker.close();
+  });
+
+  it("a topic that keeps everything is not scheduled, however much it gets", () => {
+    const about = { name: "orders", generation: 1, createdAt: 0, version: 1 };
+    const config = { ...TOPIC, retention: { timeMs: null, bytes: null } };
+    const topic = newTopic({ ...about, config, definedAt: 1, describedAt: 1 });
+    const core = { fold: new BrokerFold() } as unknown as Core;
+    const ports = { now: () => 0, retentionMaxMs: Infinity };
+    const expiry = new Expiry(core, ports as unknown as ConstructorParameters<typeof Expiry>[1]);
+    for (let batches = 0; batches < 10; batches++) expiry.stored(topic);
+    assert.equal(expiry.size, 0);
+  });
+
+  it("a topic that kept everything and is told not to loses what is too old", async () => {
+    const broker = await openTestBroker({ retentionMaxMs: Infinity });
+    await broker.api.topics.put("orders", { ...TOPIC, retention: { timeMs: null, bytes: null } });
+    await broker.api.messages.publish("orders", message("m"));
+    await pass(broker, 2 * HOUR_MS);
+    await broker.api.topics.patch("orders", { retention: { timeMs: HOUR_MS, bytes: null } });
     await pass(broker, 60_000);
     assert.deepEqual(await readAll(broker.api), []);
     await broker.close();

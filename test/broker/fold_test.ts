@@ -18,6 +18,7 @@ import { inlineJobs, MessageStore } from "../../storage/mod.ts";
 import { decodeQueueMark } from "../../storage/queue_marks.ts";
 import { decodeTimerMark } from "../../storage/timer_mark.ts";
 import { type Change, type Entry, mergeEntries, SNAPSHOT_DIR } from "../../storage/snapshot.ts";
+import { seeds } from "../effort.ts";
 import { GROUP, message, receipts, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 
@@ -198,7 +199,7 @@ describe("BrokerFold", () => {
     assert.equal(await tableSize(4000), await tableSize(400));
   });
 
-  for (let seed = 1; seed <= 10; seed++) {
+  for (const seed of seeds(10)) {
     it(
       `is the same from a snapshot, from the log and at append, seed ${seed}`,
       { timeout: 60_000 },

@@ -15,11 +15,12 @@ import { describe, it } from "node:test";
 import type { Backoff, Filter, GroupConfig, NewMessage, Start } from "../../src/broker/api.ts";
 import { backoffMs } from "../../src/broker/settle.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { isWhole, runs } from "../effort.ts";
 import { GROUP, message, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { type Entry, LeaseModel, type Op } from "./lease_model.ts";
 
-const STEPS = 10_000;
+const STEPS = runs(10_000);
 const BACKOFF: Backoff = { initialMs: 50, multiplier: 3, maxMs: 2000 };
 const LEASE_MS = 1000;
 const ALL = 1000;
@@ -301,11 +302,8 @@ class Walk {
     }
     await this.#compareLag();
     await this.#broker.close();
-    assert.deepEqual(
-      SIGHTS.filter((sight) => !this.#model.seen.has(sight)),
-      [],
-      "the walk went everywhere",
-    );
+    const missed = SIGHTS.filter((sight) => !this.#model.seen.has(sight));
+    if (isWhole) assert.deepEqual(missed, [], "the walk went everywhere");
   }
 }
 

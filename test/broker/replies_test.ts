@@ -17,7 +17,7 @@ describe("Replies", () => {
     const ends = log();
     const replies = new Replies(ends);
     const seen: string[] = [];
-    void replies.confirmed("a").then((answer) => seen.push(answer));
+    void replies.confirmed("a", "none").then((answer) => seen.push(answer));
     void replies.acknowledged("replicated", "written").then((answer) => seen.push(answer));
     void replies.acknowledged("durable", "durable").then((answer) => seen.push(answer));
     ends.end = 200;
@@ -39,7 +39,7 @@ describe("Replies", () => {
 
   it("gives it at once when there is nothing to wait for", async () => {
     const replies = new Replies({ end: 100, writtenEnd: 100, confirmOffset: 100 });
-    assert.equal(await replies.confirmed(1), 1);
+    assert.equal(await replies.confirmed(1, "none"), 1);
     assert.equal(await replies.acknowledged("leader", 2), 2);
     assert.equal(await replies.decide(() => 3), 3);
   });
@@ -90,7 +90,7 @@ describe("Replies", () => {
           for (let i = 0; i < appends; i++) {
             const end = ++ends.end;
             asked.push(end);
-            void replies.confirmed(end).then((one) => answered.push(one));
+            void replies.confirmed(end, "some").then((one) => answered.push(one));
           }
           ends.confirmOffset = Math.min(ends.end, ends.confirmOffset + confirms);
           replies.onConfirm(ends.confirmOffset);

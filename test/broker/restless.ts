@@ -1,11 +1,13 @@
 /**
  * A broker that is stopped and started again before every call that finds no
- * other under way: what holds over it rests on nothing but the disk.
+ * other under way: what holds over it rests on nothing but the disk. Where not all
+ * of it runs (test/effort.ts), before some of them.
  *
  * @module
  */
 
 import type { BrokerApi } from "../../src/broker/api.ts";
+import { hasTurn, isWhole } from "../effort.ts";
 import type { Opened } from "../suites/broker_api_kit.ts";
 import type { TestBroker } from "../suites/open_broker.ts";
 
@@ -17,6 +19,7 @@ export class Restless implements Opened {
   readonly api: BrokerApi;
   #broker: TestBroker;
   #underWay = 0;
+  #calls = 0;
   readonly #stop: Stop;
   #restarting: Promise<void> = Promise.resolve();
 
@@ -48,7 +51,10 @@ export class Restless implements Opened {
 
   #proxy(of: (api: BrokerApi) => unknown): unknown {
     const call = async (name: string, args: unknown[]) => {
-      if (this.#underWay++ === 0) this.#restarting = this.#restart();
+      if (this.#underWay++ === 0) {
+        const call = this.#calls++;
+        if (isWhole || hasTurn(call)) this.#restarting = this.#restart();
+      }
       try {
         await this.#restarting;
         return await (of(this.#broker.api) as Calls)[name]?.(...args);

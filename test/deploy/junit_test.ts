@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parseJunit } from "../../deploy/junit.mjs";
+import { fileSeconds, parseJunit } from "../../deploy/junit.mjs";
 
 const BUN = `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="bun test" tests="4" failures="1" skipped="1">
@@ -19,8 +19,8 @@ const BUN = `<?xml version="1.0" encoding="UTF-8"?>
       <testcase name="fails" classname="alpha" time="0.002" file="test/a_test.ts" line="6">
         <failure type="AssertionError" message="1 !== 2&#10;">at test/a_test.ts:6</failure>
       </testcase>
-      <testsuite name="nested" file="test/a_test.ts" line="7" tests="1" failures="0">
-        <testcase name="is &lt;fine&gt;" classname="nested &gt; alpha" file="test/a_test.ts" line="7" />
+      <testsuite name="nested" file="test/a_test.ts" line="7" tests="1" failures="0" time="0.008">
+        <testcase name="is &lt;fine&gt;" classname="nested &gt; alpha" time="0.008" file="test/a_test.ts" line="7" />
       </testsuite>
     </testsuite>
     <testcase name="top" classname="" time="0.00002" file="test/a_test.ts" line="9" />
@@ -57,11 +57,11 @@ const NODE = `<?xml version="1.0" encoding="utf-8"?>
 		<testcase name="skips" time="0.000258" classname="alpha" file="/p/test/a_test.ts">
 			<skipped type="skipped" message="no chromium here"/>
 		</testcase>
-		<testcase name="fails" time="0.001512" classname="alpha" failure="1 !== 2&#10;">
+		<testcase name="fails" time="0.001512" classname="alpha" file="/p/test/a_test.ts" failure="1 !== 2&#10;">
 			<failure type="testCodeFailure" message="1 !== 2">[Error]</failure>
 		</testcase>
 		<testsuite name="nested" time="0.001251" disabled="0" errors="0" tests="1" failures="0">
-			<testcase name="is &lt;fine>" time="0.000409" classname="alpha.nested"/>
+			<testcase name="is &lt;fine>" time="0.000409" classname="alpha.nested" file="/p/test/a_test.ts"/>
 		</testsuite>
 	</testsuite>
 	<testcase name="top" time="0.000248" classname="test" file="/p/test/a_test.ts"/>
@@ -97,4 +97,18 @@ describe("parseJunit()", () => {
   });
 
   it("finds no tests in an empty report", () => assert.deepEqual(parseJunit("<testsuites/>"), []));
+});
+
+describe("fileSeconds()", () => {
+  const times: [runner: string, xml: string, ms: number][] = [
+    ["bun", BUN, 10],
+    ["deno", DENO, 10],
+    ["node", NODE, 2],
+  ];
+  for (const [runner, xml, ms] of times) {
+    it(`adds up the tests of a file as ${runner} tells them, each once`, () => {
+      const rounded = [...fileSeconds(xml)].map(([path, s]) => [path, Math.round(s * 1000)]);
+      assert.deepEqual(rounded, [["test/a_test.ts", ms]]);
+    });
+  }
 });

@@ -11,6 +11,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { after } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { currentRuntime } from "./server.ts";
 
@@ -36,13 +37,27 @@ export const skip =
       : false;
 if (skip) console.warn(`SKIPPED: the browser tests: ${skip}`);
 
-export async function withPage(body: (page: Page) => Promise<void>): Promise<void> {
+/** One for all tests of a file: a start costs more than most of them. */
+let launching: Promise<Browser> | undefined;
+
+after(async () => {
+  await (await launching)?.close();
+});
+
+async function launch(): Promise<Browser> {
   const { chromium } = await import("playwright-core");
-  const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
+  return chromium.launch({ executablePath: CHROMIUM, args: ARGS });
+}
+
+/** A page of a new profile: nothing is kept of pages before, connections neither. */
+export async function withPage(body: (page: Page) => Promise<void>): Promise<void> {
+  launching ??= launch();
+  const browser = await launching;
+  const context = await browser.newContext();
   try {
-    await body(await browser.newPage());
+    await body(await context.newPage());
   } finally {
-    await browser.close();
+    await context.close();
   }
 }
 

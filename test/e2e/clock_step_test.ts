@@ -7,9 +7,10 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { join } from "node:path";
+import { faketimeLibrary } from "../fakes/faketime.ts";
 import { needs } from "../fakes/needs.ts";
 import { Connection, json } from "./http.ts";
 import { type Server, startServer, until, withTempDir } from "./server.ts";
@@ -19,16 +20,6 @@ const PATH = "/v1/topics/orders/messages";
 const HOUR_S = 3600;
 /** A machine that is busy with other things may take so long. */
 const LATE_MS_MAX = 10_000;
-
-/** The library beside the program of the same package. */
-function faketimeLibrary(): string {
-  const folders = readdirSync("/usr/lib").map((name) => `/usr/lib/${name}`);
-  const found = ["/usr/lib", ...folders]
-    .map((folder) => join(folder, "faketime", "libfaketime.so.1"))
-    .find((path) => existsSync(path));
-  assert(found, "libfaketime is where Debian puts it");
-  return found;
-}
 
 class SteppedServer {
   readonly #dir: string;

@@ -220,7 +220,7 @@ function send(child: ChildProcess, signal: NodeJS.Signals): void {
 
 /** A server under test sees no setting of the shell that runs the test. */
 function inherited(): Record<string, string> {
-  const kept = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "LANG"];
+  const kept = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "NODE_COMPILE_CACHE", "LANG"];
   return Object.fromEntries(
     kept.flatMap((name) => {
       const value = process.env[name];

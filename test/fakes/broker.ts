@@ -54,6 +54,7 @@ export class FakeBroker implements BrokerApi {
   readonly node = {
     ready: true,
     clockSkewMs: 0,
+    disk: "ample" as "ample" | "high" | "full" | "stuck",
     damaged: [] as { from: number; to: number }[],
   };
 

@@ -22,7 +22,8 @@ export interface EtcdServer {
   stop(): Promise<void>;
 }
 
-async function freePort(): Promise<number> {
+/** A port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -30,6 +31,21 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, "close");
   return typeof address === "object" && address ? address.port : 0;
+}
+
+/** What an etcd of one node is started with. */
+export function etcdArguments(places: {
+  readonly url: string;
+  readonly peer: string;
+  readonly folder: string;
+}): string[] {
+  const { url, peer, folder } = places;
+  return [
+    ["--name", "n", "--data-dir", join(folder, "data"), "--log-level", "error"],
+    ["--listen-client-urls", url, "--advertise-client-urls", url],
+    ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
+    ["--initial-cluster", `n=${peer}`],
+  ].flat();
 }
 
 export async function startEtcd(
@@ -40,17 +56,9 @@ export async function startEtcd(
   const [clientPort, peerPort] = [await freePort(), await freePort()];
   const url = `${scheme}://127.0.0.1:${clientPort}`;
   const peer = `http://127.0.0.1:${peerPort}`;
-  const child = spawn(
-    "etcd",
-    [
-      ["--name", "n", "--data-dir", join(folder, "data"), "--log-level", "error"],
-      ["--listen-client-urls", url, "--advertise-client-urls", url],
-      ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
-      ["--initial-cluster", `n=${peer}`],
-      more,
-    ].flat(),
-    { stdio: "ignore" },
-  );
+  const child = spawn("etcd", [...etcdArguments({ url, peer, folder }), ...more], {
+    stdio: "ignore",
+  });
   const server = {
     url,
     // Of a child's own method Deno knows no SIGCONT.

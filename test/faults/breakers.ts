@@ -17,12 +17,12 @@
  * @module
  */
 
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import type { Prng } from "../../storage/base/prng.ts";
 import { type RuntimeName, type Server, startServer } from "../e2e/server.ts";
 import { needs } from "../fakes/needs.ts";
+import { cannotLoop, LoopDisk, sh } from "./loop_disk.ts";
 import { pause } from "./target.ts";
 
 export interface Breaker {
@@ -65,9 +65,9 @@ const BREAKERS: Readonly<Record<Fault, (place: Place, on: On) => Breaker>> = {
 export function cannot(fault: Fault): string | false {
   if (fault === "kill") return false;
   if (fault === "sync" || fault === "write") return needs("strace");
+  if (fault === "power") return cannotLoop();
   if (process.getuid?.() !== 0) return "needs root, to mount a file system";
-  if (fault === "full") return canMount(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
-  return needs("mkfs.ext4", "losetup", "mount", "perl") || loopDevices();
+  return canMount(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
 }
 
 function canMount(args: readonly string[]): string | false {
@@ -82,19 +82,6 @@ function canMount(args: readonly string[]): string | false {
   } finally {
     rmSync(at, { recursive: true, force: true });
   }
-}
-
-function loopDevices(): string | false {
-  try {
-    sh("losetup", "-f");
-    return existsSync("/dev/loop-control") ? false : "has no loop devices";
-  } catch (error) {
-    return `has no loop devices: ${(error as Error).message.split("\n")[0]}`;
-  }
-}
-
-function sh(program: string, ...args: readonly string[]): string {
-  return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
 interface On {
@@ -115,52 +102,20 @@ export function killer(on: On): Breaker {
   };
 }
 
-/** FS_IOC_GOINGDOWN, flag 2: without flushing the journal. */
-const GO_DOWN = `use Fcntl; sysopen(my $d, $ARGV[0], O_RDONLY | 0200000) or die "open: $!";
-my $flag = pack("L", 2); ioctl($d, 0x8004587d, $flag) or die "ioctl: $!";`;
-
-const IMAGE_SIZE = "2G"; // sparse
-
 function powerCut({ dir }: Place, on: On): Breaker {
-  const [image, disk] = [join(dir, "disk.img"), join(dir, "disk")];
-  sh("truncate", "-s", IMAGE_SIZE, image);
-  const xfs = needs("mkfs.xfs") === false;
-  if (xfs && process.env["FAULTS_FS"] === "xfs") sh("mkfs.xfs", "-q", image);
-  else sh("mkfs.ext4", "-q", "-F", image);
-  const loop = sh("losetup", "-f", "--show", image).trim();
-  let mounted = false;
-  const mount = () => {
-    sh("mount", loop, disk);
-    mounted = true;
-  };
-  const unmount = async () => {
-    // The server is gone, but its last threads may take a moment.
-    for (let left = 100; mounted; left--) {
-      try {
-        sh("umount", disk);
-        mounted = false;
-      } catch (error) {
-        if (left === 0) throw error;
-        await pause(20);
-      }
-    }
-  };
-  mount();
+  const disk = new LoopDisk({ image: join(dir, "disk.img"), path: join(dir, "disk") });
   return {
     start: () => startServer({ ...on, ...PATIENCE }),
     async strike(server) {
-      sh("perl", "-e", GO_DOWN, disk);
+      disk.cutPower();
       await server.kill("SIGKILL");
       return true;
     },
     async mend() {
-      await unmount();
-      mount();
+      await disk.unmount();
+      disk.mount();
     },
-    close() {
-      if (mounted) sh("umount", disk);
-      sh("losetup", "-d", loop);
-    },
+    close: () => disk.close(),
   };
 }
 

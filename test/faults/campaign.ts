@@ -14,18 +14,13 @@
  */
 
 import { Prng } from "../../storage/base/prng.ts";
-import { type RuntimeName, type Server, spawnServer, until } from "../e2e/server.ts";
-import { client, lagOf, putGroup, putTopic, readAll } from "../e2e/wire.ts";
+import { type RuntimeName, type Server, spawnServer } from "../e2e/server.ts";
 import { check, type Violation } from "./checker.ts";
 import { type Breaker, killer } from "./breakers.ts";
-import { Consumer } from "./consumers.ts";
+import { type Crowd, prepare, readBack, startClients } from "./clients.ts";
 import type { FinalState } from "./history.ts";
-import { Producer } from "./producers.ts";
-import { type RepeatBy, Repeater } from "./repeaters.ts";
-import { followByPolling, followByStream } from "./readers.ts";
-import { Recorder, storedFrom } from "./recorder.ts";
+import { Recorder } from "./recorder.ts";
 import { pause, Target } from "./target.ts";
-import { answerChecks, type Plans, Transactor, undecided } from "./transactors.ts";
 
 export interface CampaignOptions {
   readonly runtime: RuntimeName;
@@ -56,20 +51,14 @@ export interface CampaignResult {
   readonly slowestStartMs: number;
 }
 
-const TOPIC = "orders";
-const GROUP = "workers";
-const QUEUES = 4;
-const SINGLE_PRODUCERS = 40;
-const BATCH_PRODUCERS = 8;
-/** Those who publish until they are answered. */
-const REPEATERS: readonly RepeatBy[] = [
-  ...Array<RepeatBy>(8).fill("key"),
-  ...Array<RepeatBy>(4).fill("batch key"),
-  ...Array<RepeatBy>(4).fill("sequence"),
-];
-const TRANSACTORS = 8;
-const CONSUMERS = 8;
-const CATCH_UP_MS = 30_000;
+const CROWD: Crowd = {
+  single: 40,
+  batch: 8,
+  repeaters: { key: 8, "batch key": 4, sequence: 4 },
+  transactors: 8,
+  delayers: 2,
+  consumers: 8,
+};
 const LOAD_MS = { least: 200, most: 2000 };
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
@@ -81,7 +70,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
   try {
     await prepare(server.port);
     target.up(server.port);
-    const clients = startClients(target, { recorder, prng });
+    const clients = startClients(target, { recorder, prng, crowd: CROWD });
     let killsInStart = 0;
     let effective = 0;
     for (let kill = 1; kill <= options.kills; kill++) {
@@ -97,7 +86,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
       options.log(progress(kill, { options, recorder, server }));
     }
     await Promise.race([pause(LOAD_MS.least), clients.failed]);
-    await clients.finish(server);
+    await clients.finish(server.port);
 
     await server.kill("SIGKILL");
     server = await start(breaker, { fault: false, recorder, prng });
@@ -134,93 +123,6 @@ async function killWhileStarting(options: CampaignOptions, prng: Prng): Promise<
   await starting.kill("SIGKILL");
   await gaveUp;
   return 1;
-}
-
-async function prepare(port: number): Promise<void> {
-  await putTopic(client(port), TOPIC, { queues: QUEUES });
-  await putGroup(client(port), GROUP, {
-    subscriptions: [{ topic: TOPIC }],
-    startFrom: "earliest",
-    maxAttempts: 1000,
-    backoff: { initialMs: 50, multiplier: 1, maxMs: 50 },
-  });
-}
-
-interface Clients {
-  /** Rejects when a client met what it cannot explain. */
-  readonly failed: Promise<never>;
-  /** Stops the publishers, lets the others catch up, stops them too. */
-  finish(server: Server): Promise<void>;
-}
-
-function startClients(target: Target, context: { recorder: Recorder; prng: Prng }): Clients {
-  const { recorder, prng } = context;
-  const [publishing, consuming] = [new AbortController(), new AbortController()];
-  const own = () => new Prng(prng.word());
-  const producers = Array.from({ length: SINGLE_PRODUCERS + BATCH_PRODUCERS }, (_, index) =>
-    new Producer({
-      name: `p${index}`,
-      topic: TOPIC,
-      batches: index >= SINGLE_PRODUCERS,
-      prng: own(),
-      recorder,
-    }).run(target, publishing.signal),
-  );
-  const repeaters = REPEATERS.map((by, index) =>
-    new Repeater({ name: `r${index}`, topic: TOPIC, by, prng: own(), recorder }).run(
-      target,
-      publishing.signal,
-    ),
-  );
-  const plans: Plans = new Map();
-  const transactors = Array.from({ length: TRANSACTORS }, (_, index) =>
-    new Transactor({ name: `t${index}`, topic: TOPIC, prng: own(), recorder, plans }).run(
-      target,
-      publishing.signal,
-    ),
-  );
-  const publishers = [...producers, ...repeaters, ...transactors];
-  const others = [
-    ...Array.from({ length: CONSUMERS }, () =>
-      new Consumer({ group: GROUP, prng: own(), recorder }).run(target, consuming.signal),
-    ),
-    answerChecks(target, consuming.signal, { recorder, plans }),
-    followByPolling(target, consuming.signal, { topic: TOPIC, recorder }),
-    followByStream(target, consuming.signal, { topic: TOPIC, recorder }),
-  ];
-  const failed = new Promise<never>((_, reject) => {
-    for (const one of [...publishers, ...others]) one.catch(reject);
-  });
-  failed.catch(() => {}); // Heard at the next race.
-  return {
-    failed,
-    async finish(server) {
-      publishing.abort();
-      await Promise.race([Promise.all(publishers), failed]);
-      const sender = client(server.port);
-      const decided = async () => (await undecided(sender)) === 0;
-      await until(decided, "every transaction is asked about", CATCH_UP_MS).catch(() => {
-        recorder.complain("a transaction was not decided, or nobody was asked about it");
-      });
-      const settled = async () => (await lagOf(sender, GROUP)) === 0;
-      const stored = (await readAll(sender, TOPIC)).length;
-      const read = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
-      // Those that do not catch up have met a fault, and the checker names it.
-      await until(settled, "consumers catch up", CATCH_UP_MS).catch(() => {});
-      await until(read, "readers catch up", CATCH_UP_MS).catch(() => {});
-      consuming.abort();
-      await Promise.race([Promise.all(others), failed]);
-    },
-  };
-}
-
-async function readBack(port: number): Promise<FinalState> {
-  const sender = client(port);
-  const queues = [];
-  for (let queueId = 0; queueId < QUEUES; queueId++) {
-    queues.push((await readAll(sender, TOPIC, { queueId })).map(storedFrom));
-  }
-  return { queues, lag: await lagOf(sender, GROUP) };
 }
 
 function progress(

@@ -8,8 +8,9 @@
  *               order it was sent
  *   read        a log reader sees each message once, without gaps, and nothing
  *               that is gone later
- *   consumed    every message is delivered; an answered ack is final; no second
- *               lease while the first one runs; attempts only grow
+ *   consumed    every message is delivered, a delayed one not before it is due;
+ *               an answered ack is final; no second lease while the first one
+ *               runs; attempts only grow
  *   started     every start is ready in time, every request is answered
  *
  * Pure: the same history gives the same verdict. `checker_test.ts` feeds it
@@ -36,6 +37,7 @@ export type Rule =
   | "reader-repeat"
   | "reader-saw-other"
   | "reader-missed"
+  | "early"
   | "undelivered"
   | "returned"
   | "double-lease"
@@ -62,6 +64,7 @@ export function check(history: History, final: FinalState): Violation[] {
   checkPublishes(history.publishes, stored, report);
   checkKeys(history.publishes, final, report);
   checkReaders(history, final, report);
+  checkDelays(history, report);
   checkConsumption(history, final, report);
   for (const ms of history.startsMs) {
     if (ms > START_MS_MAX) report("slow-start", `a start took ${Math.round(ms)} ms`);
@@ -146,6 +149,18 @@ function checkKeys(publishes: readonly Publish[], final: FinalState, report: Rep
       report("reordered", `key ${message.key}: ${place(message)} lies behind a later one`);
     }
     last.set(message.key, { queueId: message.queueId, keySeq });
+  }
+}
+
+/** Clock reading and rounding to whole milliseconds. */
+const EARLY_MS = 5;
+
+function checkDelays({ publishes, deliveries }: History, report: Report): void {
+  const dueAt = new Map<string, number>();
+  for (const { id, dueAtMs } of publishes) if (dueAtMs !== undefined) dueAt.set(id, dueAtMs);
+  for (const { id, atMs } of deliveries) {
+    const early = Math.round((dueAt.get(id) ?? 0) - atMs);
+    if (early > EARLY_MS) report("early", `${id} was delivered ${early} ms before it was due`);
   }
 }
 

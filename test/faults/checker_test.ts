@@ -214,6 +214,15 @@ const mutations: [rule: Rule, how: string, mutate: (world: World) => void][] = [
     },
   ],
   [
+    "early",
+    "a delayed message was delivered before it was due",
+    (world) => {
+      const [first] = world.history.deliveries;
+      const publish = world.history.publishes.find(({ id }) => id === first?.id);
+      if (publish && first) publish.dueAtMs = first.atMs + 6;
+    },
+  ],
+  [
     "double-lease",
     "a second lease began while the first ran",
     (world) => {

@@ -7,7 +7,7 @@
  */
 
 import type { Prng } from "../../storage/base/prng.ts";
-import { type Connection, json, text } from "../e2e/http.ts";
+import { type Connection, json } from "../e2e/http.ts";
 import { post, type WireDelivery, type WireSettled } from "../e2e/wire.ts";
 import type { Settlement } from "./history.ts";
 import type { Recorder } from "./recorder.ts";
@@ -58,7 +58,7 @@ export class Consumer {
     );
     if (answer.status === 204) return;
     if (answer.status !== 200) {
-      recorder.complain(`receive got ${answer.status} ${text(answer)}`);
+      recorder.notNow("receive", answer);
       await pause(100);
       return;
     }
@@ -104,7 +104,7 @@ export class Consumer {
     const answer = await connection.request(
       post(`/v1/groups/${group}/settle`, body, { timeoutMs: ANSWER_MS_MAX }),
     );
-    if (answer.status !== 200) recorder.complain(`settle got ${answer.status} ${text(answer)}`);
+    if (answer.status !== 200) recorder.notNow("settle", answer);
     else recorder.answered(asked, (json(answer) as WireSettled).results);
   }
 }

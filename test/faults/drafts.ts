@@ -1,14 +1,11 @@
 /**
- * The messages that the clients of a campaign publish, and what they make of an
- * answer that is a problem.
+ * The messages that the clients of a campaign publish.
  *
  * @module
  */
 
 import { crc32 } from "node:zlib";
 import type { Prng } from "../../storage/base/prng.ts";
-import { type HttpAnswer, json } from "../e2e/http.ts";
-import type { WireProblem } from "../e2e/wire.ts";
 import type { Publish } from "./history.ts";
 import type { Recorder } from "./recorder.ts";
 
@@ -77,12 +74,4 @@ export function wireMessages(drafts: readonly Draft[]): object[] {
         ? { text: body }
         : { dataBase64: Buffer.from(body).toString("base64"), contentType }),
   }));
-}
-
-/** An answer that is no problem document says nothing about the message, and is noted as wrong. */
-export function problemOf(answer: HttpAnswer): WireProblem {
-  const { status } = answer;
-  const isProblem = answer.headers.get("content-type")?.startsWith("application/problem+json");
-  if (isProblem) return json(answer) as WireProblem;
-  return { code: "no-problem-document", status, retryable: false, applied: "unknown" };
 }

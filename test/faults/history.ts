@@ -24,6 +24,8 @@ export interface Publish {
   /** Messages of one atomic batch share it. */
   readonly unit?: string | undefined;
   outcome: Outcome;
+  /** Of one published for later: nobody has it before, by the clock of whoever published it. */
+  dueAtMs?: number;
   /** Where the answer said it lies; that of a commit says nothing. */
   queueId?: number;
   queueOffset?: number;

@@ -6,6 +6,12 @@
  *   flip, cut                        at rest, in every kind of file (at_rest.ts)
  *   all                              one after the other
  *
+ * `npm run faults -- --world cluster --fault leader-kill --count 100`: the same of a
+ * broker group, three brokers, etcd and two gateways (cluster_campaign.ts)
+ *
+ *   leader-kill, partition, …        under load (cluster_faults.ts)
+ *   power, damage, …                 of its disks (cluster_disk_faults.ts)
+ *
  * Prints each, then a line of figures; what cannot be injected here is said
  * loudly. Exits 1 on any violation and then keeps the data directory to look into.
  * `--slice` is a little of everything, for a build machine.
@@ -21,12 +27,19 @@ import { RUNTIMES, type RuntimeName } from "../e2e/server.ts";
 import { AT_REST, type AtRest, spoilAtRest } from "./at_rest.ts";
 import { cannot, type Fault, FAULTS, openBreaker } from "./breakers.ts";
 import { runCampaign } from "./campaign.ts";
+import {
+  cannotInCluster,
+  CLUSTER_FAULT_NAMES,
+  type ClusterFaultName,
+  runClusterCampaign,
+} from "./cluster_campaign.ts";
 
 const SHOWN_MAX = 20;
 
 const { values } = parseArgs({
   options: {
-    fault: { type: "string", default: "kill" },
+    world: { type: "string", default: "node" },
+    fault: { type: "string" },
     count: { type: "string" },
     kills: { type: "string" },
     runtime: { type: "string", default: "bun" },
@@ -48,19 +61,28 @@ const SLICE: Readonly<Record<Fault | AtRest, number>> = {
 
 const runtime = RUNTIMES.find((one): one is RuntimeName => one === values.runtime);
 const [count, seed] = [Number(values.count ?? values.kills ?? "20"), Number(values.seed)];
+const inCluster = values.world === "cluster";
 const names = [...FAULTS, ...AT_REST];
+const fault = values.fault ?? (inCluster ? "leader-kill" : "kill");
 const chosen = names.filter((name) =>
-  values.slice ? SLICE[name] > 0 : values.fault === name || values.fault === "all",
+  values.slice ? SLICE[name] > 0 : fault === name || fault === "all",
 );
-if (!runtime || !(count > 0) || !(seed >= 0) || chosen.length === 0) {
+/** Each list is one campaign, of several in turn. */
+const campaigns = fault === "all" ? CLUSTER_FAULT_NAMES.map((name) => [name]) : [inTurn(fault)];
+const known = inCluster
+  ? campaigns.every((list) => list.length > 0)
+  : values.world === "node" && chosen.length > 0;
+if (!runtime || !(count > 0) || !(seed >= 0) || !known) {
   console.error(
-    `Usage: faults [--fault ${names.join("|")}|all] [--count 20] [--runtime bun|deno|node] [--seed 1]`,
+    `Usage: faults [--fault ${names.join("|")}|all] [--count 20] [--runtime bun|deno|node] [--seed 1]
+       faults --world cluster [--fault all, or some of ${CLUSTER_FAULT_NAMES.join(",")}] [--count 20] …`,
   );
   process.exit(64);
 }
 
 const outcomes: (boolean | undefined)[] = [];
-for (const fault of chosen) {
+for (const faults of inCluster ? campaigns : []) outcomes.push(await onGroup(faults, count));
+for (const fault of inCluster ? [] : chosen) {
   const times = values.slice ? SLICE[fault] : count;
   outcomes.push(isAtRest(fault) ? await atRest(fault, times) : await underLoad(fault, times));
 }
@@ -86,9 +108,7 @@ async function underLoad(fault: Fault, count: number): Promise<boolean | undefin
   try {
     const options = { runtime, dataDir, seed, kills: count, breaker, log };
     const { violations, effective, ...figures } = await runCampaign(options);
-    for (const { rule, detail } of violations.slice(0, SHOWN_MAX))
-      console.log(`${rule}: ${detail}`);
-    if (violations.length > SHOWN_MAX) console.log(`… and ${violations.length - SHOWN_MAX} more`);
+    show(violations);
     const held = violations.length === 0 && effective > 0;
     const verdict = held ? "PASSED" : `FAILED with ${violations.length} violations`;
     const injected = `injected ${count}, effective ${effective}`;
@@ -101,6 +121,53 @@ async function underLoad(fault: Fault, count: number): Promise<boolean | undefin
   }
   rmSync(dir, { recursive: true });
   return true;
+}
+
+/** None when one of them is not known. */
+function inTurn(list: string): readonly ClusterFaultName[] {
+  const found = list.split(",").map((name) => CLUSTER_FAULT_NAMES.find((one) => one === name));
+  return found.every((name) => name !== undefined) ? found : [];
+}
+
+/** Undefined: it cannot be injected here. */
+async function onGroup(
+  faults: readonly ClusterFaultName[],
+  count: number,
+): Promise<boolean | undefined> {
+  const fault = faults.join();
+  const reason = cannotInCluster(faults);
+  if (reason !== false || !runtime) {
+    console.log(
+      `!!!! NOT INJECTED, NOT PROVEN HERE: ${fault} of a cluster: this machine ${reason}`,
+    );
+    return undefined;
+  }
+  const dir = mkdtempSync(join(tmpdir(), "tidegate-cluster-"));
+  const replay = `npm run faults -- --world cluster --fault ${fault} --count ${count} --seed ${seed}`;
+  console.log(`${fault} on ${runtime}: ${count} times, data in ${dir}\n  ${replay}`);
+  const log = (line: string) => console.log(line);
+  try {
+    const options = { faults, count, runtime, seed, dir, log };
+    const { violations, effective, ...figures } = await runClusterCampaign(options);
+    show(violations);
+    const held = violations.length === 0 && effective > 0;
+    const verdict = held ? "PASSED" : `FAILED with ${violations.length} violations`;
+    const injected = `injected ${count}, effective ${effective}`;
+    console.log(
+      `${verdict}: cluster, ${fault}, ${runtime}, seed ${seed}, ${injected}, ${JSON.stringify(figures)}`,
+    );
+    if (held) rmSync(dir, { recursive: true });
+    return held;
+  } catch (error) {
+    console.error(error);
+    console.log(`FAILED: cluster, ${fault}, ${runtime}, seed ${seed}: it did not get to its end`);
+    return false;
+  }
+}
+
+function show(violations: readonly { readonly rule: string; readonly detail: string }[]): void {
+  for (const { rule, detail } of violations.slice(0, SHOWN_MAX)) console.log(`${rule}: ${detail}`);
+  if (violations.length > SHOWN_MAX) console.log(`… and ${violations.length - SHOWN_MAX} more`);
 }
 
 async function atRest(fault: AtRest, count: number): Promise<boolean> {

@@ -9,14 +9,15 @@
 import type { Prng } from "../../storage/base/prng.ts";
 import { type Connection, json } from "../e2e/http.ts";
 import { post, type WireProblem, type WirePublished } from "../e2e/wire.ts";
-import { ANSWER_MS_MAX, Drafts, problemOf, wireMessages } from "./drafts.ts";
-import type { Recorder } from "./recorder.ts";
+import { ANSWER_MS_MAX, Drafts, wireMessages } from "./drafts.ts";
+import { problemOf, type Recorder } from "./recorder.ts";
 import { pause, type Target } from "./target.ts";
 
 /** Publishers rest while the consumers are this far behind, so that the end is near. */
 export const BACKLOG_MAX = 20_000;
 
 const BATCH_MAX = 100;
+const REFUSED_MS = 10;
 
 export interface ProducerOptions {
   readonly name: string;
@@ -70,7 +71,10 @@ export class Producer {
       timeoutMs: ANSWER_MS_MAX,
     });
     if (answer.status === 201) recorder.published(publish, json(answer) as WirePublished);
-    else recorder.refused(publish, problemOf(answer));
+    else {
+      recorder.refused(publish, problemOf(answer));
+      await pause(REFUSED_MS);
+    }
   }
 
   async #sendBatch(connection: Connection): Promise<void> {
@@ -83,7 +87,7 @@ export class Producer {
     const answer = await connection.request(post(path, { messages }, { timeoutMs: ANSWER_MS_MAX }));
     if (answer.status !== 200 && answer.status !== 201) {
       for (const { publish } of drafts) recorder.refused(publish, problemOf(answer));
-      return;
+      return pause(REFUSED_MS);
     }
     const { results } = json(answer) as { results: (WirePublished | { problem: WireProblem })[] };
     for (const [index, { publish }] of drafts.entries()) {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { json, text } from "../e2e/http.ts";
+import { json } from "../e2e/http.ts";
 import { EventStream } from "../e2e/event_stream.ts";
 import type { WireMessage, WirePage } from "../e2e/wire.ts";
 import type { Reader } from "./history.ts";
@@ -45,7 +45,7 @@ export async function followByPolling(
           for (const message of page.messages) reader.seen.push(storedFrom(message));
           after = page.cursor;
         } else {
-          recorder.complain(`a log read got ${answer.status} ${text(answer)}`);
+          recorder.notNow("a log read", answer);
           await pause(100);
         }
       }
@@ -83,6 +83,7 @@ export async function followByStream(
         lastEventId = event.id ?? lastEventId;
       }
       signal.removeEventListener("abort", hangUp);
+      await pause(5);
     } catch (error) {
       recorder.lost(error);
       await pause(5);

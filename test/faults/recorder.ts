@@ -5,17 +5,27 @@
  */
 
 import { crc32 } from "node:zlib";
-import { ConnectionLost } from "../e2e/http.ts";
+import { ConnectionLost, type HttpAnswer, json, text } from "../e2e/http.ts";
 import type { WireDelivery, WireMessage, WireProblem, WireSettled } from "../e2e/wire.ts";
 import { emptyHistory, type Publish, type Settlement, type Stored } from "./history.ts";
 
 export class Recorder {
   readonly history = emptyHistory();
   readonly transactions = { begun: 0, checked: 0 };
+  /** Hears of every message that was acknowledged. */
+  onAcked: () => void = () => {};
+  /** Requests answered with a reason to try again, beside those of publishers. */
+  putOff = 0;
+  readonly #outages: boolean;
   #step = 0;
   #acked = 0;
   #settled = 0;
   #repeated = 0;
+
+  /** @param options.outages whoever answers may say for a while that nobody can. */
+  constructor({ outages = false }: { readonly outages?: boolean } = {}) {
+    this.#outages = outages;
+  }
 
   /** Numbers the events of the campaign, across all clients. */
   step(): number {
@@ -50,6 +60,14 @@ export class Recorder {
     publish.queueId = where.queueId;
     publish.queueOffset = Number(where.queueOffset);
     this.#acked++;
+    this.onAcked();
+  }
+
+  /** It will be there when it is due. */
+  scheduled(publish: Publish): void {
+    publish.outcome = "acked";
+    this.#acked++;
+    this.onAcked();
   }
 
   /** The decision of its transaction was answered; where it lies nobody said. */
@@ -112,6 +130,13 @@ export class Recorder {
     }
   }
 
+  /** An answer that does not say what was asked for: a complaint, unless there may be outages. */
+  notNow(what: string, answer: HttpAnswer): void {
+    const problem = this.#outages ? problemOf(answer) : undefined;
+    if (problem?.retryable) this.putOff++;
+    else this.complain(`${what} got ${answer.status} ${text(answer)}`);
+  }
+
   complain(what: string): void {
     this.history.complaints.push(what);
   }
@@ -121,6 +146,14 @@ export class Recorder {
     if (!(error instanceof ConnectionLost)) throw error;
     if (error.timedOut) this.complain(error.message);
   }
+}
+
+/** An answer that is no problem document says nothing about the message, and is noted as wrong. */
+export function problemOf(answer: HttpAnswer): WireProblem {
+  const { status } = answer;
+  const isProblem = answer.headers.get("content-type")?.startsWith("application/problem+json");
+  if (isProblem) return json(answer) as WireProblem;
+  return { code: "no-problem-document", status, retryable: false, applied: "unknown" };
 }
 
 /** A message as read, as the checker wants it. */

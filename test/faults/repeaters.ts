@@ -13,9 +13,9 @@
 import type { Prng } from "../../storage/base/prng.ts";
 import { type Connection, type HttpAnswer, type HttpRequest, json } from "../e2e/http.ts";
 import { JSON_TYPE, post, type WireProblem, type WirePublished } from "../e2e/wire.ts";
-import { ANSWER_MS_MAX, type Draft, Drafts, problemOf, wireMessages } from "./drafts.ts";
+import { ANSWER_MS_MAX, type Draft, Drafts, wireMessages } from "./drafts.ts";
 import { BACKLOG_MAX } from "./producers.ts";
-import type { Recorder } from "./recorder.ts";
+import { problemOf, type Recorder } from "./recorder.ts";
 import { pause, type Target } from "./target.ts";
 
 export type RepeatBy = "key" | "batch key" | "sequence";

@@ -8,17 +8,19 @@
 import { Connection, ConnectionLost } from "../e2e/http.ts";
 
 export class Target {
-  #port: number | undefined;
+  #ports: readonly number[] = [];
+  #turn = 0;
   #wake: (() => void)[] = [];
   #stopped = false;
 
-  up(port: number): void {
-    this.#port = port;
+  /** @param ports any of them will do. */
+  up(...ports: readonly number[]): void {
+    this.#ports = ports;
     for (const wake of this.#wake.splice(0)) wake();
   }
 
   down(): void {
-    this.#port = undefined;
+    this.#ports = [];
   }
 
   /** Nobody waits for the server any more. */
@@ -29,10 +31,10 @@ export class Target {
 
   /** The server's port; undefined once the campaign has stopped. */
   async port(): Promise<number | undefined> {
-    while (this.#port === undefined && !this.#stopped) {
+    while (this.#ports.length === 0 && !this.#stopped) {
       await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
-    return this.#port;
+    return this.#ports[this.#turn++ % this.#ports.length];
   }
 
   /** A connection to the server as soon as there is one; undefined once stopped. */

@@ -18,15 +18,15 @@ import { SharedFeeds } from "../../src/gateway/feeds.ts";
 import { Streams } from "../../src/gateway/streams.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { seeds } from "../effort.ts";
 import { FakeLog, numberAt } from "../fakes/log.ts";
 import { StreamReader, turn } from "../fakes/stream_reader.ts";
 
-const SEEDS = process.env["SEED"] ? [Number(process.env["SEED"])] : range(1, 61);
 const STEPS = 250;
 const QUEUES = 3;
 
 describe("SharedFeeds, in any order of events", () => {
-  for (const seed of SEEDS) {
+  for (const seed of seeds(60)) {
     it(`gives each reader every message once, seed ${seed}`, () => simulate(seed));
   }
 });
@@ -219,8 +219,4 @@ function stepsOf({ events, numbers }: StreamReader): Step[] {
     if (event === "message") return [{ kind: "message", n: numbers[read++] ?? -1 }];
     return event === "gap" ? [{ kind: "gap", n: numberAt(id) }] : [];
   });
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 }

@@ -16,16 +16,16 @@ import { ConsumerStreams } from "../../src/gateway/lease_streams.ts";
 import { Streams } from "../../src/gateway/streams.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { seeds } from "../effort.ts";
 import { FakeBroker } from "../fakes/broker.ts";
 import { StreamReader, turn } from "../fakes/stream_reader.ts";
 
-const SEEDS = process.env["SEED"] ? [Number(process.env["SEED"])] : range(1, 61);
 const STEPS = 300;
 const LEASE_MS = 20_000;
 const GROUP = "billing";
 
 describe("ConsumerStreams, in any order of events", () => {
-  for (const seed of SEEDS) {
+  for (const seed of seeds(60)) {
     it(`loses no message and gives none to two, seed ${seed}`, () => simulate(seed));
   }
 });
@@ -245,8 +245,4 @@ class Consumer {
     else assert(attempt > (before?.attempt ?? 0), `${receipt} after ${before?.receipt}`);
     this.#given.set(body.n, { n: body.n, receipt, attempt, until });
   }
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 }

@@ -18,15 +18,15 @@ import { SharedFeeds } from "../../src/gateway/feeds.ts";
 import { Streams } from "../../src/gateway/streams.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { seeds } from "../effort.ts";
 import { type FakeLog, FakeLogs, numberAt } from "../fakes/log.ts";
 import { type StreamEvent, StreamReader, turn } from "../fakes/stream_reader.ts";
 
-const SEEDS = process.env["SEED"] ? [Number(process.env["SEED"])] : range(1, 61);
 const STEPS = 250;
 const TOPICS = ["a", "b", "c"];
 
 describe("SharedFeeds over several topics, in any order of events", () => {
-  for (const seed of SEEDS) {
+  for (const seed of seeds(60)) {
     it(`gives each reader every message once, seed ${seed}`, () => simulate(seed));
   }
 });
@@ -246,8 +246,4 @@ function checkGap(data: string, next: Map<string, number>): void {
   const n = numberAt(earliest);
   assert(n >= (next.get(topic) ?? 0), `a gap leads back to ${n} of ${topic}`);
   next.set(topic, n);
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 }

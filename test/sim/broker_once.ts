@@ -72,7 +72,7 @@ export class OnceWishes {
   }
 
   /** What an idle producer sends next, or sends again since nobody answered; undefined when all are busy. */
-  pickSequenced(): { wish: Wish; answered: () => void } | undefined {
+  pickSequenced(): { wish: Wish; answered: () => void; notAnswered: () => void } | undefined {
     const free = this.#sequences.filter(({ busy }) => !busy);
     if (free.length === 0) return undefined;
     const sequence = this.#prng.pick(free);
@@ -84,7 +84,10 @@ export class OnceWishes {
       sequence.seq += wish.parts.length;
       if (this.#prng.chance(5)) Object.assign(sequence, { epoch: sequence.epoch + 1, seq: 0 });
     };
-    return { wish, answered };
+    const notAnswered = () => {
+      sequence.busy = false;
+    };
+    return { wish, answered, notAnswered };
   }
 
   /** In the topic whose answers outlive power loss: else its answered places might be gone. */

@@ -24,6 +24,8 @@ interface Asked {
   /** When it was asked for: time passes evenly within a life only. */
   readonly at: Moment;
   published: Published | undefined;
+  /** An answer said that it was not stored. */
+  refused?: boolean;
   recall: "asked" | "answered" | undefined;
   /** Where it was seen first. */
   place: readonly [queueId: number, queueOffset: number, publishedAt: number] | undefined;
@@ -120,6 +122,13 @@ export class Oracle {
     const { replayed: _, ...answer } = published;
     if (asked.published) assert.deepEqual(answer, asked.published, "a repeat is answered alike");
     asked.published = answer;
+  }
+
+  /** It was not stored, and never will be. */
+  publishRefused(id: string): void {
+    const asked = this.#asked.get(id) as Asked;
+    assert(!asked.published && !asked.place, `${id} was refused and is there`);
+    asked.refused = true;
   }
 
   /** The power went: what was promised through a kill only may be gone. */
@@ -225,6 +234,7 @@ export class Oracle {
     assert(message, "a payload decodes");
     const asked = this.#asked.get(message.id);
     assert(asked, `what is stored was published: ${message.id}`);
+    assert(!asked.refused, `${message.id} was refused and is there`);
     assert.equal(message.key, asked.key);
     assert.equal(new TextDecoder().decode(message.body), asked.body);
     this.#checkPlace(asked, stored);

@@ -39,6 +39,12 @@ interface Surroundings {
   life(): number;
 }
 
+/** What a call is told that the disk has no room for, or that rests on what it has none for. */
+export function roomCode(error: unknown): "disk-full" | "outcome-unknown" | undefined {
+  const code = error instanceof TidegateError ? error.code : undefined;
+  return code === "disk-full" || code === "outcome-unknown" ? code : undefined;
+}
+
 export const CHECK_RULES = { firstCheckMs: 1000, checkIntervalMs: 1000, maxChecks: 3 };
 const GROUP = "pay";
 
@@ -116,9 +122,17 @@ export class SimTransactions {
     const checkUrl = this.#prng.chance(50) ? "https://pay.example/check" : undefined;
     const begun = { producerGroup: GROUP, messages, checkUrl, ...CHECK_RULES };
     const life = this.#world.life();
-    const { id } = await api.transactions.begin(begun);
+    const { id } = await api.transactions.begin(begun).catch((error: unknown) => {
+      const here = life === this.#world.life();
+      if (here && roomCode(error) === "disk-full") ids.forEach((one) => this.#refused(one));
+      throw error;
+    });
     if (life === this.#world.life()) wish.id = id;
     return id;
+  }
+
+  #refused(id: string): void {
+    this.#world.oracle.publishRefused(id);
   }
 
   /** One of the last, whether it is decided or not. */
@@ -142,6 +156,7 @@ export class SimTransactions {
       return [wish.id, wanted];
     } catch (error) {
       if (life !== this.#world.life()) return undefined;
+      if (roomCode(error)) throw error;
       assert(error instanceof TidegateError && error.code === "transaction-decided", String(error));
       const state = error.details["state"] as Transaction["state"];
       assert.notEqual(state, wanted, "only the opposite is refused");

@@ -34,13 +34,18 @@ import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { OnceWishes, type Wish } from "./broker_once.ts";
 import { Oracle } from "./broker_oracle.ts";
 import { Pacer, rest } from "./pacer.ts";
-import { CHECK_RULES, SimTransactions } from "./broker_transactions.ts";
+import { HEADROOM_DEFAULTS } from "../../storage/headroom.ts";
+import { CHECK_RULES, roomCode, SimTransactions } from "./broker_transactions.ts";
 
 export const SIGHTS = [
   "power cut",
   "kill",
   "clean close",
   "disk failed",
+  "disk full",
+  "refused for want of room",
+  "told that nobody knows",
+  "went on when there was room",
   "derived file spoilt",
   "stopped with calls under way",
   "stopped again at once",
@@ -104,6 +109,7 @@ class World {
   readonly #once: OnceWishes;
   readonly #transactions: SimTransactions;
   readonly #segmentBytes: number;
+  readonly #ballastBytes: number;
   #broker!: TestBroker;
   /** Answers to an earlier life are not heard. */
   #life = 0;
@@ -135,6 +141,7 @@ class World {
       life: () => this.#life,
     });
     this.#segmentBytes = this.#prng.pick([1024, 8 * 1024, 64 * 1024]);
+    this.#ballastBytes = this.#prng.pick([0, 2048, 16 * 1024]);
   }
 
   async begin(): Promise<void> {
@@ -142,7 +149,8 @@ class World {
     const disk = new MemoryDisk(this.#prng.word(), this.#pacer.wait);
     disk.shortWrites = this.#prng.pick([0, 0, 30]);
     const fatal = this.#fatal();
-    const options = { disk, segmentBytes: this.#segmentBytes, chance: this.#chance, checks, fatal };
+    const sizes = { segmentBytes: this.#segmentBytes, headroom: this.#headroom };
+    const options = { disk, ...sizes, chance: this.#chance, checks, fatal };
     this.#broker = await this.#drive(openTestBroker(options));
     const queues = 1 + this.#prng.below(5);
     const { retention: lasting } = TOPIC;
@@ -155,6 +163,10 @@ class World {
     const rules = { maxAttempts: 1000, maxInFlight: 20, leaseMs: LEASE_MS };
     await this.#drive(this.#api.groups.put("g", { ...GROUP, ...rules, subscriptions }));
     this.#followAll();
+  }
+
+  get #headroom() {
+    return { ...HEADROOM_DEFAULTS, ballastBytes: this.#ballastBytes };
   }
 
   get #expires(): boolean {
@@ -183,6 +195,7 @@ class World {
     else await this.#stop();
     await rest();
     this.#hearAll();
+    this.#watchRoom();
   }
 
   async #look(): Promise<void> {
@@ -191,10 +204,43 @@ class World {
 
   /** The disk will say no, to the log or to a job beside it. */
   #failSoon(): void {
-    const which = this.#prng.pick(["failWrite", "failSync"] as const);
-    this.#broker.disk[which] = this.#prng.below(6);
+    const { disk } = this.#broker;
+    const how = this.#prng.pick(["write", "sync", "no room", "full", "full"] as const);
     this.#failing = true;
+    if (how === "full") return this.#fillUp();
+    disk[how === "sync" ? "failSync" : "failWrite"] = this.#prng.below(6);
+    disk.failWriteBy = how === "no room" ? "no room" : "EIO";
+    if (how === "no room") this.#wasShort = true;
   }
+
+  /** Somebody else takes what is left, or nearly. */
+  #fillUp(): void {
+    const { disk } = this.#broker;
+    this.seen.add("disk full");
+    this.#full = true;
+    this.#wasShort = true;
+    disk.capacity = disk.used + this.#prng.below(this.#prng.pick([1, 4, 16]) * 1024);
+  }
+
+  /** And gives it back: the broker goes on by itself. */
+  #watchRoom(): void {
+    const { disk } = this.#broker;
+    if (!this.#full) return;
+    if (disk.capacity !== undefined && this.#prng.chance(5)) {
+      disk.capacity = this.#prng.chance(30) ? disk.capacity + 4096 : undefined;
+    }
+    if (disk.capacity !== undefined || this.#api.status().disk !== "ample") return;
+    this.seen.add("went on when there was room");
+    this.#full = false;
+    this.#failing = disk.failWrite !== undefined || disk.failSync !== undefined;
+    for (const goOn of this.#waitingForRoom.splice(0)) goOn();
+  }
+
+  /** Since the disk was full the broker has not been seen well. */
+  #full = false;
+  /** In this life the disk had no room, once at least. */
+  #wasShort = false;
+  readonly #waitingForRoom: (() => void)[] = [];
 
   /** Of this life: a process whose log's disk has failed answers nobody, and ends. */
   #fatal(): () => void {
@@ -240,22 +286,45 @@ class World {
     this.seen.add("clock set");
   }
 
-  /** Hears the answer of a call, unless the broker was stopped since. */
-  #hear<T>(call: Promise<T>, heard: (answer: T) => void): void {
+  /**
+   * Hears the answer of a call, unless the broker was stopped since.
+   *
+   * @param notApplied hears that nothing came of it, since the disk has no room.
+   */
+  #hear<T>(call: Promise<T>, heard: (answer: T) => void, notApplied = () => {}): void {
     const life = this.#life;
     const number = this.#calls++;
     this.#underWay++;
-    const answered = (value: T) => {
+    const answer = (hear: () => void) => {
       if (life !== this.#life) return;
-      const hear = () => {
+      const one = () => {
         this.#underWay--;
-        heard(value);
+        hear();
       };
-      this.#answers.push({ number, hear });
+      this.#answers.push({ number, hear: one });
     };
-    call.then(answered).catch((error: unknown) => {
-      if (life === this.#life) this.#failed ??= error;
-    });
+    call
+      .then(
+        (value) => answer(() => heard(value)),
+        (error: unknown) => {
+          const code = this.#roomCode(error);
+          if (!code) throw error;
+          answer(() => {
+            this.#note("no room", code);
+            if (code === "disk-full") notApplied();
+          });
+        },
+      )
+      .catch((error: unknown) => {
+        if (life === this.#life) this.#failed ??= error;
+      });
+  }
+
+  #roomCode(error: unknown) {
+    const code = this.#wasShort ? roomCode(error) : undefined;
+    if (code === "disk-full") this.seen.add("refused for want of room");
+    if (code === "outcome-unknown") this.seen.add("told that nobody knows");
+    return code;
   }
 
   /** What was answered since the last time, in the order of the calls: no runtime's own order. */
@@ -290,11 +359,13 @@ class World {
   #publish(): void {
     const topic = this.#prng.pick(TOPICS);
     const message = this.#newMessage(topic, this.#number);
-    this.#hear(this.#api.messages.publish(topic, message), (published) => {
+    const heard = (published: Published) => {
       this.#note("published", published);
       if (published.state) this.seen.add("scheduled");
       this.#oracle.publishAnswered(published);
-    });
+    };
+    const notApplied = () => this.#oracle.publishRefused(message.id);
+    this.#hear(this.#api.messages.publish(topic, message), heard, notApplied);
   }
 
   #recall(): void {
@@ -307,6 +378,7 @@ class World {
       () => "recalled" as const,
       (error: unknown) => {
         assert(error instanceof TidegateError, String(error));
+        if (roomCode(error)) throw error;
         return error.code;
       },
     );
@@ -325,13 +397,15 @@ class World {
     const messages = Array.from({ length: 1 + this.#prng.below(6) }, () =>
       this.#newMessage(topic, atomic ? batch : this.#number),
     );
-    this.#hear(this.#api.messages.publishBatch(topic, messages, { atomic }), (results) => {
+    const heard = (results: readonly (Published | TidegateError)[]) => {
       this.#note("published", results);
       for (const one of results) {
         assert(!(one instanceof TidegateError), "what is not too large is stored");
         this.#oracle.publishAnswered(one);
       }
-    });
+    };
+    const notApplied = () => messages.forEach(({ id }) => this.#oracle.publishRefused(id));
+    this.#hear(this.#api.messages.publishBatch(topic, messages, { atomic }), heard, notApplied);
   }
 
   #publishKeyed(): void {
@@ -341,9 +415,10 @@ class World {
       for (const one of results) {
         if (one instanceof TidegateError) {
           // What is known of older keys cannot be built again by a disk that fails, or a node that ends.
-          const expected = one.code === "idempotency-in-progress" || this.#isOverloaded(one);
+          const isInProgress = one.code === "idempotency-in-progress";
+          const expected = isInProgress || this.#isOverloaded(one) || this.#roomCode(one);
           assert(expected, String(one));
-          this.seen.add("in progress");
+          if (isInProgress) this.seen.add("in progress");
         } else if (one.replayed) this.#noteReplay(wish);
       }
       wish.answered = true;
@@ -362,7 +437,7 @@ class World {
     this.#hear(this.#askOnce(picked.wish), (results) => {
       this.#heardOnce(results);
       for (const one of results) {
-        assert(!(one instanceof TidegateError));
+        if (one instanceof TidegateError) return picked.notAnswered(); // there is no room
         if (one.replayed) this.seen.add("sequence replayed");
       }
       picked.answered();
@@ -381,7 +456,11 @@ class World {
       const known = error instanceof TidegateError ? error : undefined;
       if (known?.code === "idempotency-in-progress") return [known];
       if (known && this.#isOverloaded(known)) return [known];
-      throw error;
+      if (!known || !this.#roomCode(known)) throw error;
+      if (known.code === "disk-full") {
+        for (const { id } of messages) this.#oracle.publishRefused(id);
+      }
+      return [known];
     });
   }
 
@@ -525,8 +604,15 @@ class World {
     const life = this.#life;
     const request = { topic, limit: 3, maxBytes: 1 << 20, waitMs: 60_000 };
     for (let start: Start = { kind: "earliest" }; ; ) {
-      const page = await this.#orExpired(this.#api.messages.read({ ...request, start }));
+      const reading = this.#api.messages.read({ ...request, start });
+      const page: ReadPage | string | void = await this.#orExpired(reading).catch(
+        async (error: unknown) => {
+          if (!this.#roomCode(error)) throw error;
+          await new Promise<void>((goOn) => void this.#waitingForRoom.push(goOn));
+        },
+      );
       if (life !== this.#life) return;
+      if (page === undefined) continue;
       if (typeof page !== "string") seen.push(...page.messages);
       start = { kind: "cursor", cursor: typeof page === "string" ? page : page.cursor };
     }
@@ -568,6 +654,9 @@ class World {
     if (this.#failed !== undefined) throw this.#failed;
     this.#life++;
     this.#failing = false;
+    this.#full = false;
+    this.#wasShort = false;
+    this.#waitingForRoom.length = 0;
     this.#closing = false;
     this.#diskFailed = false;
     this.#underWay = 0;
@@ -587,6 +676,7 @@ class World {
       this.#pacer.forget();
     }
     disk.shortWrites = this.#broker.disk.shortWrites;
+    disk.capacity = undefined;
     await this.#shorten(disk);
     if (this.#prng.chance(20)) this.#spoilDerived(disk);
     this.#aborts.length = 0;
@@ -648,6 +738,7 @@ class World {
       disk,
       clock,
       segmentBytes,
+      headroom: this.#headroom,
       chance: this.#chance,
       fatal: deaf ? () => {} : this.#fatal(),
       ...(checks && { checks }),

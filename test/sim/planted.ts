@@ -70,6 +70,62 @@ export const PLANTS: readonly Plant[] = [
     ],
   },
   {
+    name: "M12",
+    about: "lets a late decision hit the producer's next transaction",
+    world: "broker",
+    seeds: 200,
+    patches: [
+      {
+        file: "src/broker/transaction_decide.ts",
+        find: "  const transaction = transactionOf(core, wish);\n  const { state } = transaction;",
+        put: `  const named = transactionOf(core, wish);
+  const open = [...core.fold.transactions.list(now, "open")];
+  const next = open.find((one) => one.producerGroup === named.producerGroup);
+  const transaction = isDecided(named) ? (next ?? named) : named;
+  const { state } = transaction;`,
+      },
+    ],
+  },
+  {
+    name: "M14",
+    about: "revives the first message from the place of a lease on, not the one that was leased",
+    world: "broker",
+    seeds: 200,
+    patches: [
+      {
+        file: "src/broker/grant.ts",
+        find: "    if (!message || !isCurrent(message, at)) continue; // settled or extended since",
+        put: `    if (!message) continue;
+    if (!isCurrent(message, at)) {
+      const open = [...message.queue.open.values()];
+      const next = open.find((one) => one.queueOffset >= message.queueOffset && !one.released);
+      if (next) next.queue.markDue(next);
+      if (next) refresh(core, next.queue);
+      continue;
+    }`,
+      },
+    ],
+  },
+  {
+    name: "M15",
+    about: "takes a lease and its extension away together when both end in the same second",
+    world: "broker",
+    seeds: 200,
+    patches: [
+      {
+        file: "src/broker/pop_queue.ts",
+        find: "      message.at = at;\n      message.released = op",
+        put: `      const second = (ms: number) => Math.floor(ms / 1000);
+      if (op === "extend" && second(at) === second(message.at)) {
+        this.#close(queueOffset);
+        continue;
+      }
+      message.at = at;
+      message.released = op`,
+      },
+    ],
+  },
+  {
     name: "M19",
     about: "forgets idempotency keys behind the snapshot",
     world: "broker",
@@ -79,6 +135,19 @@ export const PLANTS: readonly Plant[] = [
         file: "storage/message_store.ts",
         find: "recallKey(frame, dedupe, base);",
         put: "void recallKey;",
+      },
+    ],
+  },
+  {
+    name: "M20",
+    about: "goes by the wall clock, whoever sets it",
+    world: "broker",
+    seeds: 200,
+    patches: [
+      {
+        file: "src/broker/leader_time.ts",
+        find: "return Math.floor(this.#origin + this.#clock.elapsed());",
+        put: "return this.#clock.now();",
       },
     ],
   },

@@ -58,7 +58,7 @@ export function rot(
 function segmentsOf(disk: MemoryDisk): Segment[] {
   if (!disk.has(CHECKPOINT_PATH)) return [];
   const { durableEnd } = decodeCheckpoints(disk.platter(CHECKPOINT_PATH), crc32);
-  const bases = segmentBases(disk.names(LOG_DIR));
+  const bases = segmentBases(disk.names(LOG_DIR)).filter((base) => hasHeader(disk, base));
   return bases.map((base, i) => {
     const next = bases[i + 1];
     return {
@@ -68,6 +68,14 @@ function segmentsOf(disk: MemoryDisk): Segment[] {
       sealed: next !== undefined,
     };
   });
+}
+
+/** One without is no segment yet: a start removes it. */
+function hasHeader(disk: MemoryDisk, base: number): boolean {
+  return disk
+    .platter(segmentPath(base))
+    .subarray(0, SEGMENT_HEADER_SIZE)
+    .some((byte) => byte !== 0);
 }
 
 function flip(disk: MemoryDisk, about: { segment: Segment; at: number; bit: number }): Rot {

@@ -26,8 +26,10 @@ import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import { SEGMENT_HEADER_SIZE, SPARE_PATH } from "../../storage/segment.ts";
+import { NoRoom } from "../../storage/base/disk.ts";
+import { BALLAST_PATH, SEGMENT_HEADER_SIZE, SPARE_PATH } from "../../storage/segment.ts";
 import { aboutBody, aboutOffset, aboutQueue } from "../../storage/ops.ts";
+import { HEADROOM_DEFAULTS } from "../../storage/headroom.ts";
 import { DerivedDamage } from "../../storage/damage.ts";
 import type { RecordOf } from "../../storage/records/mod.ts";
 import { newestSnapshot } from "../../storage/jobs.ts";
@@ -46,6 +48,12 @@ export const SIGHTS = [
   "clean close",
   "disk failed at a write",
   "disk failed at a sync",
+  "a write found no room",
+  "disk full",
+  "the ballast made room",
+  "stuck",
+  "went on when there was room",
+  "started on a full disk",
   "unconfirmed tail lost",
   "unconfirmed tail kept",
   "stopped while opening",
@@ -94,6 +102,7 @@ class StorageWorld {
   readonly #clock = new ManualClock();
   readonly #segmentBytes: number;
   readonly #scrubIntervalMs: number;
+  readonly #ballastBytes: number;
   readonly seen = new Set<Sight>();
   trace = 0;
   #disk: MemoryDisk;
@@ -102,9 +111,12 @@ class StorageWorld {
   /** Confirmed by this process or an earlier one. */
   #confirmed = 0;
   #failing = false;
+  /** In this life a write may find no room. */
+  #short = false;
   /** The spare segment was ready when last looked at. */
   #spareReady = false;
   #spareTaken = false;
+  #ballastThere = false;
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
@@ -113,6 +125,7 @@ class StorageWorld {
     this.#disk.shortWrites = this.#prng.pick([0, 0, 30]);
     this.#scrubIntervalMs = this.#prng.pick([0, 500]);
     this.#segmentBytes = this.#prng.pick([4, 8, 16, 64]) * KiB;
+    this.#ballastBytes = this.#prng.pick([0, 2, 16]) * KiB;
   }
 
   async run(): Promise<void> {
@@ -143,6 +156,7 @@ class StorageWorld {
     else await this.#stop("clean close");
     this.#oracle.checkVisible(this.#open.store);
     this.#watchSpare();
+    this.#watchRoom();
     this.#note(`${roll} ${this.#open.store.log.end} ${this.#open.store.log.confirmOffset}`);
   }
 
@@ -312,16 +326,45 @@ class StorageWorld {
   }
 
   async #settle(): Promise<void> {
+    if (this.#short) return this.#pacer.settle(); // it may wait for room, until the clock moves
     await this.#pacer.until(this.#open.settle());
     if (this.#open.fatal.length > 0 || !this.#prng.chance(20)) return;
     await this.#pacer.until(this.#oracle.compareIndexes(this.#open));
   }
 
   #failSoon(): void {
-    const which = this.#prng.pick(["failWrite", "failSync"] as const);
-    this.#disk[which] = this.#prng.below(6);
+    const how = this.#prng.pick(["write", "sync", "no room", "no room", "full", "full"] as const);
     this.#failing = true;
-    this.seen.add(which === "failWrite" ? "disk failed at a write" : "disk failed at a sync");
+    if (how === "full" || how === "no room") this.#short = true;
+    if (how === "full") return this.#fillUp();
+    this.#disk[how === "sync" ? "failSync" : "failWrite"] = this.#prng.below(6);
+    this.#disk.failWriteBy = how === "no room" ? "no room" : "EIO";
+    if (how === "no room") this.seen.add("a write found no room");
+    else this.seen.add(how === "write" ? "disk failed at a write" : "disk failed at a sync");
+  }
+
+  /** Somebody else takes what is left, or nearly. */
+  #fillUp(): void {
+    this.seen.add("disk full");
+    this.#disk.capacity = this.#disk.used + this.#prng.below(this.#prng.pick([1, 4, 16]) * KiB);
+  }
+
+  /** And gives it back, some or all of it. */
+  #makeRoom(): void {
+    const some = this.#prng.chance(30);
+    this.#disk.capacity = some ? (this.#disk.capacity ?? 0) + 2 * KiB : undefined;
+  }
+
+  #watchRoom(): void {
+    const { levels } = this.#open;
+    if (levels.includes("stuck")) this.seen.add("stuck");
+    if (levels.includes("stuck") && levels.at(-1) !== "stuck") {
+      this.seen.add("went on when there was room");
+    }
+    const there = this.#disk.has(BALLAST_PATH);
+    if (this.#ballastThere && !there && levels.length > 0) this.seen.add("the ballast made room");
+    this.#ballastThere = there;
+    if (this.#disk.capacity !== undefined && this.#prng.chance(10)) this.#makeRoom();
   }
 
   /** A spare segment that was whole and is gone has become a segment, or was taken away. */
@@ -339,6 +382,7 @@ class StorageWorld {
 
   async #stop(how: "power cut" | "kill" | "clean close"): Promise<void> {
     this.seen.add(how);
+    if (how === "clean close") await this.#ease();
     if (how === "clean close") await this.#pacer.until(this.#open.store.close());
     await rest();
     this.#confirmed = Math.max(this.#confirmed, this.#open.confirms.at(-1) ?? 0);
@@ -355,8 +399,22 @@ class StorageWorld {
     if (this.#prng.chance(20)) await this.#spoilDerived();
     if (this.#prng.chance(15)) this.#rot();
     while (this.#prng.chance(15)) await this.#stopWhileOpening();
-    await this.#pacer.until(this.#boot());
+    if (this.#prng.chance(3)) this.#fillUp();
+    if (this.#disk.capacity !== undefined) this.seen.add("started on a full disk");
+    await this.#pacer.until(this.#bootWithRoom());
+    this.#failing = this.#disk.capacity !== undefined;
+    this.#short = this.#failing;
     await this.#pacer.until(this.#compare());
+  }
+
+  /** What a close has to write finds room. */
+  async #ease(): Promise<void> {
+    this.#disk.capacity = undefined;
+    if (this.#disk.failWriteBy === "no room") this.#disk.failWrite = undefined;
+    for (let left = this.#short ? 3 : 0; left > 0; left--) {
+      await this.#pacer.settle();
+      this.#clock.advance(500);
+    }
   }
 
   /** The process is no more; another gets what the disk holds. */
@@ -429,6 +487,17 @@ class StorageWorld {
     this.#end(this.#prng.chance(70) ? "power cut" : "kill");
   }
 
+  /** A start that finds no room ends; somebody makes some, and starts it again. */
+  async #bootWithRoom(): Promise<void> {
+    try {
+      await this.#boot();
+    } catch (error) {
+      if (!(error instanceof NoRoom)) throw error;
+      this.#disk.capacity = undefined;
+      await this.#boot();
+    }
+  }
+
   async #boot(): Promise<void> {
     const whole = await this.#disk.list("snapshots");
     this.seen.add(whole.length > 0 ? "opened from a snapshot" : "opened without a snapshot");
@@ -439,7 +508,9 @@ class StorageWorld {
       clock: this.#clock,
       segmentBytes: this.#segmentBytes,
       scrubIntervalMs: this.#scrubIntervalMs,
+      headroom: { ...HEADROOM_DEFAULTS, ballastBytes: this.#ballastBytes },
     });
+    this.#ballastThere = this.#disk.has(BALLAST_PATH);
   }
 
   /** The store, just opened, against the oracle. */
@@ -453,7 +524,7 @@ class StorageWorld {
     if (this.#oracle.end > this.#confirmed) {
       this.seen.add(end > this.#confirmed ? "unconfirmed tail kept" : "unconfirmed tail lost");
     }
-    const lost = this.#oracle.cutTo(end);
+    const lost = this.#oracle.cutTo(end, recovery.damaged);
     if (lost && lost.end !== lost.unitEnd && recovery.torn) this.seen.add("unit cut");
     this.#confirmed = end;
     await this.#oracle.compare(this.#open);

@@ -20,6 +20,7 @@ import { RUNS_MAX } from "../../storage/dedupe_plan.ts";
 import { runPath, runRanges } from "../../storage/dedupe_run.ts";
 import { inlineJobs, type Job, type Jobs } from "../../storage/jobs.ts";
 import { segmentPath, sidecarPath } from "../../storage/segment.ts";
+import { seeds } from "../effort.ts";
 import { draft, KiB, OpenStore, type StoreOptions } from "./fixture.ts";
 
 const WINDOW_MS = 10_000;
@@ -218,7 +219,7 @@ describe("the dedupe store", () => {
     timeout: 90_000,
   }, async () => {
     const seen = new Set<string>();
-    for (let seed = 1; seed <= 50; seed++) {
+    for (const seed of seeds(50)) {
       const sights = await history(seed).catch((error: unknown) => {
         throw new Error(`seed ${seed}: ${String(error)}`, { cause: error });
       });

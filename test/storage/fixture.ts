@@ -13,6 +13,7 @@ import type { Disk } from "../../storage/base/disk.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import type { MessageAttributes, MessageEnvelope } from "../../storage/base/message.ts";
 import type { DedupeOptions } from "../../storage/dedupe_store.ts";
+import type { HeadroomOptions, Level } from "../../storage/headroom.ts";
 import { type Jobs, inlineJobs } from "../../storage/jobs.ts";
 import { MessageStore } from "../../storage/message_store.ts";
 import { messageFrameSizeMax } from "../../storage/record_sizes.ts";
@@ -122,6 +123,7 @@ export interface StoreOptions {
   readonly jobs?: Jobs;
   readonly dedupe?: DedupeOptions;
   readonly scrubIntervalMs?: number;
+  readonly headroom?: HeadroomOptions;
 }
 
 /** A store, what it told, and a producer's view of it. */
@@ -135,6 +137,8 @@ export class OpenStore {
   readonly reports: Error[];
   /** Ranges that were told of, in order. */
   readonly damaged: DamagedRange[];
+  /** How full the disk was, each time that changed. */
+  readonly levels: Level[] = [];
 
   private constructor(
     store: MessageStore,
@@ -152,6 +156,7 @@ export class OpenStore {
     this.fatal = parts.fatal;
     this.reports = parts.reports;
     this.damaged = parts.damaged;
+    store.headroom.onLevel = (level) => void this.levels.push(level);
     store.listen({ onWritten() {}, onConfirm: (end) => void this.confirms.push(end) });
   }
 
@@ -170,8 +175,9 @@ export class OpenStore {
       report: (error: Error) => void reports.push(error),
       damaged: (range: DamagedRange) => void damaged.push(range),
     };
-    const { dedupe, scrubIntervalMs } = options;
-    const store = await MessageStore.open(ports, { segmentBytes, fold, dedupe, scrubIntervalMs });
+    const { dedupe, scrubIntervalMs, headroom } = options;
+    const asked = { segmentBytes, fold, dedupe, scrubIntervalMs, headroom };
+    const store = await MessageStore.open(ports, asked);
     return new OpenStore(store, { fold, clock, fatal, reports, damaged });
   }
 

@@ -133,7 +133,7 @@ describe("the spare segment", () => {
       const disk = new MemoryDisk();
       const { jobs } = watched(disk);
       disk[which] = 0;
-      await assert.rejects(jobs.run({ kind: "prepare", from: 0, to: 10 * KiB }));
+      await assert.rejects(jobs.run({ kind: "prepare", path: SPARE_PATH, from: 0, to: 10 * KiB }));
       assert.equal(disk.bytes(SPARE_PATH).length, 0);
     }
   });

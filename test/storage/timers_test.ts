@@ -14,6 +14,7 @@ import { SNAPSHOT_DIR } from "../../storage/snapshot.ts";
 import { TimerDamage } from "../../storage/timer_file.ts";
 import { mergeable } from "../../storage/timer_files.ts";
 import { TIMER_DIR } from "../../storage/timer_layout.ts";
+import { seedGroups } from "../effort.ts";
 import { pathsIn, type Stop, TimerWorld } from "./timer_world.ts";
 
 const HOUR = 3_600_000;
@@ -69,9 +70,9 @@ function pad(offset: number): string {
 
 describe("Timers", () => {
   const seen = new Set<string>();
-  for (let first = 1; first <= 60; first += 10) {
-    it(`fire what a plain array would, seeds ${first} to ${first + 9}`, PATIENCE, async () => {
-      for (let seed = first; seed < first + 10; seed++) {
+  for (const { title, seeds } of seedGroups(60, 10)) {
+    it(`fire what a plain array would, ${title}`, PATIENCE, async () => {
+      for (const seed of seeds) {
         for (const sight of await history(seed)) seen.add(sight);
       }
     });

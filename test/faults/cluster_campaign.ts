@@ -1,0 +1,183 @@
+/**
+ * A fault of a broker group under load, again and again:
+ *
+ *   load ─▶ strike, hold, mend ─▶ publishes go on ─▶ the group is whole ─▶ …
+ *
+ * Clients speak to the gateways and are never told what happens behind them. After
+ * the last fault the publishers stop, consumers and readers finish, everything is
+ * killed and started once more and read back; then the logs are compared. The
+ * verdict is the checker's, and what is noted on the way.
+ *
+ * @module
+ */
+
+import { Prng } from "../../storage/base/prng.ts";
+import type { RuntimeName } from "../e2e/server.ts";
+import { Acks, spread } from "./acks.ts";
+import { check, type Violation } from "./checker.ts";
+import { type Clients, type Crowd, prepare, readBack, startClients } from "./clients.ts";
+import { compareLogs } from "./cluster_compare.ts";
+import { DISK_FAULTS } from "./cluster_disk_faults.ts";
+import { type Blow, type Means, PROCESS_FAULTS, resumes } from "./cluster_faults.ts";
+import { BrokerGroup, ETCD, NODES } from "./cluster_group.ts";
+import { cannotNamespace, openLoopback, openNamespaces } from "./cluster_net.ts";
+import { cannotLoop } from "./loop_disk.ts";
+import { needs } from "../fakes/needs.ts";
+import { Recorder } from "./recorder.ts";
+import { pause, Target } from "./target.ts";
+
+export const CLUSTER_FAULTS = { ...PROCESS_FAULTS, ...DISK_FAULTS };
+export type ClusterFaultName = keyof typeof CLUSTER_FAULTS;
+export const CLUSTER_FAULT_NAMES = Object.keys(CLUSTER_FAULTS) as ClusterFaultName[];
+
+export interface ClusterCampaign {
+  /** In turn. */
+  readonly faults: readonly ClusterFaultName[];
+  readonly count: number;
+  readonly runtime: RuntimeName;
+  readonly seed: number;
+  readonly dir: string;
+  readonly log: (line: string) => void;
+}
+
+export interface ClusterResult {
+  readonly violations: readonly (Violation | { readonly rule: string; readonly detail: string })[];
+  readonly effective: number;
+  /** From a fault to the end of the longest silence after it. */
+  readonly resumedMs: Spread;
+  /** The longest silence. */
+  readonly gapMs: Spread;
+  /** Until the group was whole again, after the fault was over. */
+  readonly wholeMs: Spread;
+  readonly published: number;
+  readonly acked: number;
+  readonly unknown: number;
+  readonly repeats: number;
+  readonly transactions: { readonly begun: number; readonly checked: number };
+  readonly stored: number;
+  readonly deliveries: number;
+}
+
+type Spread = ReturnType<typeof spread>;
+
+const CROWD: Crowd = {
+  single: 16,
+  batch: 2,
+  repeaters: { key: 6, "batch key": 2, sequence: 2 },
+  transactors: 4,
+  delayers: 2,
+  consumers: 6,
+};
+const LOAD_MS = { least: 500, most: 2000 };
+/** What heals by itself heals in this time. */
+const WHOLE_MS = 60_000;
+
+function meansOf(faults: readonly ClusterFaultName[]): Set<Means> {
+  return new Set(faults.flatMap((fault): readonly Means[] => CLUSTER_FAULTS[fault].needs));
+}
+
+/** Why faults cannot be injected here; false where they can. */
+export function cannotInCluster(faults: readonly ClusterFaultName[]): string | false {
+  for (const one of meansOf(faults)) {
+    const reason = CANNOT[one]();
+    if (reason !== false) return reason;
+  }
+  return needs("etcd");
+}
+
+const CANNOT: Readonly<Record<Means, () => string | false>> = {
+  cuts: cannotNamespace,
+  disks: cannotLoop,
+  clocks: () => needs("faketime"),
+  tracer: () => needs("strace"),
+};
+
+export async function runClusterCampaign(options: ClusterCampaign): Promise<ClusterResult> {
+  const { runtime, dir, faults } = options;
+  const prng = new Prng(options.seed);
+  const recorder = new Recorder({ outages: true });
+  const acks = new Acks();
+  recorder.onAcked = acks.note;
+  const target = new Target();
+  const names = [...NODES, ETCD];
+  const net = cannotNamespace() === false ? openNamespaces(names) : await openLoopback(names);
+  if (!net.cuts) options.log(`!!!! everything on loopback: this machine ${cannotNamespace()}`);
+  const means = meansOf(faults);
+  const [disks, clocks] = [means.has("disks"), means.has("clocks")];
+  let group: BrokerGroup | undefined;
+  try {
+    group = await BrokerGroup.open({ runtime, dir, net, gateways: 2, disks, clocks });
+    await prepare(group.ports[0] as number);
+    target.up(...group.ports);
+    const clients = startClients(target, { recorder, prng, crowd: CROWD });
+    const blow: Blow = { group, prng, acks, complain: (what) => recorder.complain(what) };
+    const measured = await strikeOften(options, { blow, clients, recorder });
+    await clients.finish(group.ports[0] as number);
+    const final = await readAgain(group);
+    for (const node of group.nodes) await node.kill();
+    const differences = compareLogs(group.nodes).map((detail) => {
+      return { rule: "replicas-differ", detail };
+    });
+    const { publishes, deliveries } = recorder.history;
+    return {
+      violations: [...check(recorder.history, final), ...differences],
+      ...measured,
+      published: publishes.length,
+      acked: recorder.acked,
+      unknown: publishes.filter((one) => one.outcome === "unknown").length,
+      repeats: recorder.repeats,
+      transactions: recorder.transactions,
+      stored: final.queues.flat().length,
+      deliveries: deliveries.length,
+    };
+  } catch (error) {
+    if (group) options.log(group.describe());
+    throw error;
+  } finally {
+    target.stop();
+    group?.keepOutput();
+    await group?.close();
+    net.close();
+  }
+}
+
+async function strikeOften(
+  { faults, count, log }: ClusterCampaign,
+  { blow, clients, recorder }: { blow: Blow; clients: Clients; recorder: Recorder },
+): Promise<Pick<ClusterResult, "effective" | "resumedMs" | "gapMs" | "wholeMs">> {
+  const { group, prng, acks } = blow;
+  const [resumedMs, gapMs, wholeMs]: [number[], number[], number[]] = [[], [], []];
+  let effective = 0;
+  for (let i = 1; i <= count; i++) {
+    await Promise.race([
+      pause(LOAD_MS.least + prng.below(LOAD_MS.most - LOAD_MS.least)),
+      clients.failed,
+    ]);
+    const fault = faults[(i - 1) % faults.length] as ClusterFaultName;
+    const once = async () => {
+      const worked = await CLUSTER_FAULTS[fault].strike(blow);
+      await resumes(blow);
+      const longest = acks.longest();
+      return { worked, ...longest, whole: await group.whole(WHOLE_MS) };
+    };
+    const outcome = await Promise.race([once(), clients.failed]);
+    if (outcome.worked) effective++;
+    resumedMs.push(outcome.endedMs);
+    gapMs.push(outcome.gapMs);
+    wholeMs.push(outcome.whole);
+    const [gap, whole] = [outcome.gapMs, outcome.whole].map(Math.round);
+    const took = outcome.worked ? "" : ", WITHOUT EFFECT";
+    const total = `${recorder.acked} acknowledged, ${recorder.settled} settled`;
+    log(`${fault} ${i}/${count}: silent for ${gap} ms, whole after ${whole} ms, ${total}${took}`);
+  }
+  const spreads = { resumedMs: spread(resumedMs), gapMs: spread(gapMs), wholeMs: spread(wholeMs) };
+  return { effective, ...spreads };
+}
+
+/** After a kill of all at rest. */
+async function readAgain(group: BrokerGroup) {
+  await Promise.all(group.nodes.map((node) => node.kill()));
+  for (const node of group.nodes) node.start();
+  await group.whole(WHOLE_MS);
+  return readBack(group.ports[0] as number);
+}
