@@ -76,7 +76,7 @@ export class Replies {
     if (done >= end) return Promise.resolve(value);
     if (this.#gaveUp && effect) return Promise.reject(noRoom(effect));
     return new Promise((resolve, reject) => {
-      held.add({ end, value, resolve: resolve as (value: unknown) => void, reject, effect });
+      held.add({ end, value, resolve, reject, effect });
     });
   }
 
