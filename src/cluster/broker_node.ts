@@ -4,8 +4,8 @@
  *              openLog        core: led, and does no more
  *   start ──▶ living ────────────────────────────────────▶ between ──▶ living …
  *               │  ▲   core: take a snapshot                  │  ▲
- *               │  └──────────────────────────────────────────┘  └─ the log is set aside,
- *               │ core: this must not be                            another's takes its place
+ *               │  └──────────────────────────────────────────┘  └─ the log is set aside, and
+ *               │ core: this must not be                            fetched from the leader
  *               ├────────▶ quarantined      serves nothing, keeps everything
  *               │ drain
  *               └────────▶ stopped          handed over, lease ended, files closed
@@ -30,12 +30,12 @@ import { BrokerGate } from "./broker_gate.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { within } from "./deadline.ts";
 import { Directory } from "./directory.ts";
-import type { LifeEnd } from "./replica_driver.ts";
+import type { LifeEnd } from "./driver_ports.ts";
 import { Life } from "./life.ts";
 import type { NodeLog } from "./node_log.ts";
 import type { Began } from "./messages.ts";
 import { type LinkEntry, type LinkPeer, ReplicaLinks } from "./replica_links.ts";
-import { BEGAN, FORCE, serveMessages } from "./replica_methods.ts";
+import { BEGAN, FORCE, serveMessages, START } from "./replica_methods.ts";
 
 export interface NodePorts {
   readonly clock: Clock;
@@ -44,12 +44,8 @@ export interface NodePorts {
   entropy(size: number): Uint8Array;
   /** Opens what the data directory holds; `number` is the broker group's. */
   openLog(number: number): Promise<NodeLog>;
-  /**
-   * Sets the log aside and puts in its place that of the node that leads.
-   *
-   * @throws when that did not succeed, and may be tried again.
-   */
-  replaceLog(leader: LinkPeer): Promise<void>;
+  /** Moves what the data directory holds out of the way: the next log begins with nothing. */
+  setLogAside(): Promise<void>;
   connect(entry: LinkEntry): LinkPeer;
   /** The log cannot be written: must not return. */
   fatal(error: unknown): void;
@@ -58,8 +54,6 @@ export interface NodePorts {
 export interface NodeOptions {
   readonly group: string;
   readonly node: string;
-  /** `host:port`, as others reach it. */
-  readonly address: string;
   /** Of a group that this node founds. */
   readonly minSync: number;
   readonly catchUpRate: number;
@@ -90,7 +84,7 @@ export class BrokerNode {
   #refreshing = false;
   readonly #ends = new Set<() => void>();
   /** How often it came to lead, and how often a life ended. */
-  readonly counts = { led: 0, deposed: 0, snapshots: 0 };
+  readonly counts = { led: 0, deposed: 0, setAside: 0 };
 
   constructor(ports: NodePorts, options: NodeOptions) {
     const { clock, coordinator } = ports;
@@ -109,6 +103,7 @@ export class BrokerNode {
     });
     this.services.call(BEGAN, async (began, { peer }) => this.#onBegan(began, peer));
     this.services.call(FORCE, async (_, { peer }) => this.force(peer));
+    this.services.call(START, async () => ({ start: this.#start() }));
     serveCalls(this.services, { calls: this.gate, clock });
   }
 
@@ -125,9 +120,14 @@ export class BrokerNode {
     return this.#state === "living" && !this.#draining && (this.#life?.isMember ?? false);
   }
 
-  /** Resolves when it takes part; waits for the coordinator as long as that takes. */
-  async start(): Promise<void> {
-    const { group, node, address } = this.#options;
+  /**
+   * Resolves when it takes part; waits for the coordinator as long as that takes.
+   *
+   * @param address `host:port`, as others reach its services.
+   * @throws `validation-failed` when the name is a node's of another group.
+   */
+  async start(address: string): Promise<void> {
+    const { group, node } = this.#options;
     this.#number = await this.#patiently(() => this.#directory.number(group));
     await this.#patiently(() => this.#directory.announce({ node, group, address }));
     this.#ends.add(this.#directory.watchNodes(() => void this.#refresh()));
@@ -190,7 +190,7 @@ export class BrokerNode {
         send: (to, message) => this.#links.send(to, message),
       },
       this.#options,
-      (end) => this.#onEnd(life, end),
+      { onLead: () => void this.counts.led++, onEnd: (end) => this.#onEnd(life, end) },
     );
     this.#life = life;
     this.#state = "living";
@@ -230,27 +230,29 @@ export class BrokerNode {
     if (!this.#draining) await this.#live();
   }
 
-  /** Takes the leader's log in place of the own one, as often as that must be tried. */
+  /**
+   * The log is no use any more: it is set aside, and the leader's is fetched from its
+   * beginning. Where that is gone, the own one stays until there is another way.
+   */
   async #replace(): Promise<void> {
+    const { journal, coordinator } = this.#ports;
     while (!this.#draining) {
       try {
-        const { leader } = await this.#view();
-        const peer = leader && this.#links.peer(leader);
-        if (peer) {
-          await this.#ports.replaceLog(peer);
-          this.counts.snapshots++;
+        const { state } = await coordinator.look(this.#options.group);
+        const peer = state?.leader && this.#links.peer(state.leader.node);
+        const { start } = (await peer?.call(START, undefined)) ?? {};
+        if (start === 0) {
+          await this.#ports.setLogAside();
+          this.counts.setAside++;
           return;
         }
+        if (start !== undefined)
+          journal("error", "The leader's log lacks what this node needs", { start });
       } catch (error) {
-        this.#ports.journal("warn", "The leader's log could not be taken over", { error });
+        journal("warn", "The leader's log could not be taken over", { error });
       }
       await this.#pause(AGAIN_MS);
     }
-  }
-
-  async #view(): Promise<{ readonly leader: string | undefined }> {
-    const { state } = await this.#ports.coordinator.look(this.#options.group);
-    return { leader: state?.leader?.node };
   }
 
   // The others
@@ -273,6 +275,13 @@ export class BrokerNode {
     if (!replica?.leads || replica.log.start === 0) return;
     const { start, confirmOffset } = replica.log;
     this.#links.tell({ epoch: replica.epoch, start, confirmOffset });
+  }
+
+  /** @throws `unavailable` when this node does not lead. */
+  #start(): number {
+    const { replica } = this.#life?.driver ?? {};
+    if (replica?.leads) return replica.log.start;
+    throw new TidegateError("unavailable", "Cannot say where the log begins: another node leads");
   }
 
   #onBegan({ epoch, ...place }: Began, from: string): undefined {
@@ -302,6 +311,7 @@ export class BrokerNode {
       confirmOffset: log?.confirmOffset ?? 0,
       clockSkewMs: 0,
       damaged: [],
+      disk: "ample",
     };
   }
 

@@ -9,11 +9,12 @@ import type { Clock } from "../../storage/base/clock.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import type { BrokerGate } from "./broker_gate.ts";
 import type { Coordinator } from "./coordinator.ts";
+import type { LifeEnd } from "./driver_ports.ts";
 import type { Restored } from "./effects.ts";
 import { foundingState, type Member, memberOf, sameBoot } from "./group_state.ts";
 import type { Message } from "./messages.ts";
 import type { NodeBroker, NodeLog } from "./node_log.ts";
-import { type LifeEnd, ReplicaDriver } from "./replica_driver.ts";
+import { ReplicaDriver } from "./replica_driver.ts";
 
 export interface LifePorts {
   readonly clock: Clock;
@@ -33,6 +34,11 @@ export interface LifeOptions {
   readonly catchUpRate: number;
 }
 
+export interface LifeEvents {
+  onLead(): void;
+  onEnd(end: LifeEnd): void;
+}
+
 const BOOT_BYTES = 16;
 const FOUND_AGAIN_MS = 1000;
 
@@ -48,7 +54,7 @@ export class Life {
   #leading: Promise<void> = Promise.resolve();
   #cancel = () => {};
 
-  constructor(ports: LifePorts, options: LifeOptions, onEnd: (end: LifeEnd) => void) {
+  constructor(ports: LifePorts, options: LifeOptions, events: LifeEvents) {
     const { log, gate } = ports;
     this.#ports = ports;
     this.#options = options;
@@ -64,11 +70,15 @@ export class Life {
       ports,
       { group, self: this.self, catchUpRate },
       {
-        onLead: (epoch) => (this.#leading = this.#lead(epoch)),
+        onLead: (epoch) => {
+          events.onLead();
+          this.#leading = this.#lead(epoch);
+          return this.#leading;
+        },
         onChange: () => gate.confirmed(),
         onEnd: (end) => {
           this.#cancel();
-          onEnd(end);
+          events.onEnd(end);
           resolve(end);
         },
       },

@@ -4,6 +4,7 @@
  * @module
  */
 
+export { BrokerNode, type NodeOptions, type NodePorts, type NodeState } from "./broker_node.ts";
 export type {
   Coordinator,
   Definition,
@@ -31,4 +32,8 @@ export type { EpochStart } from "./epoch_table.ts";
 export { EtcdClient, type EtcdCredentials } from "./etcd_client.ts";
 export { foundingState, type GroupState, type Member } from "./group_state.ts";
 export type { Message } from "./messages.ts";
+export type { NodeBroker, NodeLog } from "./node_log.ts";
 export { Replica } from "./replica.ts";
+export type { LinkEntry, LinkPeer } from "./replica_links.ts";
+export type { ReplicaLog } from "./replica_log.ts";
+export { FORCE } from "./replica_methods.ts";

@@ -82,6 +82,17 @@ export const FORCE: CallMethod<undefined, undefined> = {
   response: nothing,
 };
 
+/** Asked of the leader by whoever would have to begin with nothing. */
+export const START: CallMethod<undefined, { readonly start: number }> = {
+  kind: "call",
+  id: 1011,
+  name: "replica.start",
+  about: "Where the leader's log begins",
+  effect: "none",
+  request: json(),
+  response: json(),
+};
+
 /** Lets `services` take messages; whoever sends one is who it says it is, or it is dropped. */
 export function serveMessages(
   services: Services,

@@ -21,6 +21,7 @@ const STATUS = {
   confirmOffset: 0,
   clockSkewMs: 0,
   damaged: [],
+  disk: "ample" as const,
 };
 
 /** A life whose facts a test sets, and calls that it answers when it likes. */
