@@ -15,7 +15,15 @@ import { workerJobs } from "../storage/jobs_node.ts";
 export const SEGMENT_BYTES = 128 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
-export function openLocalBroker(dataDir: string): Promise<Broker> {
+export function openLocalBroker(
+  dataDir: string,
+  options: {
+    readonly segmentBytes?: number;
+    readonly scrubIntervalMs?: number;
+    /** Its number in a cluster. */
+    readonly brokerGroup?: number;
+  } = {},
+): Promise<Broker> {
   return openBroker(
     {
       disk: openNodeDisk(dataDir),
@@ -42,6 +50,7 @@ export function openLocalBroker(dataDir: string): Promise<Broker> {
       retentionMaxMs: Infinity,
       waitersMax: 1000,
       idempotencyWindowMs: DAY_MS,
+      ...options,
     },
   );
 }

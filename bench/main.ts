@@ -3,8 +3,8 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only post,batch   these scenarios; also `idle`, `backlog`, `delay`, `rpc`, `storage`
- *                       and `topics`, which only run when named
+const named = ["idle", "backlog", "delay", "loop", "rpc", "gateway", "storage", "topics"];
+ *                       `storage` and `topics`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --filled 30000000   how many messages lie in the log that `storage` starts on
  *   --topics 1000000    how many topics `topics` makes
@@ -25,8 +25,10 @@ import { parseArgs } from "node:util";
 import { backlog } from "./backlog.ts";
 import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
+import { gateway } from "./gateway.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
+import { loop } from "./loop.ts";
 import { batch, post, postKeyed } from "./publish.ts";
 import { consume, read } from "./read.ts";
 import { rpc } from "./rpc.ts";
@@ -68,7 +70,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const named = ["idle", "backlog", "delay", "rpc", "storage", "topics"];
+const named = ["idle", "backlog", "delay", "loop", "rpc", "gateway", "storage", "topics"];
 const known = [...named, ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
@@ -99,9 +101,19 @@ if (only?.includes("delay")) {
   console.log(await delay({ runtimes, dueCount, pendingCount, dataRoot: values["data-dir"] }));
 }
 
+if (only?.includes("loop")) {
+  const seconds = values.seconds === undefined ? (settings.quick ? 3 : 20) : settings.seconds;
+  console.log(await loop({ runtimes, seconds, dataRoot: values["data-dir"] }));
+}
+
 if (only?.includes("rpc")) {
   const { seconds } = settings;
   console.log(await rpc({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("gateway")) {
+  const { seconds } = settings;
+  console.log(await gateway({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
 }
 
 if (only?.includes("storage")) {

@@ -1,6 +1,6 @@
 /**
- * A broker behind RPC, for `rpc.ts`: `bun bench/rpc_server.ts DATA_DIR` prints its
- * port, and ends with its standard input or by a signal.
+ * A broker behind RPC, for `rpc.ts` and `gateway.ts`: `bun bench/rpc_server.ts DATA_DIR
+ * [NUMBER]` prints its port, and ends with its standard input or by a signal.
  *
  * @module
  */
@@ -14,12 +14,12 @@ import { hmac } from "../storage/base/hmac_node.ts";
 import { openLocalBroker } from "./local_broker.ts";
 import { BODY, DIRECT, measure, SECRET, SMALL, TOPIC } from "./rpc_calls.ts";
 
-const [dataDir = ""] = process.argv.slice(2);
+const [dataDir = "", brokerGroup = "0"] = process.argv.slice(2);
 const clock = systemClock;
 const entropy = (size: number) => new Uint8Array(randomBytes(size));
 const answer = new Uint8Array(4);
 
-const broker = await openLocalBroker(dataDir);
+const broker = await openLocalBroker(dataDir, { brokerGroup: Number(brokerGroup) });
 let id = 0;
 const services = serveBroker(new Services(), { api: broker.api, clock })
   .call(SMALL, () => Promise.resolve(answer))

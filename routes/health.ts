@@ -7,6 +7,7 @@
 import { z } from "@hono/zod-openapi";
 import { failures, onlyFailures } from "./contract.ts";
 import { type App, json, operation } from "./operation.ts";
+import type { ClusterStatus } from "../src/broker/api.ts";
 import type { Ports } from "./ports.ts";
 import { notImplemented } from "./problem.ts";
 import { Name, Offset } from "./schemas.ts";
@@ -21,10 +22,16 @@ const Readiness = z
   .object({
     status: z.enum(["ready", "degraded", "draining"]).openapi({
       description:
-        "`degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk",
+        "`degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk, or a broker group has no leader",
     }),
     code: z.literal("draining").optional(),
     damaged: z.array(z.object({ from: Offset, to: Offset })),
+    groups: z
+      .array(z.object({ id: z.string(), leader: z.string().optional() }))
+      .optional()
+      .openapi({
+        description: "Of a gateway: the broker groups, each with its leader, if it has one",
+      }),
     disk: z.enum(["high", "full", "stuck"]).optional().openapi({
       description:
         "The disk fills up. `high`: a warning; `full`: publishes are answered 507, all else goes on; `stuck`: nothing can be stored until there is room",
@@ -45,17 +52,18 @@ const Cluster = z
         group: z.string(),
         alive: z.boolean(),
         role: z.enum(["leader", "follower", "learner"]),
-        durableEnd: Offset,
+        durableEnd: Offset.optional(),
       }),
     ),
     groups: z.array(
       z.object({
         id: z.string(),
-        leader: z.string(),
+        number: z.int().min(0).optional(),
+        leader: z.string().optional(),
         epoch: z.int().min(0),
-        syncSet: z.array(z.string()),
-        minSync: z.int().min(1),
-        confirmOffset: Offset,
+        syncSet: z.array(z.string()).optional(),
+        minSync: z.int().min(1).optional(),
+        confirmOffset: Offset.optional(),
       }),
     ),
     placement: z.array(
@@ -97,14 +105,17 @@ export function healthRoutes(app: App, ports: Ports): void {
       security: [],
       responses: {
         200: { description: "It does", content },
-        503: { description: "It is shutting down", content },
+        503: { description: "It is shutting down, or no broker group has a leader", content },
         ...onlyFailures("invalid-request", "headers-too-large"),
       },
     },
     input: {},
     handle({ call }) {
       const state = readiness(ports);
-      return Promise.resolve(json(call, state, state.status === "draining" ? 503 : 200));
+      // Without any leader there is nothing a request could be answered with.
+      const isHeadless = state.groups?.every(({ leader }) => leader === undefined) ?? false;
+      const away = state.status === "draining" || isHeadless;
+      return Promise.resolve(json(call, state, away ? 503 : 200));
     },
   });
 
@@ -154,21 +165,41 @@ export function healthRoutes(app: App, ports: Ports): void {
 const SKEW_MS_MAX = 1000;
 
 function readiness({ broker, draining }: Ports): z.input<typeof Readiness> {
-  const { ready, damaged, clockSkewMs, disk } = broker.status();
+  const { ready, damaged, clockSkewMs, disk, cluster: members } = broker.status();
   const ranges = damaged.map(({ from, to }) => ({ from: String(from), to: String(to) }));
   const told = {
     damaged: ranges,
     ...(disk !== "ample" && { disk }),
     ...(Math.abs(clockSkewMs) > SKEW_MS_MAX && { clockSkewMs }),
+    ...(members && { groups: members.groups.map(({ id, leader }) => ({ id, leader })) }),
   };
   if (!ready || draining()) return { status: "draining", code: "draining", ...told };
-  const isDegraded = ranges.length > 0 || disk === "full" || disk === "stuck";
+  const isAway = members !== undefined && isPartlyAway(members);
+  const isDegraded = ranges.length > 0 || disk === "full" || disk === "stuck" || isAway;
   return { status: isDegraded ? "degraded" : "ready", ...told };
+}
+
+/** Some broker group has nobody to lead it. */
+function isPartlyAway({ groups }: ClusterStatus): boolean {
+  return groups.length === 0 || groups.some(({ leader }) => leader === undefined);
+}
+
+/** As a gateway knows it; where which queue is, topics do not tell here: there may be a great many. */
+function clusterOf({ groups, nodes }: ClusterStatus): z.input<typeof Cluster> {
+  const leads = (id: string) => groups.some(({ leader }) => leader === id);
+  return {
+    mode: "cluster",
+    nodes: nodes.map((node) => ({ ...node, role: leads(node.id) ? "leader" : "follower" })),
+    groups: [...groups],
+    placement: [],
+  };
 }
 
 /** One node is a cluster of one; nothing is placed anywhere else. */
 function cluster({ broker }: Ports): z.input<typeof Cluster> {
-  const { nodeId, group, epoch, durableEnd, confirmOffset } = broker.status();
+  const status = broker.status();
+  if (status.cluster) return clusterOf(status.cluster);
+  const { nodeId, group, epoch, durableEnd, confirmOffset } = status;
   return {
     mode: "serve",
     nodes: [{ id: nodeId, group, alive: true, role: "leader", durableEnd: String(durableEnd) }],

@@ -22,6 +22,7 @@ import type { TransactionsApi } from "./api_transactions.ts";
 
 export type * from "./api_groups.ts";
 export type * from "./api_lookups.ts";
+export type * from "./api_share.ts";
 export type * from "./api_transactions.ts";
 
 export interface BrokerApi {
@@ -223,6 +224,8 @@ export interface ReadPage {
   readonly cursor: string;
   /** The position in the stream after each message; present when the request asks for it. */
   readonly cursors?: readonly string[] | undefined;
+  /** The position before the first of them; present with {@linkcode ReadPage.cursors}. */
+  readonly from?: string | undefined;
   /** Nothing readable lay behind the cursor when the answer was made. */
   readonly upToDate: boolean;
   /** The topic's generation, for caches. */
@@ -311,4 +314,23 @@ export interface NodeStatus {
    * `stuck` nothing is stored at all.
    */
   readonly disk: "ample" | "high" | "full" | "stuck";
+  /** Of a gateway, which is in front of several: what it knows of them. */
+  readonly cluster?: ClusterStatus | undefined;
+}
+
+export interface ClusterStatus {
+  /** All broker groups. */
+  readonly groups: readonly {
+    readonly id: string;
+    /** In positions, receipts and ids. */
+    readonly number: number;
+    /** The node that leads it; absent: none does at the moment. */
+    readonly leader?: string | undefined;
+    readonly epoch: number;
+  }[];
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly group: string;
+    readonly alive: boolean;
+  }[];
 }

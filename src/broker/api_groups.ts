@@ -127,6 +127,14 @@ export interface DeadLetter {
   readonly deadAt: number;
 }
 
+export interface DeadLetterPage {
+  readonly deadLetters: readonly DeadLetter[];
+  /** The `after` of the following page. */
+  readonly next?: string | undefined;
+  /** The `after` behind each; present when the request asks for it. */
+  readonly cursors?: readonly string[] | undefined;
+}
+
 /** Which dead letters: those of messages with these ids; all when absent. */
 export interface DeadLetterChoice {
   readonly ids?: readonly string[] | undefined;
@@ -203,8 +211,10 @@ export interface GroupsApi {
       readonly limit: number;
       readonly maxBytes: number;
       readonly after?: string | undefined;
+      /** Ask for {@linkcode DeadLetterPage.cursors}. */
+      readonly cursors?: boolean | undefined;
     },
-  ): Promise<{ readonly deadLetters: readonly DeadLetter[]; readonly next?: string | undefined }>;
+  ): Promise<DeadLetterPage>;
   /**
    * Makes dead letters ready again for this group, attempt 1; with `toTopic`
    * publishes a copy there instead. They leave the list.

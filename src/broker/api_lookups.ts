@@ -21,6 +21,8 @@ export interface SearchRequest {
   readonly maxBytes: number;
   /** The token of the page before; the rest of the request must be the same. */
   readonly after?: string | undefined;
+  /** Ask for {@linkcode SearchPage.cursors}. */
+  readonly cursors?: boolean | undefined;
 }
 
 export interface SearchPage {
@@ -28,6 +30,10 @@ export interface SearchPage {
   readonly messages: readonly StoredMessage[];
   /** The `after` of the following page, which may be empty; absent: there are no more. */
   readonly next?: string | undefined;
+  /** The `after` behind each message; present when the request asks for it. */
+  readonly cursors?: readonly string[] | undefined;
+  /** The `after` of this page, also of a first one; present with {@linkcode SearchPage.cursors}. */
+  readonly from?: string | undefined;
 }
 
 export interface TraceRequest {

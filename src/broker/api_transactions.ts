@@ -60,6 +60,16 @@ export interface TransactionPage {
   readonly after?: string | undefined;
   readonly state?: TransactionState | undefined;
   readonly producerGroup?: string | undefined;
+  /** Ask for {@linkcode ListedTransactions.cursors}. */
+  readonly cursors?: boolean | undefined;
+}
+
+export interface ListedTransactions {
+  readonly transactions: readonly Transaction[];
+  /** The `after` of the following page. */
+  readonly next?: string | undefined;
+  /** The `after` behind each; present when the request asks for it. */
+  readonly cursors?: readonly string[] | undefined;
 }
 
 /** The question for a transaction's outcome; commit and rollback answer it. */
@@ -112,9 +122,7 @@ export interface TransactionsApi {
   /** @throws `transaction-not-found` */
   get(id: string): Promise<Transaction>;
   /** In the order they began. @throws `invalid-cursor` */
-  list(
-    page: TransactionPage,
-  ): Promise<{ readonly transactions: readonly Transaction[]; readonly next?: string | undefined }>;
+  list(page: TransactionPage): Promise<ListedTransactions>;
   /**
    * Takes checks that are due, of transactions of the producer group without a
    * checkUrl; waits up to `waitMs` for the first. Each counts as sent and comes

@@ -17,11 +17,12 @@ import {
   type Recovery,
   type StorePorts,
 } from "../../storage/mod.ts";
-import type { BrokerApi } from "./api.ts";
+import type { BrokerGroupApi } from "./api_share.ts";
 import { BrokerFold } from "./fold.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
 import { brokerMetrics } from "./metrics.ts";
+import { shareApi } from "./share_api.ts";
 import { Shell, type ShellPorts } from "./shell.ts";
 import { topicsApi } from "./topics_api.ts";
 import { transactionsApi } from "./transactions_api.ts";
@@ -34,6 +35,8 @@ export interface BrokerPorts
 
 export interface BrokerOptions {
   readonly nodeId: string;
+  /** Its number in the cluster, for all time; 0 when absent: the only one. At most 65,535. */
+  readonly brokerGroup?: number | undefined;
   /** Size at which a segment is sealed. */
   readonly segmentBytes: number;
   /** Publishing to an unknown topic creates it. */
@@ -55,7 +58,7 @@ export interface BrokerOptions {
 }
 
 export interface Broker {
-  readonly api: BrokerApi;
+  readonly api: BrokerGroupApi;
   /** What the start found. */
   readonly recovery: Recovery;
   readonly metrics: Collect;
@@ -98,14 +101,15 @@ export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Pr
   shell.forwarding.wake();
   shell.timers.arm();
 
-  const api: BrokerApi = {
+  const api: BrokerGroupApi = {
     topics: topicsApi(shell),
     messages: messagesApi(shell),
     groups: groupsApi(shell),
     transactions: transactionsApi(shell),
+    share: shareApi(shell),
     status: () => ({
       nodeId: options.nodeId,
-      group: "0",
+      group: String(options.brokerGroup ?? 0),
       ready: !shell.room.draining,
       epoch: store.log.tail.epoch,
       durableEnd: store.log.confirmOffset,

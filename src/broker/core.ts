@@ -14,6 +14,8 @@ import type { BrokerFold } from "./fold.ts";
 export type Sink = Pick<MessageStore, "begin" | "putMessage" | "put" | "append">;
 
 export interface Core {
+  /** The number of this broker group in its cluster: part of positions, receipts and transaction ids. */
+  readonly brokerGroup: number;
   readonly fold: BrokerFold;
   readonly sink: Sink;
   /** Delayed messages not yet visible; what is put into the sink is among them at once. */

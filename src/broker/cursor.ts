@@ -7,17 +7,18 @@
  *                   the next message of that queue
  *   stream cursor   2 u8 · topicGen u64 · count u8 · count × (brokerGroup u16 ·
  *                   logOffset u64 · index u32)
- *                   one log position per broker group: the first message visible
- *                   at or after logOffset, `index` of those made visible by the
- *                   very record at logOffset left out
+ *                   one log position per broker group, in order of their numbers:
+ *                   the first message visible at or after logOffset, `index` of
+ *                   those made visible by the very record at logOffset left out
  *
  * A cursor names the topic's generation, so one of a deleted topic is told apart.
  *
  * @module
  */
 
+import { assert } from "../../storage/base/assert.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
-import { fromBase32, lettersFor, spell } from "./base32.ts";
+import { fromBase32, lettersFor, spell, toBase32 } from "./base32.ts";
 import { decodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 
 export interface QueueCursor {
@@ -30,20 +31,27 @@ export interface QueueCursor {
 export interface StreamCursor {
   readonly kind: "stream";
   readonly topicGen: number;
-  readonly position: StreamPosition;
+  /** At least one, at most 255; ascending by broker group. */
+  readonly positions: readonly GroupPosition[];
 }
 
+/** In the log of one broker group. */
 export interface StreamPosition {
   readonly logOffset: number;
   readonly index: number;
 }
 
+export interface GroupPosition extends StreamPosition {
+  readonly brokerGroup: number;
+}
+
 const QUEUE = 1;
 const STREAM = 2;
 const QUEUE_SIZE = 19;
-const STREAM_SIZE = 24; // of one broker group, all that this build has
-/** Broker groups are numbered from here. */
-const BROKER_GROUP = 0;
+const POSITIONS_AT = 10;
+const POSITION_SIZE = 14;
+/** One of a single broker group, which is what brokers make of every message. */
+const STREAM_SIZE = POSITIONS_AT + POSITION_SIZE;
 
 /** What is encoded at the moment. */
 const queueBytes = new Uint8Array(QUEUE_SIZE);
@@ -74,13 +82,24 @@ export function encodeQueueCursor({
 }
 
 export function encodeStreamCursor(cursor: Omit<StreamCursor, "kind">): string {
-  streamBytes[0] = STREAM;
-  setU64(streamView, 1, cursor.topicGen);
-  streamBytes[9] = 1;
-  streamView.setUint16(10, BROKER_GROUP);
-  setU64(streamView, 12, cursor.position.logOffset);
-  streamView.setUint32(20, cursor.position.index);
-  spell(streamBytes, { letters: streamLetters, from: 0 });
+  const { topicGen, positions } = cursor;
+  assert(positions.length > 0 && positions.length <= 0xff, "the count of positions fits a byte");
+  const single = positions.length === 1;
+  const size = POSITIONS_AT + positions.length * POSITION_SIZE;
+  const bytes = single ? streamBytes : new Uint8Array(size);
+  const view = single ? streamView : viewOf(bytes);
+  bytes[0] = STREAM;
+  setU64(view, 1, topicGen);
+  bytes[9] = positions.length;
+  let at = POSITIONS_AT;
+  for (const { brokerGroup, logOffset, index } of positions) {
+    view.setUint16(at, brokerGroup);
+    setU64(view, at + 2, logOffset);
+    view.setUint32(at + 10, index);
+    at += POSITION_SIZE;
+  }
+  if (!single) return toBase32(bytes);
+  spell(bytes, { letters: streamLetters, from: 0 });
   return decodeUtf8(streamLetters);
 }
 
@@ -96,12 +115,33 @@ export function decodeCursor(text: string): QueueCursor | StreamCursor {
       queueOffset: getU64(view, 11),
     };
   }
-  if (bytes?.[0] === STREAM && bytes.length === STREAM_SIZE && bytes[9] === 1) {
-    const view = viewOf(bytes);
-    const position = { logOffset: getU64(view, 12), index: view.getUint32(20) };
-    if (view.getUint16(10) === BROKER_GROUP) {
-      return { kind: "stream", topicGen: getU64(view, 1), position };
-    }
+  const positions = bytes?.[0] === STREAM ? decodePositions(bytes) : undefined;
+  if (!bytes || !positions) throw foreign();
+  return { kind: "stream", topicGen: getU64(viewOf(bytes), 1), positions };
+}
+
+/** Undefined when these are no positions in ascending order. */
+function decodePositions(bytes: Uint8Array): GroupPosition[] | undefined {
+  const count = bytes[9] ?? 0;
+  if (count === 0 || bytes.length !== POSITIONS_AT + count * POSITION_SIZE) return undefined;
+  const view = viewOf(bytes);
+  const positions: GroupPosition[] = [];
+  for (let at = POSITIONS_AT; at < bytes.length; at += POSITION_SIZE) {
+    const brokerGroup = view.getUint16(at);
+    if (brokerGroup <= (positions.at(-1)?.brokerGroup ?? -1)) return undefined;
+    const [logOffset, index] = [getU64(view, at + 2), view.getUint32(at + 10)];
+    positions.push({ brokerGroup, logOffset, index });
   }
-  throw new TidegateError("invalid-cursor", "Cannot read the cursor: it is not one of ours");
+  return positions;
+}
+
+/** The position in the log of one broker group. @throws `invalid-cursor` when it names none. */
+export function positionOf({ positions }: StreamCursor, brokerGroup: number): StreamPosition {
+  const found = positions.find((one) => one.brokerGroup === brokerGroup);
+  if (!found) throw foreign();
+  return { logOffset: found.logOffset, index: found.index };
+}
+
+function foreign(): TidegateError {
+  return new TidegateError("invalid-cursor", "Cannot read the cursor: it is not one of ours");
 }

@@ -33,7 +33,7 @@ const COPY_BATCH = 16;
 export function deadLettersApi(shell: Shell): Letters {
   const { core } = shell;
   return {
-    async deadLetters(name, { limit, maxBytes, after }) {
+    async deadLetters(name, { limit, maxBytes, after, cursors }) {
       const from = after === undefined ? undefined : parseLetterToken(after);
       if (after !== undefined && !from) {
         throw new TidegateError(
@@ -49,7 +49,11 @@ export function deadLettersApi(shell: Shell): Letters {
       const page = await showPage(shell, { letters: letters.slice(0, limit), maxBytes });
       const last = letters[page.length - 1];
       const more = page.length < letters.length && last !== undefined;
-      return more ? { deadLetters: page, next: letterToken(last) } : { deadLetters: page };
+      return {
+        deadLetters: page,
+        ...(more && { next: letterToken(last) }),
+        ...(cursors && { cursors: letters.slice(0, page.length).map(letterToken) }),
+      };
     },
 
     async redrive(name, { ids, toTopic }) {

@@ -9,33 +9,15 @@
  * @module
  */
 
-import { TidegateError } from "../../storage/base/errors.ts";
 import type { RecordOf } from "../../storage/mod.ts";
 import type { NewMessage } from "./api.ts";
 import { type Core, commit } from "./core.ts";
 import type { TimerSource } from "./timer_core.ts";
 import type { TopicState } from "./topics.ts";
 
-/** Whether it was published with a delay, be that over or not. */
-export function isDelayed({ deliverAt, delayMs }: NewMessage): boolean {
-  return deliverAt !== undefined || delayMs !== undefined;
-}
-
 /** When the message is due; undefined when it is due now. */
 export function dueAtOf({ deliverAt }: NewMessage, now: number): number | undefined {
   return deliverAt !== undefined && deliverAt > now ? deliverAt : undefined;
-}
-
-/** What is wrong with the message's delay. */
-export function delayFault(
-  core: Core,
-  { message, now }: { readonly message: NewMessage; readonly now: number },
-): TidegateError | undefined {
-  const { delayMaxMs } = core;
-  const { deliverAt = 0, delayMs = deliverAt - now } = message;
-  if (delayMs <= delayMaxMs) return undefined;
-  const detail = `Cannot delay the message so long: ${delayMaxMs} ms is the most`;
-  return new TidegateError("delay-too-long", detail, { limitMs: delayMaxMs });
 }
 
 /** Makes visible what is due, of `max` timers at most. @returns how many messages. */

@@ -21,7 +21,7 @@
 import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 import { assert } from "../../storage/base/assert.ts";
 import { fields, Reader, Writer } from "../../storage/mod.ts";
-import type { StoredGroupConfig } from "./groups.ts";
+import type { StoredGroupConfig } from "./definitions.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
 
 const { bytes32, fixed, list, oneOf, optional, struct, text16, text8, u16, u32, u64 } = fields;

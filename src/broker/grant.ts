@@ -39,10 +39,20 @@ export interface GrantWish {
 
 /** Leases what it can; empty when nothing is ready. An attempt that is asked for again has what it had. */
 export function grant(core: Core, wish: GrantWish & { readonly group: GroupState }): Leased[] {
-  const { group, attemptId } = wish;
+  const { group, attemptId, now } = wish;
+  const held = attemptId === undefined ? [] : again(core, { group, attemptId, now });
+  if (held.length > 0) return held;
   endLeases(core, wish);
-  const again = attemptId === undefined ? undefined : group.tally.attempts.get(attemptId);
-  return again ? repeat(again) : grantMore(core, wish);
+  return grantMore(core, wish);
+}
+
+/** What the attempt holds, to be handed to it once more. */
+export function again(
+  core: Core,
+  wish: { readonly group: GroupState; readonly attemptId: string; readonly now: number },
+): Leased[] {
+  endLeases(core, wish);
+  return repeat(wish.group.tally.attempts.get(wish.attemptId) ?? []);
 }
 
 /** Leases what is ready, also for an attempt that has something. */

@@ -46,7 +46,10 @@ async function positionsOf(
   shell: Shell,
   { topic, to }: { topic: TopicState; to: Start },
 ): Promise<{ queueId: number; position: number }[]> {
-  const reader = new LogReader(shell.store, () => shell.pause());
+  const reader = new LogReader(shell.store, {
+    brokerGroup: shell.core.brokerGroup,
+    pause: () => shell.pause(),
+  });
   const read = { topic: topic.name, start: to, limit: 1, maxBytes: 1, waitMs: 0 };
   const first = await reader.start(topic, read);
   if (first.kind === "queue") return [{ queueId: first.queueId, position: first.queueOffset }];

@@ -18,6 +18,7 @@
 
 import { Heap } from "../../storage/base/heap.ts";
 import type { Filter, GroupConfig } from "./api.ts";
+import type { StoredGroupConfig } from "./definitions.ts";
 import { DeadLetterList } from "./dead_letters.ts";
 import { type OpenMessage, PopQueue, type Tally } from "./pop_queue.ts";
 
@@ -30,11 +31,6 @@ export interface Subscription {
   /** By queueId; made when first needed. */
   queues: (PopQueue | undefined)[];
   ready: Set<PopQueue>;
-}
-
-/** As the log has it. */
-export interface StoredGroupConfig extends GroupConfig {
-  readonly paused: boolean;
 }
 
 export class GroupState {

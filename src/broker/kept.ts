@@ -17,6 +17,13 @@ import type { TopicState } from "./topics.ts";
 
 type Store = Pick<MessageStore, "log" | "queues" | "reader">;
 
+/** A place in the log of a broker group, which its number names. */
+export interface StreamPlace {
+  readonly topic: TopicState;
+  readonly position: StreamPosition;
+  readonly brokerGroup: number;
+}
+
 /** @throws `cursor-expired` when messages behind the offset were removed. */
 export function checkQueueKept(
   { queues }: Store,
@@ -32,15 +39,15 @@ export function checkQueueKept(
 /** @throws `cursor-expired` when messages behind the position were removed. */
 export async function checkStreamKept(
   store: Store,
-  { topic, position }: { readonly topic: TopicState; readonly position: StreamPosition },
+  { topic, position, brokerGroup }: StreamPlace,
 ): Promise<void> {
   const cut = cutQueues(store, topic);
   if (cut.length === 0) return;
   const keptFrom = await keptFromOf(store, topic);
   if (position.logOffset >= keptFrom || !(await hasLost(store, { topic, cut, position }))) return;
   const logOffset = Math.min(keptFrom, store.log.confirmOffset);
-  const earliest = { topicGen: topic.generation, position: { logOffset, index: 0 } };
-  throw expired(topic, encodeStreamCursor(earliest));
+  const positions = [{ brokerGroup, logOffset, index: 0 }];
+  throw expired(topic, encodeStreamCursor({ topicGen: topic.generation, positions }));
 }
 
 function expired({ name }: TopicState, earliest: string): TidegateError {

@@ -29,7 +29,7 @@ import {
 } from "./publish.ts";
 import { removedCount } from "./kept.ts";
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
-import { encodePosition, LogReader } from "./reading.ts";
+import { LogReader } from "./reading.ts";
 import { idInUse } from "./scheduled_ids.ts";
 import { search } from "./search.ts";
 import type { Shell } from "./shell.ts";
@@ -37,7 +37,10 @@ import type { TopicState } from "./topics.ts";
 import { trace } from "./trace.ts";
 
 export function messagesApi(shell: Shell): MessagesApi {
-  const reader = new LogReader(shell.store, () => shell.pause());
+  const reader = new LogReader(shell.store, {
+    brokerGroup: shell.core.brokerGroup,
+    pause: () => shell.pause(),
+  });
   const filters = new FilterCache();
 
   return {
@@ -188,7 +191,7 @@ async function read(
     }
     if (page instanceof Error) throw page;
     isPlace = true;
-    const moved = encodePosition(topic.generation, position) !== page.cursor;
+    const moved = reader.encode(topic, position) !== page.cursor;
     position = page.position;
     const waitMs = deadline - shell.now();
     const over = waitMs <= 0 || signal?.aborted || shell.room.draining;

@@ -4,9 +4,16 @@
  * @module
  */
 
-import { TidegateError } from "../../storage/base/errors.ts";
-import type { ProducerGroup, ProducerGroupConfig, ProducerGroupsApi } from "./api.ts";
+import type { ProducerGroup, ProducerGroupsApi } from "./api.ts";
 import { type Core, commit } from "./core.ts";
+import {
+  canonicalProducerGroup,
+  changedProducerGroup,
+  noProducerGroup,
+  producerGroupExists,
+  sameConfig,
+  shownProducerGroup,
+} from "./definitions.ts";
 import { encodeConfig } from "./entities.ts";
 import type { ProducerGroupState } from "./producer_groups.ts";
 import type { Shell } from "./shell.ts";
@@ -17,12 +24,9 @@ export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
   return {
     put: (name, wish) =>
       shell.decide((now) => {
-        const config = canonical(wish);
+        const config = canonicalProducerGroup(wish);
         const known = core.fold.producerGroups.named(name);
-        if (known && !same(known.config, config)) {
-          const detail = `Cannot create producer group "${name}": it exists with another configuration`;
-          throw new TidegateError("producer-group-exists", detail, { producerGroup: name });
-        }
+        if (known && !sameConfig(known.config, config)) throw producerGroupExists(name);
         if (!known) {
           shell.checkUrl(config.checkUrl);
           shell.checkSecret(config.checkSecret);
@@ -35,12 +39,10 @@ export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
     patch: (name, change) =>
       shell.decide((now) => {
         const { config: before, generation, createdAt, version } = groupNamed(core, name);
-        const given = Object.entries(change).filter(([, value]) => value !== undefined);
-        const changed = Object.fromEntries(given.map(([key, value]) => [key, value ?? undefined]));
-        const config = canonical({ ...before, ...changed });
+        const config = changedProducerGroup(before, change);
         if (config.checkUrl !== before.checkUrl) shell.checkUrl(config.checkUrl);
         if (config.checkSecret !== before.checkSecret) shell.checkSecret(config.checkSecret);
-        if (!same(before, config)) {
+        if (!sameConfig(before, config)) {
           define(core, { name, generation, version: version + 1, createdAt, config, now });
         }
         return show(groupNamed(core, name));
@@ -62,8 +64,7 @@ export function producerGroupsApi(shell: Shell): ProducerGroupsApi {
 function groupNamed(core: Core, name: string): ProducerGroupState {
   const group = core.fold.producerGroups.named(name);
   if (group) return group;
-  const detail = `Cannot find producer group "${name}": no producer group has this name`;
-  throw new TidegateError("producer-group-not-found", detail, { producerGroup: name });
+  throw noProducerGroup(name);
 }
 
 function define(
@@ -75,22 +76,5 @@ function define(
 }
 
 function show({ name, generation, createdAt, config }: ProducerGroupState): ProducerGroup {
-  const { checkSecret, ...rest } = config;
-  return { ...rest, name, generation, createdAt, checkSecretSet: checkSecret !== undefined };
-}
-
-/** Members in one order, so that equal configurations are equal texts. */
-function canonical(config: ProducerGroupConfig): ProducerGroupConfig {
-  const { checkUrl, checkSecret, firstCheckMs, checkIntervalMs, maxChecks } = config;
-  return {
-    ...(checkUrl !== undefined && { checkUrl }),
-    ...(checkSecret !== undefined && { checkSecret }),
-    firstCheckMs,
-    checkIntervalMs,
-    maxChecks,
-  };
-}
-
-function same(a: ProducerGroupConfig, b: ProducerGroupConfig): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+  return { ...shownProducerGroup(config), name, generation, createdAt };
 }

@@ -10,14 +10,23 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import { LIMITS } from "../../storage/base/message.ts";
-import { FRAME_HEADER_SIZE, messageFrameSizeMax, UNIT_SIZE_MAX } from "../../storage/mod.ts";
+import { messageFrameSizeMax } from "../../storage/mod.ts";
 import type { MessageType, NewMessage, Published } from "./api.ts";
 import type { Core } from "./core.ts";
 import { encodeQueueCursor } from "./cursor.ts";
-import { delayFault, dueAtOf, isDelayed } from "./delay.ts";
-import { DEFAULT_TOPIC, putTopic, topicNamed } from "./define.ts";
+import { dueAtOf } from "./delay.ts";
+import { putTopic, topicNamed } from "./define.ts";
+import { DEFAULT_TOPIC } from "./definitions.ts";
 import type { Dedupe } from "./idempotency.ts";
+import {
+  delayFault,
+  fixedQueue,
+  hasQueue,
+  isDelayed,
+  queueAfter,
+  sizeFault,
+  unitFault,
+} from "./placing.ts";
 import { idInUse } from "./scheduled_ids.ts";
 import type { TopicState } from "./topics.ts";
 
@@ -30,13 +39,6 @@ export function topicForPublish(
   if (known) return known;
   if (!core.autoCreate) return topicNamed(core, name);
   return putTopic(core, { name, config: DEFAULT_TOPIC, now }).topic;
-}
-
-/** Why a message cannot be stored in any topic; asked before a topic is created for it. */
-export function sizeFault({ body }: NewMessage): TidegateError | undefined {
-  if (body.length <= LIMITS.bodyBytes) return undefined;
-  const detail = `Cannot publish ${body.length} bytes: a message holds at most ${LIMITS.bodyBytes}`;
-  return new TidegateError("message-too-large", detail, { limit: LIMITS.bodyBytes });
 }
 
 /** As {@linkcode sizeFault}, of any kind. */
@@ -62,10 +64,8 @@ export function checkUnit(
   { messages, now }: { readonly messages: readonly NewMessage[]; readonly now: number },
 ): void {
   for (const message of messages) checkMessage(core, { message, now });
-  const sizeMin = messages.reduce((sum, { body }) => sum + FRAME_HEADER_SIZE + body.length, 0);
-  if (sizeMin <= UNIT_SIZE_MAX) return;
-  const detail = `Cannot publish the batch atomically: it exceeds ${UNIT_SIZE_MAX} bytes`;
-  throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
+  const fault = unitFault("publish the batch atomically", messages);
+  if (fault) throw fault;
 }
 
 /** @param ids.taken of scheduled messages. @throws `id-in-use` */
@@ -94,13 +94,28 @@ const MISMATCHES: {
   transaction: () => "takes only messages of transactions",
 };
 
-/** @throws `message-type-mismatch` */
+/** @throws `message-type-mismatch`; `unavailable` when its queue is not here. */
 export function checkType(topic: TopicState, message: NewMessage): void {
+  checkPlace(topic, message);
   const { messageType } = topic.config;
   const mismatch = MISMATCHES[messageType]?.(message);
   if (!mismatch) return;
   const detail = `Cannot publish to "${topic.name}": a ${messageType} topic ${mismatch}`;
   throw new TidegateError("message-type-mismatch", detail, { messageType });
+}
+
+/**
+ * In a cluster a broker group has some of a topic's queues. Whoever sent the message here
+ * knows an older placement: it looks again.
+ *
+ * @throws `unavailable`
+ */
+export function checkPlace({ name, config }: TopicState, message: NewMessage): void {
+  if (!config.share) return;
+  const queueId = fixedQueue(message, config.queues) ?? config.share.index;
+  if (queueId < config.queues && hasQueue(config, queueId)) return;
+  const detail = `Cannot publish to "${name}": queue ${queueId} is not of this broker group`;
+  throw new TidegateError("unavailable", detail, { topic: name, queueId, misplaced: true });
 }
 
 /** Stores one message as a unit of its own. The caller has checked it. */
@@ -157,8 +172,7 @@ function put(
   const { generation: topicGen } = topic;
   const keyHash = message.key === undefined ? 0 : stableHash(message.key);
   const tagHash = message.tag === undefined ? 0 : stableHash(message.tag);
-  const queueId =
-    message.key === undefined ? queueWithoutKey(topic, message) : keyHash % topic.config.queues;
+  const queueId = fixedQueue(message, topic.config.queues) ?? nextQueue(topic);
   const deliverAt = dueAtOf(message, wish.now);
   const deferred = deliverAt !== undefined;
   const queueOffset = deferred ? -1 : (topic.next[queueId] ?? 0);
@@ -193,14 +207,7 @@ export function publishedAs(stored: {
   return { id, queueId, queueOffset, cursor, publishedAt };
 }
 
-/** A repeat, should it be stored after all, goes where the first one went. */
-function queueWithoutKey(topic: TopicState, message: NewMessage): number {
-  const repeatable = message.idempotencyKey ?? message.producer?.id;
-  if (repeatable === undefined) return nextQueue(topic);
-  return stableHash(repeatable) % topic.config.queues;
-}
-
 export function nextQueue(topic: TopicState): number {
-  topic.lastQueue = (topic.lastQueue + 1) % topic.config.queues;
+  topic.lastQueue = queueAfter(topic.config, topic.lastQueue);
   return topic.lastQueue;
 }

@@ -20,6 +20,7 @@ import {
   decodeCursor,
   encodeQueueCursor,
   encodeStreamCursor,
+  positionOf,
   type StreamPosition,
 } from "./cursor.ts";
 import { checkQueueKept, checkStreamKept } from "./kept.ts";
@@ -33,13 +34,24 @@ export type Position =
   | { readonly kind: "queue"; readonly queueId: number; readonly queueOffset: number }
   | { readonly kind: "stream"; readonly position: StreamPosition };
 
+/** Whose positions they are. */
+interface Scope {
+  readonly topicGen: number;
+  readonly brokerGroup: number;
+}
+
 export class LogReader {
   readonly #store: MessageStore;
+  readonly #brokerGroup: number;
   readonly #pause: () => Promise<void>;
 
   /** @param pause lets other work run between the steps of a long scan. */
-  constructor(store: MessageStore, pause: () => Promise<void>) {
+  constructor(
+    store: MessageStore,
+    { brokerGroup, pause }: { readonly brokerGroup: number; readonly pause: () => Promise<void> },
+  ) {
     this.#store = store;
+    this.#brokerGroup = brokerGroup;
     this.#pause = pause;
   }
 
@@ -68,7 +80,14 @@ export class LogReader {
   /** @throws `cursor-expired` when messages behind the position were removed. */
   async check(topic: TopicState, at: Position): Promise<void> {
     if (at.kind === "queue") checkQueueKept(this.#store, { topic, ...at });
-    else await checkStreamKept(this.#store, { topic, position: at.position });
+    else {
+      const { position } = at;
+      await checkStreamKept(this.#store, { topic, position, brokerGroup: this.#brokerGroup });
+    }
+  }
+
+  encode({ generation: topicGen }: TopicState, position: Position): string {
+    return encodePosition({ topicGen, brokerGroup: this.#brokerGroup }, position);
   }
 
   #fromCursor(topic: TopicState, text: string): Position {
@@ -77,7 +96,9 @@ export class LogReader {
       const detail = `Cannot read "${topic.name}" from the cursor: it is of an earlier topic of this name`;
       throw new TidegateError("cursor-generation", detail);
     }
-    if (cursor.kind === "stream") return { kind: "stream", position: cursor.position };
+    if (cursor.kind === "stream") {
+      return { kind: "stream", position: positionOf(cursor, this.#brokerGroup) };
+    }
     const { queueId, queueOffset } = cursor;
     return { kind: "queue", queueId, queueOffset };
   }
@@ -139,6 +160,7 @@ export class LogReader {
     topic: TopicState,
     { position, request, wanted }: { position: Position; request: ReadRequest; wanted: Wanted },
   ): Promise<ReadPage & { readonly position: Position }> {
+    const scope = { topicGen: topic.generation, brokerGroup: this.#brokerGroup };
     const page = new PageBuilder(request, { position, wanted });
     const source = await this.#source(topic, { position, limit: request.limit, wanted });
     await fillPage(page, {
@@ -146,15 +168,12 @@ export class LogReader {
       load: (visible) => loadPayloads(this.#store, { topic, visible }),
       pause: this.#pause,
     });
-    if (page.damaged && page.kept.length === 0) throw damagedError(topic, page.damaged);
+    if (page.damaged && page.kept.length === 0)
+      throw damagedError(topic, { step: page.damaged, scope });
     await source.fill();
     const upToDate = !page.cutShort && source.peek() === undefined && source.exhausted;
-    return pageOf(topic, {
-      page,
-      request,
-      upToDate,
-      position: upToDate ? source.end : page.position,
-    });
+    const end = upToDate ? source.end : page.position;
+    return pageOf(topic, { page, request, upToDate, scope, from: position, position: end });
   }
 
   async #source(
@@ -186,19 +205,30 @@ export class LogReader {
 
 function pageOf(
   topic: TopicState,
-  about: { page: PageBuilder; request: ReadRequest; upToDate: boolean; position: Position },
+  about: {
+    readonly page: PageBuilder;
+    readonly request: ReadRequest;
+    readonly upToDate: boolean;
+    readonly scope: Scope;
+    readonly from: Position;
+    readonly position: Position;
+  },
 ): ReadPage & { readonly position: Position } {
   const { generation } = topic;
-  const { page, request, upToDate, position } = about;
+  const { page, request, upToDate, scope, position } = about;
   const messages = page.kept.map((kept) => storedMessage(topic, kept));
-  const cursors =
-    request.cursors && page.kept.map(({ after }) => encodePosition(generation, after));
-  const cursor = encodePosition(generation, position);
+  const cursors = request.cursors && page.kept.map(({ after }) => encodePosition(scope, after));
+  const places = cursors && { cursors, from: encodePosition(scope, about.from) };
+  const cursor = encodePosition(scope, position);
   const of = position.kind === "queue" ? { queueId: position.queueId } : {};
-  return { messages, cursor, upToDate, generation, position, ...of, ...(cursors && { cursors }) };
+  return { messages, cursor, upToDate, generation, position, ...of, ...places };
 }
 
-function damagedError(topic: TopicState, { visible, after }: Step): TidegateError {
+function damagedError(
+  topic: TopicState,
+  { step, scope }: { readonly step: Step; readonly scope: Scope },
+): TidegateError {
+  const { visible, after } = step;
   const { queueId, queueOffset, unit } = visible;
   const detail = `Cannot read message ${queueOffset} of queue ${queueId} of "${topic.name}": its bytes are damaged`;
   const from = unit.size > 0 ? unit.bodyLogOffset : unit.visibleLogOffset;
@@ -206,12 +236,13 @@ function damagedError(topic: TopicState, { visible, after }: Step): TidegateErro
     queueId,
     queueOffset: String(queueOffset),
     range: { from: String(from), to: String(from + unit.size) },
-    next: encodePosition(topic.generation, after),
+    next: encodePosition(scope, after),
   });
 }
 
-export function encodePosition(topicGen: number, at: Position): string {
-  return at.kind === "queue"
-    ? encodeQueueCursor({ topicGen, queueId: at.queueId, queueOffset: at.queueOffset })
-    : encodeStreamCursor({ topicGen, position: at.position });
+function encodePosition({ topicGen, brokerGroup }: Scope, at: Position): string {
+  if (at.kind === "queue") {
+    return encodeQueueCursor({ topicGen, queueId: at.queueId, queueOffset: at.queueOffset });
+  }
+  return encodeStreamCursor({ topicGen, positions: [{ brokerGroup, ...at.position }] });
 }

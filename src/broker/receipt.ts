@@ -19,6 +19,7 @@
 import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "../../storage/base/bytes.ts";
 
 export interface Receipt {
+  readonly brokerGroup: number;
   readonly topicGen: number;
   readonly groupGen: number;
   readonly queueId: number;
@@ -33,7 +34,6 @@ const PLACE_AT = 18;
 const SECRET_AT = 30;
 /** 42 bytes fill 14 groups of 4 letters exactly: one text per receipt. */
 const TEXT_SIZE = 56;
-const BROKER_GROUP = 0;
 
 /** What is encoded or decoded at the moment. */
 const bytes = new Uint8Array(SIZE);
@@ -42,6 +42,7 @@ const view = viewOf(bytes);
 /** Of the last receipt given out, and what they stand for. */
 const letters = new Uint8Array(TEXT_SIZE);
 const last = {
+  brokerGroup: -1,
   topicGen: -1,
   groupGen: -1,
   grantSeqLow: -1,
@@ -49,12 +50,14 @@ const last = {
 };
 
 export function encodeReceipt(receipt: Receipt): string {
-  const { topicGen, groupGen, queueId, queueOffset, grantSeq, nonce } = receipt;
-  if (last.topicGen !== topicGen || last.groupGen !== groupGen) {
-    view.setUint16(0, BROKER_GROUP);
+  const { brokerGroup, topicGen, groupGen, queueId, queueOffset, grantSeq, nonce } = receipt;
+  const sameTopic = last.topicGen === topicGen && last.brokerGroup === brokerGroup;
+  if (!sameTopic || last.groupGen !== groupGen) {
+    view.setUint16(0, brokerGroup);
     setU64(view, 2, topicGen);
     setU64(view, 10, groupGen);
     spell(0, PLACE_AT);
+    last.brokerGroup = brokerGroup;
     last.topicGen = topicGen;
     last.groupGen = groupGen;
   }
@@ -77,8 +80,8 @@ export function encodeReceipt(receipt: Receipt): string {
 /** Undefined when the text is not a receipt. */
 export function decodeReceipt(text: string): Receipt | undefined {
   if (text.length !== TEXT_SIZE || !fromBase64Url(text)) return undefined;
-  if (view.getUint16(0) !== BROKER_GROUP) return undefined;
   return {
+    brokerGroup: view.getUint16(0),
     topicGen: getU64(view, 2),
     groupGen: getU64(view, 10),
     queueId: view.getUint16(18),

@@ -13,7 +13,16 @@
 import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
 import { messagesAt } from "./bodies.ts";
 import { groupNamed, subscriptionTo } from "./define.ts";
-import { bury, grant, grantMore, type GrantWish, isHeld, type Leased, reopen } from "./grant.ts";
+import {
+  again,
+  bury,
+  grant,
+  grantMore,
+  type GrantWish,
+  isHeld,
+  type Leased,
+  reopen,
+} from "./grant.ts";
 import type { GroupState } from "./groups.ts";
 import type { PopQueue } from "./pop_queue.ts";
 import { hasReady, hasUnseen } from "./readiness.ts";
@@ -50,7 +59,25 @@ export async function receive(
   }
   const deliveries = handed
     .filter((one) => isHeld(one.lease)) // what was granted again meanwhile is another's
-    .map((one) => deliver(group, one));
+    .map((one) => deliver(shell, { group, handed: one }));
+  shell.traffic.leased(deliveries);
+  return deliveries;
+}
+
+/** What an attempt was given before and still holds; nothing new. @throws `group-not-found` */
+export async function receiveAgain(
+  shell: Shell,
+  wish: { readonly name: string; readonly attemptId: string; readonly maxBytes: number },
+): Promise<readonly Delivery[]> {
+  const { name, attemptId, maxBytes } = wish;
+  const { group, leased } = await shell.decide((now) => {
+    const found = groupNamed(shell.core, name);
+    return { group: found, leased: again(shell.core, { group: found, attemptId, now }) };
+  });
+  const handed = await load(shell, { group, leased, maxBytes });
+  const deliveries = handed
+    .filter((one) => isHeld(one.lease))
+    .map((one) => deliver(shell, { group, handed: one }));
   shell.traffic.leased(deliveries);
   return deliveries;
 }
@@ -113,10 +140,15 @@ function subscribedGroup(shell: Shell, request: ReceiveRequest): GroupState | Pr
   });
 }
 
-function deliver(group: GroupState, { lease, message }: Handed): Delivery {
+function deliver(
+  { core }: Shell,
+  { group, handed }: { group: GroupState; handed: Handed },
+): Delivery {
+  const { lease, message } = handed;
   const { queue, grant: given, attempt, at, queueOffset } = lease.message;
   const { topicGen, queueId } = queue;
   const receipt = encodeReceipt({
+    brokerGroup: core.brokerGroup,
     topicGen,
     groupGen: group.generation,
     queueId,

@@ -36,12 +36,17 @@ export async function search(
     load: (visible) => loadPayloads(store, { topic, visible }),
     pause: () => shell.pause(),
   });
+  const token = (at: SearchPosition) => encodeSearchToken(at, { topic, request });
+  const places = request.cursors && {
+    cursors: page.kept.map(({ after }) => token(after)),
+    from: token(position),
+  };
   const messages = page.kept.map((kept) => storedMessage(topic, kept));
   await source.fill();
   const ended = !page.cutShort && source.peek() === undefined;
-  if (ended && source.exhausted) return { messages };
+  if (ended && source.exhausted) return { messages, ...places };
   const next = ended ? source.end : page.position;
-  return { messages, next: encodeSearchToken(next, { topic, request }) };
+  return { messages, next: token(next), ...places };
 }
 
 async function startOf(

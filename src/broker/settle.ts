@@ -74,6 +74,20 @@ export function undo(
   }
 }
 
+/** The lease a receipt stands for, while it is held by that very grant. */
+export function findLease(
+  core: Core,
+  { group, receipt: text }: { readonly group: GroupState; readonly receipt: string },
+): Leased | undefined {
+  const receipt = decodeReceipt(text);
+  if (receipt?.brokerGroup !== core.brokerGroup) return undefined;
+  if (receipt.groupGen !== group.generation) return undefined;
+  const message = core.fold.queueOf(receipt)?.open.get(receipt.queueOffset);
+  if (message?.grant.seq !== receipt.grantSeq) return undefined;
+  if (!sameNonce(message.grant.nonce, receipt.nonce)) return undefined;
+  return { message, grant: message.grant };
+}
+
 /** What is to be logged about one queue. */
 interface QueueBatch {
   readonly acked: number[];
@@ -108,7 +122,9 @@ class Batch {
 
   #find(text: string, { op }: Op): Found {
     const receipt = decodeReceipt(text);
-    if (!receipt) return { kind: "answer", status: "invalid" };
+    if (receipt?.brokerGroup !== this.#core.brokerGroup) {
+      return { kind: "answer", status: "invalid" };
+    }
     if (receipt.groupGen !== this.#group.generation) return { kind: "answer", status: "lost" };
     const queue = this.#core.fold.queueOf(receipt);
     if (!queue) return { kind: "answer", status: "lost" };

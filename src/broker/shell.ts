@@ -14,6 +14,7 @@ import type { MessageStore } from "../../storage/mod.ts";
 import type { NewMessage } from "./api.ts";
 import { Checks } from "./checks.ts";
 import type { Core } from "./core.ts";
+import { checkUrlOf } from "./definitions.ts";
 import type { BrokerFold } from "./fold.ts";
 import { popQueue, type Subscription } from "./groups.ts";
 import { refresh } from "./readiness.ts";
@@ -72,6 +73,7 @@ export class Shell {
     parts: {
       readonly store: MessageStore;
       readonly fold: BrokerFold;
+      readonly brokerGroup?: number | undefined;
       readonly autoCreate: boolean;
       readonly delayMaxMs: number;
       readonly retentionMaxMs: number;
@@ -85,6 +87,7 @@ export class Shell {
     this.#ports = ports;
     this.store = store;
     this.core = {
+      brokerGroup: parts.brokerGroup ?? 0,
       fold,
       sink: store,
       timers: store.timers,
@@ -203,9 +206,7 @@ export class Shell {
       const detail = "Cannot take a checkUrl: this build makes no calls";
       throw new TidegateError("not-implemented", detail, { feature: "checkUrl" });
     }
-    const fault = checks.urlFault(url);
-    if (fault === undefined) return;
-    throw new TidegateError("check-url-refused", `Cannot use the checkUrl: ${fault}`);
+    checkUrlOf(url, checks);
   }
 
   /** @throws `validation-failed` */

@@ -5,14 +5,14 @@
  * @module
  */
 
-import type { TopicConfig } from "./api.ts";
+import type { StoredTopicConfig } from "./definitions.ts";
 
 export interface TopicState {
   readonly name: string;
   readonly generation: number;
   readonly createdAt: number;
   version: number;
-  config: TopicConfig;
+  config: StoredTopicConfig;
   /** The logOffset of its last definition; 0 when a snapshot had it. */
   definedAt: number;
   /** Where the log describes it in full; 0: nowhere that is known, −1: this is not in full. */

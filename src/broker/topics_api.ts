@@ -4,9 +4,10 @@
  * @module
  */
 
-import type { Page, Topic, TopicsApi } from "./api.ts";
+import type { Page, Topic, TopicConfig, TopicsApi } from "./api.ts";
 import { purgeTopic } from "./cut.ts";
 import { dropTopic, patchTopic, putTopic, topicNamed } from "./define.ts";
+import type { StoredTopicConfig } from "./definitions.ts";
 import type { Shell } from "./shell.ts";
 import type { TopicState } from "./topics.ts";
 import { clearTopic } from "./transaction_decide.ts";
@@ -14,7 +15,7 @@ import { clearTopic } from "./transaction_decide.ts";
 export function topicsApi(shell: Shell): TopicsApi {
   const { core } = shell;
   const show = (topic: TopicState): Topic => ({
-    ...topic.config,
+    ...shownConfig(topic.config),
     name: topic.name,
     generation: topic.generation,
     createdAt: topic.createdAt,
@@ -65,6 +66,11 @@ export function topicsApi(shell: Shell): TopicsApi {
         return next === undefined ? { topics } : { topics, next };
       }),
   };
+}
+
+function shownConfig(config: StoredTopicConfig): TopicConfig {
+  const { queues, messageType, acks, retention, description } = config;
+  return { queues, messageType, acks, retention, description };
 }
 
 /** A page of sorted names. */

@@ -12,18 +12,12 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
-import {
-  FRAME_HEADER_SIZE,
-  messageFrameSizeMax,
-  recordFrameSize,
-  type RecordOf,
-  UNIT_SIZE_MAX,
-} from "../../storage/mod.ts";
+import { messageFrameSizeMax, recordFrameSize, type RecordOf } from "../../storage/mod.ts";
 import type { CheckRules, HalfMessage, NewTransaction } from "./api.ts";
 import type { Core } from "./core.ts";
 import { topicNamed } from "./define.ts";
-import { isDelayed } from "./delay.ts";
-import { nextQueue, sizeFault, topicForPublish } from "./publish.ts";
+import { checkHalf, checkTakesHalves, unitFault } from "./placing.ts";
+import { checkPlace, nextQueue, topicForPublish } from "./publish.ts";
 import type { TopicState } from "./topics.ts";
 
 export const CHECK_DEFAULTS: CheckRules = {
@@ -43,8 +37,10 @@ export function beginTransaction(core: Core, { id, wish, now }: Begin): void {
   const { messages } = wish;
   checkRoom(core, messages.length);
   for (const { message } of messages) checkHalf(message);
-  checkUnitSize(messages);
-  for (const { topic } of messages) checkTopic(core, topic);
+  const bodies = messages.map(({ message }) => message);
+  const fault = unitFault("begin the transaction", bodies);
+  if (fault) throw fault;
+  for (const half of messages) checkTopic(core, half);
   const topics = messages.map(({ topic: name }) => topicForPublish(core, { name, now }));
   const prepare = { ...rulesOf(core, wish), txnId: id, producerGroup: wish.producerGroup };
   const frames = messages.map(({ message }) => messageFrameSizeMax(message, message.body.length));
@@ -104,34 +100,12 @@ function checkRoom({ fold, halvesMax }: Core, count: number): void {
   throw new TidegateError("overloaded", detail, { limit: halvesMax });
 }
 
-function checkHalf(message: HalfMessage["message"]): void {
-  const fault = sizeFault(message);
-  if (fault) throw fault;
-  if (isDelayed(message)) {
-    const detail = "Cannot begin the transaction: its messages have no delay";
-    throw new TidegateError("message-type-mismatch", detail, { id: message.id });
-  }
-  const { idempotencyKey, producer } = message;
-  if (idempotencyKey === undefined && producer === undefined) return;
-  const detail = "Cannot begin the transaction: repeats of it are not recognised in this build";
-  throw new TidegateError("not-implemented", detail, { feature: "idempotent transactions" });
-}
-
-function checkUnitSize(messages: readonly HalfMessage[]): void {
-  const sizes = messages.map(({ message }) => FRAME_HEADER_SIZE + message.body.length);
-  if (sum(sizes) <= UNIT_SIZE_MAX) return;
-  const detail = `Cannot begin the transaction: its messages exceed ${UNIT_SIZE_MAX} bytes`;
-  throw new TidegateError("body-too-large", detail, { limit: UNIT_SIZE_MAX });
-}
-
 /** A topic that will be created takes any message. */
-function checkTopic(core: Core, name: string): void {
+function checkTopic(core: Core, { topic: name, message }: HalfMessage): void {
   const topic = core.fold.topics.named(name);
   if (!topic && !core.autoCreate) topicNamed(core, name);
-  const messageType = topic?.config.messageType ?? "mixed";
-  if (messageType === "mixed" || messageType === "transaction") return;
-  const detail = `Cannot publish to "${name}": a ${messageType} topic takes no messages of transactions`;
-  throw new TidegateError("message-type-mismatch", detail, { messageType, topic: name });
+  checkTakesHalves(name, topic?.config.messageType ?? "mixed");
+  if (topic) checkPlace(topic, message);
 }
 
 function sum(numbers: readonly number[]): number {

@@ -12,6 +12,7 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import { recordFrameSize, type RecordOf } from "../../storage/mod.ts";
 import { type Core, commit } from "./core.ts";
+import { topicBusy } from "./definitions.ts";
 import { numbered } from "./delay.ts";
 import type { TopicState } from "./topics.ts";
 import { isDecided, type TransactionEntity } from "./transactions.ts";
@@ -76,8 +77,7 @@ export function clearTopic(
   const { topic, force, now } = wish;
   const open = core.fold.transactions.undecidedIn(topic.generation);
   if (open.length > 0 && !force) {
-    const detail = `Cannot delete topic "${topic.name}": ${open.length} transactions with messages of it are not decided`;
-    throw new TidegateError("topic-busy", detail, { topic: topic.name, transactions: open.length });
+    throw topicBusy(topic.name, open.length);
   }
   for (const transaction of open) {
     settleTransaction(core, { transaction, decision: "rollback", by: "operator", now });

@@ -9,6 +9,7 @@ import { decodeMessage } from "../../storage/base/message.ts";
 import { messageIn } from "../../storage/mod.ts";
 import type {
   CallOptions,
+  ListedTransactions,
   Transaction,
   TransactionCheck,
   TransactionMessage,
@@ -18,6 +19,7 @@ import type {
 import { messagesOf } from "./checks.ts";
 import { producerGroupsApi } from "./producer_groups_api.ts";
 import type { Shell } from "./shell.ts";
+import { transactionIdOf } from "./transaction_id.ts";
 import { beginTransaction } from "./transaction_begin.ts";
 import { decideTransaction, transactionOf } from "./transaction_decide.ts";
 import { isDecided, type TransactionEntity } from "./transactions.ts";
@@ -53,9 +55,8 @@ export function transactionsApi(shell: Shell): TransactionsApi {
   };
 }
 
-/** Begins with the broker group that is its home. */
 function newTransactionId(shell: Shell): string {
-  return `0-${Array.from(shell.entropy(16), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return transactionIdOf(shell.core.brokerGroup, shell.entropy(16));
 }
 
 function show({ core }: Shell, entity: TransactionEntity): Transaction {
@@ -89,9 +90,9 @@ async function readMessages(
 
 function list(
   shell: Shell,
-  { limit, after, state, producerGroup }: TransactionPage,
+  { limit, after, state, producerGroup, cursors }: TransactionPage,
   now: number,
-): { transactions: readonly Transaction[]; next?: string | undefined } {
+): ListedTransactions {
   const which = state === "prepared" || state === "parked" ? "open" : "all";
   const from = after === undefined ? -1 : placeOf(after);
   const found: TransactionEntity[] = [];
@@ -102,9 +103,11 @@ function list(
     found.push(one);
     if (found.length > limit) break;
   }
-  const transactions = found.slice(0, limit).map((one) => show(shell, one));
+  const listed = found.slice(0, limit);
+  const transactions = listed.map((one) => show(shell, one));
   const last = found.length > limit ? found[limit - 1] : undefined;
-  return { transactions, next: last && String(last.since) };
+  const places = cursors && { cursors: listed.map(({ since }) => String(since)) };
+  return { transactions, next: last && String(last.since), ...places };
 }
 
 /** @throws `invalid-cursor` */

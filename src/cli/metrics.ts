@@ -15,7 +15,8 @@ import { processMetrics } from "./process_metrics.ts";
 import { prometheusText } from "./prometheus.ts";
 
 export interface NodeFacts {
-  readonly dataDir: string;
+  /** Undefined: there is none. */
+  readonly dataDir: string | undefined;
   readonly version: string;
   readonly runtime: string;
 }
@@ -24,6 +25,8 @@ export class NodeMetrics {
   readonly #clock: Clock;
   readonly #sources: Collect[] = [];
   #making: Promise<string> | undefined;
+  /** Ends the watch of the process. */
+  readonly stop: () => void;
 
   /** Begins to watch the process. */
   constructor(clock: Clock, facts: NodeFacts) {
@@ -31,6 +34,7 @@ export class NodeMetrics {
     const startedAt = clock.now();
     const loopLag = new LoopLag(clock);
     loopLag.start();
+    this.stop = () => loopLag.stop();
     this.add(() => processMetrics({ ...facts, startedAt }));
     this.add(() => loopLag.metrics());
   }

@@ -12,7 +12,8 @@ import { counter, type Family, gauge, type Sample } from "../../storage/base/met
 
 /** @param about.startedAt milliseconds since the Unix epoch. */
 export async function processMetrics(about: {
-  readonly dataDir: string;
+  /** Undefined: there is none. */
+  readonly dataDir: string | undefined;
   readonly version: string;
   readonly runtime: string;
   readonly startedAt: number;
@@ -47,6 +48,12 @@ export async function processMetrics(about: {
         { labels: { part: "external" }, value: external },
       ],
     }),
+    ...(dataDir === undefined ? [] : await diskMetrics(dataDir)),
+  ];
+}
+
+async function diskMetrics(dataDir: string): Promise<Family[]> {
+  return [
     gauge({
       name: "tidegate_disk_used_bytes",
       help: "Blocks on disk that the data directory takes, by what is in it",

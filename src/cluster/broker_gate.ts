@@ -28,13 +28,13 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { BrokerApi, NodeStatus } from "../broker/api.ts";
+import type { BrokerGroupApi, NodeStatus } from "../broker/api.ts";
 import type { BrokerCalls, Effect } from "../rpc/mod.ts";
 import type { Replica } from "./replica.ts";
 
 /** The broker of a life in which this node leads. */
 export interface LeadingLife {
-  readonly api: BrokerApi;
+  readonly api: BrokerGroupApi;
   readonly replica: Pick<Replica, "serves" | "admits" | "log">;
   readonly readsLatest: boolean;
 }
@@ -109,7 +109,7 @@ export class BrokerGate implements BrokerCalls {
     return { ...status, ready: status.ready && serves && admits && !this.#draining };
   }
 
-  async run(effect: Effect, call: (api: BrokerApi) => Promise<unknown>): Promise<unknown> {
+  async run(effect: Effect, call: (api: BrokerGroupApi) => Promise<unknown>): Promise<unknown> {
     const life = this.#admit(effect);
     const { end } = life.replica.log;
     const answered = await settle(this.#whileItLeads(effect, call(life.api)));

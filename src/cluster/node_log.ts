@@ -7,11 +7,11 @@
  */
 
 import type { Collect } from "../../storage/base/metrics.ts";
-import type { BrokerApi } from "../broker/api.ts";
+import type { BrokerGroupApi } from "../broker/api.ts";
 import type { ReplicaLog } from "./replica_log.ts";
 
 export interface NodeBroker {
-  readonly api: BrokerApi;
+  readonly api: BrokerGroupApi;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
 }

@@ -5,8 +5,8 @@
  *   publish       topic text, new message                ▷ published
  *   publishBatch  topic text, atomic u8, new messages    ▷ list of published
  *   read          the request as JSON                    ▷ present u8: 1 upToDate ·
- *                   2 queueId · 4 cursors; cursor text, generation f64, queueId u32,
- *                   cursors list of text, messages list of stored
+ *                   2 queueId · 4 cursors · 8 from; cursor text, generation f64, queueId
+ *                   u32, cursors list of text, from text, messages list of stored
  *   receive       the request as JSON                    ▷ list of delivery
  *   settle        group text, lists of {receipt text} for ack · {receipt, delayMs
  *                   f64 or NaN} for release · {receipt, leaseMs f64} for extend ·
@@ -75,21 +75,23 @@ const text: Codec<string> = {
   read: (reader) => reader.text(),
 };
 
-const PRESENT = { upToDate: 1, queueId: 2, cursors: 4 } as const;
+const PRESENT = { upToDate: 1, queueId: 2, cursors: 4, from: 8 } as const;
 const cursorList = listOf(text);
 const storedList = listOf(stored);
 
 export const readPage: Codec<ReadPage> = {
-  write(writer, { messages, cursor, cursors, upToDate, generation, queueId }) {
+  write(writer, { messages, cursor, cursors, from, upToDate, generation, queueId }) {
     writer.u8(
       (upToDate ? PRESENT.upToDate : 0) |
         (queueId === undefined ? 0 : PRESENT.queueId) |
-        (cursors ? PRESENT.cursors : 0),
+        (cursors ? PRESENT.cursors : 0) |
+        (from === undefined ? 0 : PRESENT.from),
     );
     writer.text(cursor);
     writer.f64(generation);
     if (queueId !== undefined) writer.u32(queueId);
     if (cursors) cursorList.write(writer, cursors);
+    if (from !== undefined) writer.text(from);
     storedList.write(writer, messages);
   },
   read(reader) {
@@ -97,8 +99,10 @@ export const readPage: Codec<ReadPage> = {
     const [cursor, generation] = [reader.text(), reader.f64()];
     const queue = present & PRESENT.queueId ? { queueId: reader.u32() } : {};
     const places = present & PRESENT.cursors ? { cursors: cursorList.read(reader) } : {};
+    const start = present & PRESENT.from ? { from: reader.text() } : {};
     const upToDate = (present & PRESENT.upToDate) !== 0;
-    return { messages: storedList.read(reader), cursor, upToDate, generation, ...queue, ...places };
+    const messages = storedList.read(reader);
+    return { messages, cursor, upToDate, generation, ...queue, ...places, ...start };
   },
 };
 

@@ -16,6 +16,7 @@ import type {
   NewMessage,
   NodeStatus,
   ProducerGroupsApi,
+  ShareApi,
   TopicsApi,
   TransactionsApi,
 } from "../broker/api.ts";
@@ -156,6 +157,19 @@ export const PRODUCERS: Section<ProducerGroupsApi> = {
   patch: of(82, "producers.patch", { about: "Changes a producer group" }),
   delete: of(83, "producers.delete", { about: "Deletes a producer group" }),
   list: of(84, "producers.list", { about: "Producer groups, in order of name", ...READS }),
+};
+
+export const SHARE: Section<ShareApi> = {
+  define: of(100, "share.define", { about: "Takes over definitions", ...TWICE }),
+  endsOf: of(101, "share.endsOf", { about: "How far topics reach", ...READS }),
+  undecidedIn: of(102, "share.undecidedIn", { about: "Transactions in a topic", ...READS }),
+  openIn: of(103, "share.openIn", { about: "Messages a group holds", ...READS }),
+  repeat: of<ShareApi["repeat"]>(104, "share.repeat", {
+    about: "What an attempt holds",
+    response: listOf(delivery),
+    ...READS,
+  }),
+  giveBack: of(105, "share.giveBack", { about: "Takes leases back uncounted", ...TWICE }),
 };
 
 /** A method of a section, whichever it is. */

@@ -6,21 +6,22 @@
  * `status()` is what was told last.
  *
  * A receive whose caller gives up is ended at the broker, which undoes the leases
- * it had made. Leases that were on their way here by then are released at once,
- * which counts an attempt; with an `attemptId` they are left to the next try of
- * the same attempt, which is given them again.
+ * it had made. Leases that were on their way here by then are given back; with an
+ * `attemptId` they are left to the next try of the same attempt, which is given them
+ * again.
  *
  * @module
  */
 
 import type {
-  BrokerApi,
+  BrokerGroupApi,
   CallOptions,
   Delivery,
   GroupsApi,
   MessagesApi,
   NodeStatus,
   ReceiveRequest,
+  ShareApi,
   TransactionsApi,
 } from "../broker/api.ts";
 import type { Clock } from "../../storage/base/clock.ts";
@@ -31,6 +32,7 @@ import {
   type Named,
   PRODUCERS,
   type Section,
+  SHARE,
   TOPICS,
   TRANSACTIONS,
   WATCH_STATUS,
@@ -54,20 +56,23 @@ const SILENT: NodeStatus = {
 /** Between two tries to watch a node's state. */
 const WATCH_AGAIN_MS = 1000;
 
-export class RemoteBroker implements BrokerApi {
-  readonly topics: BrokerApi["topics"];
+export class RemoteBroker implements BrokerGroupApi {
+  readonly topics: BrokerGroupApi["topics"];
   readonly messages: MessagesApi;
   readonly groups: GroupsApi;
   readonly transactions: TransactionsApi;
+  readonly share: ShareApi;
   #status = SILENT;
 
   constructor(caller: Caller) {
     this.topics = remote(caller, TOPICS);
     this.messages = { ...remote<MessagesApi>(caller, MESSAGES), ...publishing(caller) };
     const groups = remote<GroupsApi>(caller, GROUPS);
+    this.share = remote<ShareApi>(caller, SHARE);
+    const { share } = this;
     this.groups = {
       ...groups,
-      receive: (request, options) => receive(groups, { request, options }),
+      receive: (request, options) => receive({ groups, share }, { request, options }),
     };
     const producers = remote<TransactionsApi["producers"]>(caller, PRODUCERS);
     this.transactions = { ...remote<TransactionsApi>(caller, TRANSACTIONS), producers };
@@ -129,25 +134,20 @@ function publishing(caller: Caller): Pick<MessagesApi, "publish" | "publishBatch
 }
 
 async function receive(
-  groups: Pick<GroupsApi, "receive" | "settle">,
+  { groups, share }: { readonly groups: Pick<GroupsApi, "receive">; readonly share: ShareApi },
   call: { readonly request: ReceiveRequest; readonly options: CallOptions | undefined },
 ): Promise<readonly Delivery[]> {
   const { request, options } = call;
   const given = await groups.receive(request, options);
   if (!options?.signal?.aborted || given.length === 0) return given;
-  if (request.attemptId === undefined) await giveBack(groups, request.group, given);
-  return [];
-}
-
-async function giveBack(
-  groups: Pick<GroupsApi, "settle">,
-  group: string,
-  given: readonly Delivery[],
-): Promise<void> {
-  const release = given.map(({ receipt }) => ({ receipt, delayMs: 0 }));
+  if (request.attemptId !== undefined) return [];
   try {
-    await groups.settle(group, { ack: [], release, extend: [], reject: [] });
+    await share.giveBack(
+      request.group,
+      given.map(({ receipt }) => receipt),
+    );
   } catch {
     // They end by themselves when their time is up.
   }
+  return [];
 }

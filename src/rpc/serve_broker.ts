@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { BrokerApi, NodeStatus } from "../broker/api.ts";
+import type { BrokerGroupApi, NodeStatus } from "../broker/api.ts";
 import type { Clock } from "../../storage/base/clock.ts";
 import {
   entriesOf,
@@ -14,6 +14,7 @@ import {
   MESSAGES,
   PRODUCERS,
   type Section,
+  SHARE,
   TOPICS,
   TRANSACTIONS,
   WATCH_STATUS,
@@ -29,14 +30,14 @@ type Functions = Record<string, (...args: unknown[]) => Promise<unknown>>;
 /** Whoever makes the calls of a broker. */
 export interface BrokerCalls {
   /** Makes a call, or refuses it; what this gives, or rejects with, is the answer. */
-  run(effect: Effect, call: (api: BrokerApi) => Promise<unknown>): Promise<unknown>;
+  run(effect: Effect, call: (api: BrokerGroupApi) => Promise<unknown>): Promise<unknown>;
   status(): NodeStatus;
 }
 
 /** Lets `services` answer for `api`. */
 export function serveBroker(
   services: Services,
-  { api, clock }: { readonly api: BrokerApi; readonly clock: Clock },
+  { api, clock }: { readonly api: BrokerGroupApi; readonly clock: Clock },
 ): Services {
   const calls: BrokerCalls = { run: (_, call) => call(api), status: () => api.status() };
   return serveCalls(services, { calls, clock });
@@ -47,20 +48,21 @@ export function serveCalls(
   services: Services,
   { calls, clock }: { readonly calls: BrokerCalls; readonly clock: Clock },
 ): Services {
-  const add = <Api>(section: Section<Api>, of: (api: BrokerApi) => Api) =>
+  const add = <Api>(section: Section<Api>, of: (api: BrokerGroupApi) => Api) =>
     serve(services, section, { calls, of: (api) => of(api) as Functions });
   add(TOPICS, (api) => api.topics);
   add(MESSAGES, (api) => api.messages);
   add(GROUPS, (api) => api.groups);
   add(TRANSACTIONS, (api) => api.transactions);
   add(PRODUCERS, (api) => api.transactions.producers);
+  add(SHARE, (api) => api.share);
   return services.stream(WATCH_STATUS, (_, sink) => watch(sink, { calls, clock }));
 }
 
 function serve<Api>(
   services: Services,
   section: Section<Api>,
-  { calls, of }: { readonly calls: BrokerCalls; of(api: BrokerApi): Functions },
+  { calls, of }: { readonly calls: BrokerCalls; of(api: BrokerGroupApi): Functions },
 ): void {
   for (const [name, { method, waits }] of entriesOf(section)) {
     const answer = async (args: unknown[], context: CallContext) => {

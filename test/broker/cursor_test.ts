@@ -26,11 +26,24 @@ const queueCursor = fc.record(
   },
   noNullPrototype,
 );
+const positions = fc
+  .uniqueArray(
+    fc.record(
+      {
+        brokerGroup: fc.nat({ max: 0xffff }),
+        logOffset: safe,
+        index: fc.nat({ max: 0xffff_ffff }),
+      },
+      noNullPrototype,
+    ),
+    { minLength: 1, maxLength: 255, selector: ({ brokerGroup }) => brokerGroup, size: "xlarge" },
+  )
+  .map((all) => all.sort((a, b) => a.brokerGroup - b.brokerGroup));
 const streamCursor = fc.record(
   {
     kind: fc.constant("stream" as const),
     topicGen: safe,
-    position: fc.record({ logOffset: safe, index: fc.nat({ max: 0xffff_ffff }) }, noNullPrototype),
+    positions,
   },
   noNullPrototype,
 );
@@ -50,8 +63,8 @@ function isRefused(text: string): boolean {
 
 describe("cursors", () => {
   it("keep their bytes: readers hold on to them over versions", () => {
-    const position = { logOffset: 123_456_789, index: 3 };
-    const stream = { topicGen: 1_740_800_000_000_001, position };
+    const position = { brokerGroup: 0, logOffset: 123_456_789, index: 3 };
+    const stream = { topicGen: 1_740_800_000_000_001, positions: [position] };
     const queue = { topicGen: 1_740_800_000_000_001, queueId: 3, queueOffset: 1234 };
     assert.equal(encodeQueueCursor(queue), "0400cbpvimg000800c00000000009kg");
     assert.equal(encodeStreamCursor(stream), "0800cbpvimg0008100000000003lnj8l000000o");

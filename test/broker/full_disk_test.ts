@@ -64,25 +64,52 @@ function codeOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
+const SMALL = new Uint8Array(1);
+
 /** Every way to publish. */
-const PUBLISHES: readonly [name: string, publish: (broker: TestBroker) => Promise<unknown>][] = [
-  ["a message", ({ api }) => api.messages.publish("orders", message("x"))],
-  ["to a topic not there yet", ({ api }) => api.messages.publish("others", message("x"))],
-  ["later", ({ api }) => api.messages.publish("orders", message("x", { delayMs: 1000 }))],
-  ["once", ({ api }) => api.messages.publish("orders", message("x", { idempotencyKey: "k" }))],
+const PUBLISHES: readonly [
+  name: string,
+  publish: (broker: TestBroker, body?: Uint8Array) => Promise<unknown>,
+][] = [
+  ["a message", ({ api }, body = SMALL) => api.messages.publish("orders", message("x", { body }))],
+  [
+    "to a topic not there yet",
+    ({ api }, body = SMALL) => api.messages.publish("others", message("x", { body })),
+  ],
+  [
+    "later",
+    ({ api }, body = SMALL) =>
+      api.messages.publish("orders", message("x", { body, delayMs: 1000 })),
+  ],
+  [
+    "once",
+    ({ api }, body = SMALL) =>
+      api.messages.publish("orders", message("x", { body, idempotencyKey: "k" })),
+  ],
   [
     "in a sequence",
-    ({ api }) =>
-      api.messages.publish("orders", message("x", { producer: { id: "p", epoch: 0, seq: 0 } })),
+    ({ api }, body = SMALL) =>
+      api.messages.publish(
+        "orders",
+        message("x", { body, producer: { id: "p", epoch: 0, seq: 0 } }),
+      ),
   ],
-  ["a batch", ({ api }) => api.messages.publishBatch("orders", [message("x")], { atomic: false })],
-  ["a unit", ({ api }) => api.messages.publishBatch("orders", [message("x")], { atomic: true })],
+  [
+    "a batch",
+    ({ api }, body = SMALL) =>
+      api.messages.publishBatch("orders", [message("x", { body })], { atomic: false }),
+  ],
+  [
+    "a unit",
+    ({ api }, body = SMALL) =>
+      api.messages.publishBatch("orders", [message("x", { body })], { atomic: true }),
+  ],
   [
     "in a transaction",
-    ({ api }) =>
+    ({ api }, body = SMALL) =>
       api.transactions.begin({
         producerGroup: "p",
-        messages: [{ topic: "orders", message: message("x") }],
+        messages: [{ topic: "orders", message: message("x", { body }) }],
         checkUrl: undefined,
       }),
   ],
@@ -185,6 +212,22 @@ describe("a disk without a byte left", () => {
     assert.equal(broker.api.status().disk, "ample");
     await broker.close();
   });
+
+  for (const [name, publish] of PUBLISHES) {
+    it(`tells the truth of ${name} that it holds`, async () => {
+      const broker = await opened();
+      await stick(broker);
+      const { durableEnd } = broker.api.status();
+      const asked = codeOf(publish(broker, LARGE));
+      await pass(broker, PATIENCE_MS + 500);
+      const results = await asked;
+      assert.equal(results, "outcome-unknown");
+      assert.equal(broker.api.status().durableEnd, durableEnd);
+      await makeRoom(broker);
+      assert(broker.api.status().durableEnd > durableEnd + LARGE.length, "it was not stored");
+      await broker.close();
+    });
+  }
 
   it("refuses everything that would be stored, at once, and what is visible can be read", async () => {
     const broker = await opened();

@@ -12,6 +12,7 @@ import { decodeReceipt, encodeReceipt, sameNonce } from "../../src/broker/receip
 const safe = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const receipt = fc.record(
   {
+    brokerGroup: fc.nat({ max: 0xffff }),
     topicGen: safe,
     groupGen: safe,
     queueId: fc.nat({ max: 0xffff }),
@@ -25,7 +26,8 @@ const receipt = fc.record(
 describe("receipts", () => {
   it("keep their bytes: consumers hold on to them over versions", () => {
     const nonce = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
-    const fields = { topicGen: 5, groupGen: 6, queueId: 7, queueOffset: 8, grantSeq: 2 ** 33 + 9 };
+    const place = { queueId: 7, queueOffset: 8, grantSeq: 2 ** 33 + 9 };
+    const fields = { brokerGroup: 0, topicGen: 5, groupGen: 6, ...place };
     assert.equal(
       encodeReceipt({ ...fields, nonce }),
       "AAAAAAAAAAAABQAAAAAAAAAGAAcAAAAAAAAACAACAAAACQECAwQFBgcI",

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { BrokerApi } from "../../src/broker/api.ts";
+import type { BrokerGroupApi } from "../../src/broker/api.ts";
 import { BrokerGate } from "../../src/cluster/broker_gate.ts";
 import type { Effect } from "../../src/rpc/mod.ts";
 
@@ -30,7 +30,7 @@ class Desk {
   readonly log = { end: 100, confirmOffset: 100 };
   readonly replica = { serves: true, admits: true, log: this.log };
   readonly life = {
-    api: { status: () => STATUS } as unknown as BrokerApi,
+    api: { status: () => STATUS } as unknown as BrokerGroupApi,
     replica: this.replica as never,
     readsLatest: true,
   };

@@ -11,7 +11,7 @@ import { setImmediate } from "node:timers";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import type { BrokerApi, NodeStatus } from "../../src/broker/api.ts";
+import type { BrokerGroupApi, NodeStatus } from "../../src/broker/api.ts";
 import { BrokerNode } from "../../src/cluster/broker_node.ts";
 import { EmbeddedCoordinator } from "../../src/cluster/coordinator_embedded.ts";
 import { Directory } from "../../src/cluster/directory.ts";
@@ -28,7 +28,7 @@ function nodeLog(log: MemoryReplicaLog): NodeLog {
   const api = {
     status: () => ({ ready: true }) as NodeStatus,
     messages: { publish: (_: string, { id }: { id: string }) => log.publish(id) },
-  } as unknown as BrokerApi;
+  } as unknown as BrokerGroupApi;
   return {
     restored: log.restored,
     diskId: log.disk.id,

@@ -6,7 +6,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { type Broker, openBroker } from "../../src/broker/mod.ts";
+import { type Broker, type BrokerOptions, openBroker } from "../../src/broker/mod.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "../../src/gateway/app.ts";
 import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
@@ -33,7 +33,7 @@ export class ServedGateway {
   }
 
   static async start(options: Partial<GatewayOptions> = {}): Promise<ServedGateway> {
-    const broker = await openMemoryBroker();
+    const broker = await openSystemBroker();
     const reported: Error[] = [];
     const gateway = createGateway({
       broker: broker.api,
@@ -58,8 +58,8 @@ export class ServedGateway {
   }
 }
 
-/** The real thing, but for the disk: what it keeps is gone with the process. */
-async function openMemoryBroker(): Promise<Broker> {
+/** The real thing, on the real clock, but for the disk: what it keeps is gone with the process. */
+export async function openSystemBroker(options: Partial<BrokerOptions> = {}): Promise<Broker> {
   const disk = new MemoryDisk();
   const ports = {
     disk,
@@ -81,5 +81,6 @@ async function openMemoryBroker(): Promise<Broker> {
     retentionMaxMs: 7 * 86_400_000,
     waitersMax: 1000,
     idempotencyWindowMs: 24 * 60 * 60 * 1000,
+    ...options,
   });
 }

@@ -8,8 +8,10 @@
  *           mounted anew: ext4 (or XFS) on a loop device
  *   sync    the n-th fdatasync of a thread is answered EIO
  *   write   the n-th pwrite is answered ENOSPC, or EIO
- *   full    a tmpfs of a few MiB fills up: short writes, then ENOSPC; it grows
- *           before the next start
+ *   full    a tmpfs of a few MiB fills up, by the server's doing or another's, to
+ *           the last byte: short writes, ENOSPC; it stays so for a while, then there
+ *           is room, and the server must publish again within ten seconds, without a
+ *           restart
  *
  * n and sizes are drawn by the seed. The tracer stands in for the disk: the server
  * is its tracee from the first instruction on, started as any other.
@@ -17,7 +19,7 @@
  * @module
  */
 
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Prng } from "../../storage/base/prng.ts";
 import { type RuntimeName, type Server, startServer } from "../e2e/server.ts";
@@ -34,6 +36,8 @@ export interface Breaker {
   mend(): Promise<void>;
   /** Gives back what it took of the machine. */
   close?(): void;
+  /** Clients may be told that the disk has no room. */
+  readonly takesRoom?: boolean;
 }
 
 export interface Place {
@@ -137,6 +141,7 @@ function tracer({ dir }: Place, on: On, { call, errors, most }: Injected): Break
   let n = 0;
   let armed = false;
   return {
+    takesRoom: errors.includes("ENOSPC"),
     start({ fault, prng }) {
       armed = fault;
       if (!fault) return startServer({ ...on, ...PATIENCE });
@@ -164,11 +169,14 @@ function tracer({ dir }: Place, on: On, { call, errors, most }: Injected): Break
   };
 }
 
-const MiB = 1024 * 1024;
+/** From room on the disk to published again: I33. */
+const RECOVERS_WITHIN_MS = 10_000;
 
 function fullDisk({ dir }: Place, on: On): Breaker {
   const disk = join(dir, "disk");
+  const filler = join(disk, "others");
   let size = 1;
+  let [holdMs, isOthers] = [0, false];
   sh("mount", "-t", "tmpfs", "-o", `size=${size}m`, "tmpfs", disk);
   const grow = (by: number) => {
     size += by;
@@ -178,20 +186,48 @@ function fullDisk({ dir }: Place, on: On): Breaker {
     const { bavail, bsize } = statfsSync(disk);
     return bavail * bsize;
   };
+  const takeAll = () => {
+    try {
+      writeFileSync(filler, new Uint8Array(free()));
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "ENOSPC") throw error; // the server was faster
+    }
+  };
   return {
+    takesRoom: true,
     start({ fault, prng }) {
       // Room for a start, and then for some load or for more than there will be.
       grow(fault ? 2 + prng.below(6) : 512);
+      holdMs = prng.below(8000);
+      isOthers = prng.chance(50);
       return startServer({ ...on, ...PATIENCE });
     },
     async strike(server) {
-      for (let left = 200; left > 0 && free() > 0; left--) await pause(50);
-      await Promise.race([server.exited, pause(1000)]);
-      return free() < MiB / 16;
+      if (isOthers) takeAll();
+      const isFull = async () => ["full", "stuck"].includes(await diskOf(server));
+      for (let left = 200; left > 0 && !(await isFull()); left--) await pause(50);
+      const struck = await isFull();
+      await pause(struck ? holdMs : 0);
+      rmSync(filler, { force: true });
+      grow(8);
+      const since = Date.now();
+      while (await isFull()) {
+        const took = Date.now() - since;
+        if (took > RECOVERS_WITHIN_MS) throw new Error(`It takes no publish ${took} ms after`);
+        await pause(50);
+      }
+      return struck;
     },
     mend: () => Promise.resolve(grow(1)),
     close() {
       sh("umount", disk);
     },
   };
+}
+
+/** How full the server takes its disk to be. */
+async function diskOf({ origin }: Server): Promise<string> {
+  const answer = await fetch(`${origin}/readyz`);
+  const { disk = "ample" } = (await answer.json()) as { disk?: string };
+  return disk;
 }

@@ -43,6 +43,8 @@ export interface CampaignResult {
   readonly published: number;
   readonly acked: number;
   readonly unknown: number;
+  /** Publishes that the disk had no room for. */
+  readonly forRoom: number;
   /** Repeats of what was answered before. */
   readonly repeats: number;
   readonly transactions: { readonly begun: number; readonly checked: number };
@@ -63,9 +65,9 @@ const LOAD_MS = { least: 200, most: 2000 };
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
   const prng = new Prng(options.seed);
-  const recorder = new Recorder();
-  const target = new Target();
   const breaker = options.breaker ?? killer(options);
+  const recorder = new Recorder({ outages: breaker.takesRoom === true });
+  const target = new Target();
   let server = await start(breaker, { fault: true, recorder, prng });
   try {
     await prepare(server.port);
@@ -91,6 +93,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     await server.kill("SIGKILL");
     server = await start(breaker, { fault: false, recorder, prng });
     const final = await readBack(server.port);
+    if (recorder.forRoom > 0 && !breaker.takesRoom) {
+      recorder.complain("clients were told that the disk has no room");
+    }
     return summarize(recorder, { final, killsInStart, effective });
   } catch (error) {
     options.log(`The server wrote:\n${server.output().slice(-4000)}`);
@@ -146,6 +151,7 @@ function summarize(
     effective,
     published: publishes.length,
     acked: recorder.acked,
+    forRoom: recorder.forRoom,
     unknown: publishes.filter((one) => one.outcome === "unknown").length,
     repeats: recorder.repeats,
     transactions: recorder.transactions,

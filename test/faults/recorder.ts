@@ -16,6 +16,8 @@ export class Recorder {
   onAcked: () => void = () => {};
   /** Requests answered with a reason to try again, beside those of publishers. */
   putOff = 0;
+  /** Publishes that the disk had no room for. */
+  forRoom = 0;
   readonly #outages: boolean;
   #step = 0;
   #acked = 0;
@@ -87,6 +89,7 @@ export class Recorder {
   }
 
   refused(publish: Publish, problem: WireProblem): void {
+    if (problem.code === "disk-full") this.forRoom++;
     publish.outcome = problem.applied === false ? "refused" : "unknown";
     // At capacity is an answer; anything else says the request was wrong, and it was not.
     if (!problem.retryable) this.complain(`a good publish got ${JSON.stringify(problem)}`);

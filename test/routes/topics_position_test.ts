@@ -9,8 +9,8 @@ import {
 import { encodeStreamCursor } from "../../src/broker/cursor.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 
-const farthest = { logOffset: Number.MAX_SAFE_INTEGER, index: 0xffff_ffff };
-const longest = encodeStreamCursor({ topicGen: Number.MAX_SAFE_INTEGER, position: farthest });
+const farthest = { brokerGroup: 0, logOffset: Number.MAX_SAFE_INTEGER, index: 0xffff_ffff };
+const longest = encodeStreamCursor({ topicGen: Number.MAX_SAFE_INTEGER, positions: [farthest] });
 
 const topic = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$/);
 const position = fc.oneof(

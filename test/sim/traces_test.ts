@@ -14,8 +14,8 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: ["cf27c691", "23f65faa", "5d5e0ba8", "315ab4bb", "7e923269", "b4762db5"],
-  broker: ["e8d5415", "33d4cb87", "aa1bece2", "a11a53ef", "48ff9a9", "167464d1"],
+  storage: ["b2383781", "d3e01eb0", "52ed9de9", "e97cf0e4", "41df3d8f", "695d5890"],
+  broker: ["cee1395d", "60ffbd9f", "57d718d5", "643ccdb", "afb6efd8", "cb8a9d46"],
 } as const;
 
 describe("a seed", () => {

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
-import { replaceFile } from "../../storage/base/disk.ts";
+import { NoRoom, replaceFile } from "../../storage/base/disk.ts";
 import { salvaging } from "../../storage/base/salvage.ts";
 import { writeFully } from "../../storage/base/write_fully.ts";
 
@@ -218,9 +218,35 @@ describe("a failing MemoryDisk", () => {
     const file = await disk.open("f", { create: true });
     disk.failWrite = 1;
     file.write(filled(4, 1), 0);
-    assert.throws(() => file.write(filled(4, 2), 4), /no space left/);
+    assert.throws(() => file.write(filled(4, 2), 4), { code: "EIO" });
     file.write(filled(1, 3), 6);
     assert.deepEqual([...disk.bytes("f")], [1, 1, 1, 1, 2, 2, 3]);
+    disk.failWrite = 0;
+    disk.failWriteBy = "no room";
+    assert.throws(() => file.write(filled(4, 4), 4), NoRoom);
+  });
+});
+
+describe("a MemoryDisk of a size", () => {
+  it("takes what there is room for, and more once there is", async () => {
+    const disk = new MemoryDisk();
+    const [f, g] = [await disk.open("f", { create: true }), await disk.open("g", { create: true })];
+    await f.truncate(10 * SECTOR);
+    assert.equal(disk.used, 0, "what was never written takes no room");
+    f.write(filled(SECTOR, 1), 0);
+    disk.capacity = 3 * SECTOR;
+    assert.deepEqual(await disk.space(), { size: 3 * SECTOR, free: 2 * SECTOR });
+    assert.throws(() => g.write(filled(3 * SECTOR, 2), 0), NoRoom);
+    assert.equal(await g.size(), 2 * SECTOR);
+    f.write(filled(SECTOR, 3), 0); // into what it has
+    assert.throws(() => f.write(filled(1, 3), SECTOR), NoRoom);
+    await assert.rejects(disk.open("h", { create: true }), NoRoom);
+    await g.truncate(SECTOR);
+    f.write(filled(1, 3), SECTOR);
+    await disk.remove("g");
+    assert.equal(disk.left, SECTOR);
+    for (const left of [disk.clone(), disk.crash()]) assert.equal(left.capacity, 3 * SECTOR);
+    assert.equal(disk.clone().used, disk.used);
   });
 });
 

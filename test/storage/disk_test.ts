@@ -5,13 +5,19 @@
  */
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
-import { type Disk, readRange, removeAsides, replaceFile } from "../../storage/base/disk.ts";
+import {
+  type Disk,
+  NoRoom,
+  readRange,
+  removeAsides,
+  replaceFile,
+} from "../../storage/base/disk.ts";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 
@@ -133,4 +139,23 @@ testDisk("node", async (body) => {
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+describe("the real disk", () => {
+  it("tells how large it is, and what is left", async () => {
+    const { size = 0, free = 0 } = (await openNodeDisk(tmpdir()).space()) ?? {};
+    assert(size > free && free > 0, `${free} of ${size} bytes are free`);
+    assert.equal(await openNodeDisk(join(tmpdir(), "nowhere")).space(), undefined);
+  });
+
+  const full = existsSync("/dev/full") ? false : "has no /dev/full";
+  it("tells that it has no room from all else that fails", { skip: full }, async () => {
+    const file = await openNodeDisk("/dev").open("full", { create: false });
+    assert.throws(() => file.write(bytes(1, 2, 3), 0), NoRoom);
+    await file.close();
+    assert.throws(
+      () => file.write(bytes(1), 0),
+      (error: unknown) => !(error instanceof NoRoom),
+    );
+  });
 });

@@ -680,7 +680,7 @@ export interface components {
              * @example topic-not-found
              * @enum {string}
              */
-            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
+            code: "invalid-request" | "invalid-cursor" | "unauthorized" | "forbidden" | "not-found" | "topic-not-found" | "group-not-found" | "message-not-found" | "method-not-allowed" | "request-timeout" | "topic-exists" | "already-delivered" | "id-in-use" | "group-exists" | "key-order" | "immutable-field" | "cursor-expired" | "cursor-generation" | "message-too-large" | "body-too-large" | "unsupported-media-type" | "validation-failed" | "filter-invalid" | "group-busy" | "message-type-mismatch" | "delay-too-long" | "headers-too-large" | "idempotency-mismatch" | "idempotency-in-progress" | "producer-sequence-gap" | "producer-sequence-old" | "producer-fenced" | "transaction-not-found" | "transaction-decided" | "producer-group-not-found" | "producer-group-exists" | "check-url-refused" | "topic-busy" | "overloaded" | "disk-full" | "quota-exceeded" | "draining" | "internal" | "data-damaged" | "not-implemented" | "unavailable" | "outcome-unknown";
             /**
              * @description The same request may succeed later, unchanged
              * @example false
@@ -1758,7 +1758,7 @@ export interface components {
         };
         Readiness: {
             /**
-             * @description `degraded`: serving, but a range of the log is damaged
+             * @description `degraded`: serving, but a range of the log is damaged, or nothing is published for want of room on the disk, or a broker group has no leader
              * @enum {string}
              */
             status: "ready" | "degraded" | "draining";
@@ -1776,6 +1776,16 @@ export interface components {
                  */
                 to: string;
             }[];
+            /** @description Of a gateway: the broker groups, each with its leader, if it has one */
+            groups?: {
+                id: string;
+                leader?: string;
+            }[];
+            /**
+             * @description The disk fills up. `high`: a warning; `full`: publishes are answered 507, all else goes on; `stuck`: nothing can be stored until there is room
+             * @enum {string}
+             */
+            disk?: "high" | "full" | "stuck";
             /** @description A warning: the wall clock was set since the node started, and node time is ahead of it by so much. Delays are kept; times of day are off until a restart */
             clockSkewMs?: number;
         };
@@ -1792,19 +1802,20 @@ export interface components {
                  * @description A 64-bit number as decimal digits
                  * @example 1234
                  */
-                durableEnd: string;
+                durableEnd?: string;
             }[];
             groups: {
                 id: string;
-                leader: string;
+                number?: number;
+                leader?: string;
                 epoch: number;
-                syncSet: string[];
-                minSync: number;
+                syncSet?: string[];
+                minSync?: number;
                 /**
                  * @description A 64-bit number as decimal digits
                  * @example 1234
                  */
-                confirmOffset: string;
+                confirmOffset?: string;
             }[];
             placement: {
                 topic: string;
@@ -1905,6 +1916,17 @@ export interface components {
         /** @description Request understood but not valid; Message does not fit the topic's type; Idempotency key used for another request; Delay too long */
         "delay-too-long-or-idempotency-mismatch-or-message-type-mismatch-or-validation-failed": {
             headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description No room on the disk */
+        "disk-full": {
+            headers: {
+                /** @description Seconds to wait before trying again */
+                "Retry-After"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -2292,6 +2314,8 @@ export interface operations {
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     publishMessage: {
@@ -2400,6 +2424,7 @@ export interface operations {
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     headMessages: {
@@ -2436,6 +2461,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     publishBatch: {
@@ -2501,6 +2528,7 @@ export interface operations {
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
             504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listTopics: {
@@ -2533,6 +2561,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getTopic: {
@@ -2564,6 +2594,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     putTopic: {
@@ -2612,6 +2644,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     deleteTopic: {
@@ -2645,6 +2679,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     patchTopic: {
@@ -2686,6 +2722,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     purgeTopic: {
@@ -2717,6 +2755,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getMessage: {
@@ -2750,6 +2790,8 @@ export interface operations {
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     recallMessage: {
@@ -2782,6 +2824,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     searchMessages: {
@@ -2827,6 +2871,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     traceMessage: {
@@ -2866,6 +2912,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listGroups: {
@@ -2898,6 +2946,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getGroup: {
@@ -2929,6 +2979,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     putGroup: {
@@ -2978,6 +3030,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     deleteGroup: {
@@ -3007,6 +3061,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     patchGroup: {
@@ -3048,6 +3104,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     pauseGroup: {
@@ -3079,6 +3137,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     resumeGroup: {
@@ -3110,6 +3170,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     seekGroup: {
@@ -3150,6 +3212,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     peekMessages: {
@@ -3188,6 +3252,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listConsumers: {
@@ -3219,6 +3285,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listDeadLetters: {
@@ -3257,6 +3325,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     redriveDeadLetters: {
@@ -3296,6 +3366,8 @@ export interface operations {
             500: components["responses"]["data-damaged-or-internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     purgeDeadLetters: {
@@ -3335,6 +3407,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     receiveMessages: {
@@ -3382,6 +3456,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     settleMessages: {
@@ -3421,6 +3497,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getLag: {
@@ -3452,6 +3530,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     streamTopics: {
@@ -3502,6 +3582,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     headStream: {
@@ -3533,6 +3615,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     streamLeases: {
@@ -3580,6 +3664,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listTransactions: {
@@ -3615,6 +3701,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     beginTransaction: {
@@ -3653,6 +3741,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     commitTransaction: {
@@ -3685,6 +3775,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     rollbackTransaction: {
@@ -3717,6 +3809,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getTransaction: {
@@ -3748,6 +3842,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     listProducerGroups: {
@@ -3780,6 +3876,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getProducerGroup: {
@@ -3811,6 +3909,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     putProducerGroup: {
@@ -3859,6 +3959,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     deleteProducerGroup: {
@@ -3888,6 +3990,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     patchProducerGroup: {
@@ -3928,6 +4032,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     receiveChecks: {
@@ -3974,6 +4080,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getHealth: {
@@ -4018,7 +4126,7 @@ export interface operations {
             };
             400: components["responses"]["invalid-request"];
             431: components["responses"]["headers-too-large"];
-            /** @description It is shutting down */
+            /** @description It is shutting down, or no broker group has a leader */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4054,6 +4162,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
     getCluster: {
@@ -4081,6 +4191,8 @@ export interface operations {
             500: components["responses"]["internal"];
             501: components["responses"]["not-implemented"];
             503: components["responses"]["draining-or-overloaded-or-unavailable"];
+            504: components["responses"]["outcome-unknown"];
+            507: components["responses"]["disk-full"];
         };
     };
 }
