@@ -29,7 +29,7 @@ export function checkConsumption(history: History, final: FinalState, report: Re
     const inOrder = all.toSorted((a, b) => a.attempt - b.attempt || a.step - b.step);
     for (const [index, delivery] of inOrder.entries()) {
       const of = settlements.get(delivery.receipt) ?? [];
-      checkAck(delivery, { of, all, report });
+      checkAck(delivery, { of, all, settlements, report });
       const following = inOrder[index + 1];
       if (following) checkSuccession(id, { delivery, following, of, report });
     }
@@ -37,20 +37,31 @@ export function checkConsumption(history: History, final: FinalState, report: Re
   if (final.lag !== 0) report("lag", `the group still owes ${final.lag} messages`);
 }
 
-/** Nothing is delivered after its ack was answered, nor ever with a later attempt. */
+/**
+ * Nothing is delivered after its ack was answered, nor ever with a later attempt: but
+ * what another has acked meanwhile is done, and everybody's ack of that is well. An ack
+ * that is sent again behind a failover may come so late.
+ */
 function checkAck(
   delivery: Delivery,
   context: {
     readonly of: readonly Settlement[];
     readonly all: readonly Delivery[];
+    readonly settlements: ReadonlyMap<string, readonly Settlement[]>;
     readonly report: Report;
   },
 ): void {
+  const ackedBefore = (other: Delivery, step: number) =>
+    (context.settlements.get(other.receipt) ?? []).some(
+      (one) => one.action === "ack" && one.askedStep < step && one.status !== "lost",
+    );
   for (const { action, status, step } of context.of) {
     const counts = action === "ack" && (status === "ok" || status === "late");
     if (!counts || step === undefined) continue;
+    const later = context.all.filter((other) => other.attempt > delivery.attempt);
+    const byAnother = status === "ok" && later.some((other) => ackedBefore(other, step));
     const back = context.all.find(
-      (other) => other.askedStep > step || other.attempt > delivery.attempt,
+      (other) => other.askedStep > step || (!byAnother && later.includes(other)),
     );
     if (back) {
       const acked = `${delivery.id} was acked (${status}) in attempt ${delivery.attempt}`;

@@ -309,6 +309,13 @@ describe("check()", () => {
         world.history.deliveries.push(again("a-0"));
       },
     ],
+    [
+      "an ack that was answered behind the ack of the next delivery",
+      (world) => {
+        unacked(world, "a-0", settlement("a-0#1", { step: 50 }), settlement("a-0#2", { step: 42 }));
+        world.history.deliveries.push(again("a-0"));
+      },
+    ],
   ];
   for (const [what, make] of fair) {
     it(`allows ${what}`, () => {

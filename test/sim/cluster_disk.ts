@@ -15,6 +15,7 @@
 
 import type { Promised, Restored } from "../../src/cluster/effects.ts";
 import type { EpochStart } from "../../src/cluster/epoch_table.ts";
+import type { BrokerFrame } from "./cluster_broker.ts";
 import type { Prng } from "../../storage/base/prng.ts";
 
 export interface Unit {
@@ -31,7 +32,8 @@ export interface Unit {
 export type SimRecord =
   | { readonly kind: "epoch-start" }
   | { readonly kind: "value"; readonly value: number; readonly queueOffset: number }
-  | { readonly kind: "position"; readonly position: number };
+  | { readonly kind: "position"; readonly position: number }
+  | { readonly kind: "broker"; readonly frames: readonly BrokerFrame[]; readonly at: number };
 
 export function makeUnit(unit: Omit<Unit, "crc">): Unit {
   let crc = Math.imul((unit.prev?.crc ?? 0) ^ unit.from, 0x9e3779b1) ^ (unit.epoch * 31);

@@ -13,6 +13,8 @@ import { KEEP_ALIVE_MS, LEASE_TTL_MS, leaseDeadline } from "../../src/cluster/le
 import type { Entries, Message } from "../../src/cluster/messages.ts";
 import { Replica } from "../../src/cluster/replica.ts";
 import { TICK_MS } from "../../src/cluster/effects.ts";
+import { type BrokerFrame, SimBroker } from "./cluster_broker.ts";
+import type { BrokerLoad } from "./cluster_load.ts";
 import { makeUnit, SimDisk, type SimRecord, type Unit } from "./cluster_disk.ts";
 import { MS } from "./cluster_kernel.ts";
 import type { ClusterWorld } from "./cluster_world.ts";
@@ -23,10 +25,16 @@ type DiskWork =
   | { readonly kind: "promise"; readonly promised: Promised }
   | { readonly kind: "rewrite"; readonly range: LogRange; readonly units: readonly Unit[] };
 
+/** Some day of ours, so that generations are what they are. */
+const EPOCH_MS = 1_700_000_000_000;
+
+/** In one transfer, at most: where there is more to do, more is done at once. */
+const QUIET_UNITS = 12;
+const BUSY_UNITS = 200;
+
 interface Waiting {
   readonly end: number;
-  readonly value: number | undefined;
-  readonly position: number | undefined;
+  readonly answer: () => void;
 }
 
 export class SimNode {
@@ -56,11 +64,18 @@ export class SimNode {
   #leading = false;
   #nextQueueOffset = 0;
   #position = 0;
+  /** Of the wall clock from true time, in milliseconds: always a little, and while somebody has set it. */
+  readonly #skew: number;
+  clockSetBy = 0;
+  #broker: SimBroker | undefined;
+  /** Up to here its broker knows what is confirmed. */
+  #shown = 0;
 
   constructor(world: ClusterWorld, name: string) {
     this.#world = world;
     this.name = name;
     this.#rate = 0.996 + world.chance.below(9) / 1000;
+    this.#skew = world.skew();
     this.disk = new SimDisk(`${name}-disk-0`);
     this.member = { node: name, boot: `${name}-boot-0`, disk: this.disk.id };
   }
@@ -176,6 +191,7 @@ export class SimNode {
 
   #stop(): void {
     this.replica = undefined;
+    this.#retire();
     this.#boots++;
     this.#work = [];
     this.#working = false;
@@ -299,9 +315,11 @@ export class SimNode {
         this.#leading = true;
         this.#takeOver();
         this.#append({ kind: "epoch-start" });
+        if (world.hasBroker && this.replica) this.#openBroker();
         return;
       case "follow":
         this.#leading = false;
+        this.#retire();
         this.#waiting = [];
         return;
       case "confirm":
@@ -333,7 +351,8 @@ export class SimNode {
     const { chance } = this.#world;
     const first = this.disk.countBelow(head.from);
     const units: Unit[] = [];
-    for (let i = first; i < this.disk.units.length && units.length < 1 + chance.below(12); i++) {
+    const most = this.#world.hasBroker ? BUSY_UNITS : QUIET_UNITS;
+    for (let i = first; i < this.disk.units.length && units.length < 1 + chance.below(most); i++) {
       const unit = this.disk.units[i] as Unit;
       if (unit.to > until || this.disk.damaged.has(unit)) break;
       units.push(unit);
@@ -352,13 +371,14 @@ export class SimNode {
     this.#world.send(this, effect.to, message);
   }
 
-  #append(record: SimRecord): number {
+  /** @param size of it, at least. */
+  #append(record: SimRecord, size = 1): number {
     const { replica, disk } = this;
     assert(replica?.leads, "a leader appends");
     const unit = makeUnit({
       epoch: replica.epoch,
       from: disk.end,
-      to: disk.end + 1 + this.#world.chance.below(60),
+      to: disk.end + size + this.#world.chance.below(60),
       prev: disk.last,
       confirmOffset: replica.log.confirmOffset,
       record,
@@ -478,7 +498,7 @@ export class SimNode {
     if (!replica?.leads || this.paused) return;
     if (!replica.admits) return oracle.refused(value);
     const end = this.#append({ kind: "value", value, queueOffset: this.#nextQueueOffset++ });
-    this.#wait({ end, value, position: undefined });
+    this.#wait({ end, answer: () => oracle.acked(value, end) });
   }
 
   storePosition(position: number): void {
@@ -489,18 +509,67 @@ export class SimNode {
       return this.#world.oracle.positionAcked(position);
     }
     const end = this.#append({ kind: "position", position });
-    this.#wait({ end, value: undefined, position });
+    this.#wait({ end, answer: () => this.#world.oracle.positionAcked(position) });
   }
 
   #wait(waiting: Waiting): void {
     if (!this.replica?.leads) return;
-    if (waiting.end <= this.replica.log.confirmOffset) this.#answer(waiting);
+    if (waiting.end <= this.replica.log.confirmOffset) waiting.answer();
     else this.#waiting.push(waiting);
   }
 
-  #answer({ end, value, position }: Waiting): void {
-    if (value !== undefined) this.#world.oracle.acked(value, end);
-    if (position !== undefined) this.#world.oracle.positionAcked(position);
+  /** Out of all there is in the log, confirmed or not. */
+  #openBroker(): void {
+    const { disk, replica } = this;
+    const confirmOffset = replica?.log.confirmOffset ?? 0;
+    const units: Unit[] = [];
+    for (let unit = disk.last; unit; unit = unit.prev) units.push(unit);
+    units.reverse();
+    const past = units.flatMap(framesOf);
+    const confirmed = units.filter(({ to }) => to <= confirmOffset).flatMap(framesOf).length;
+    const { life } = this;
+    const ports = {
+      past,
+      end: () => disk.end,
+      append: (frames: readonly BrokerFrame[]) => {
+        if (this.life !== life || !this.replica?.leads) return; // it has ended in the midst of a decision
+        this.#append({ kind: "broker", frames, at: this.#world.kernel.now }, frames.length);
+      },
+      wallNow: () => EPOCH_MS + this.#world.kernel.now / MS + this.#skew + this.clockSetBy,
+      elapsed: () => ((this.#world.kernel.now - this.#startedAt) * this.#rate) / MS,
+    };
+    this.#shown = confirmOffset;
+    this.#broker = new SimBroker(ports, confirmed);
+  }
+
+  /** Nothing is kept of what a leader knew; its clock is put right. */
+  #retire(): void {
+    this.#broker = undefined;
+    this.clockSetBy = 0;
+  }
+
+  /** Clients of the broker ask it something, if it takes anything. */
+  serve(load: BrokerLoad): void {
+    const broker = this.#broker;
+    if (!broker || !this.replica?.serves || !this.replica.admits || this.paused) return;
+    const { end } = this.disk;
+    load.act(broker, (answer) => {
+      const sure = () => this.#hasLedSince(end) && answer();
+      this.#wait({ end: this.disk.end, answer: sure });
+    });
+  }
+
+  /** As the gate of a node asks before it lets an answer out (broker_gate.ts). */
+  #hasLedSince(end: number): boolean {
+    const { replica } = this;
+    if (!replica?.leads) return false;
+    if (this.#world.standIn.answersUnsure) return true;
+    return replica.log.confirmOffset > end || replica.readsLatest(this.#now());
+  }
+
+  /** What its broker takes to be out with consumers. */
+  get open(): ReadonlySet<string> | undefined {
+    return this.#broker?.open;
   }
 
   #onConfirm(offset: number): void {
@@ -509,7 +578,17 @@ export class SimNode {
     oracle.confirmedByLeader(this, offset);
     const done = this.#waiting.filter(({ end }) => end <= offset);
     this.#waiting = this.#waiting.filter(({ end }) => end > offset);
-    for (const waiting of done) this.#answer(waiting);
+    this.#broker?.confirmed(this.#newlyConfirmed(offset));
+    for (const { answer } of done) answer();
+  }
+
+  #newlyConfirmed(offset: number): BrokerFrame[] {
+    const from = this.#shown;
+    this.#shown = offset;
+    const units: Unit[] = [];
+    for (let unit = this.disk.endingAt(offset); unit && unit.from >= from; unit = unit.prev)
+      units.push(unit);
+    return units.toReversed().flatMap(framesOf);
   }
 
   get unanswered(): number {
@@ -550,6 +629,10 @@ export class SimNode {
 
 function unitsOf(entries: Entries): readonly Unit[] {
   return (entries.bytes as readonly Unit[] | undefined) ?? [];
+}
+
+function framesOf({ record }: Unit): readonly BrokerFrame[] {
+  return record.kind === "broker" ? record.frames : [];
 }
 
 function lastBefore(from: Unit, kind: "value"): (SimRecord & { kind: "value" }) | undefined {

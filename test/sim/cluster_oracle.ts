@@ -11,7 +11,9 @@
 import assert from "node:assert/strict";
 import type { Swap } from "../../src/cluster/effects.ts";
 import { type GroupState, type Member, memberOf, sameBoot } from "../../src/cluster/group_state.ts";
+import { BrokerOracle } from "./cluster_broker_oracle.ts";
 import type { SimDisk, Unit } from "./cluster_disk.ts";
+import { MS } from "./cluster_kernel.ts";
 
 export interface Holder {
   readonly name: string;
@@ -22,6 +24,7 @@ export interface Holder {
 
 export class ClusterOracle {
   readonly confirmed: Unit[] = [];
+  readonly broker = new BrokerOracle();
   readonly #winners = new Map<number, Member>();
   readonly #places = new Map<string, Unit>();
   readonly #acked = new Set<number>();
@@ -131,6 +134,9 @@ export class ClusterOracle {
     assert.equal(unit.prev, this.last, "I6: what is confirmed goes on from what was");
     this.confirmed.push(unit);
     const { record } = unit;
+    if (record.kind === "broker") {
+      this.broker.confirmed(record.frames, { at: record.at / MS, epoch: unit.epoch });
+    }
     if (record.kind !== "value") return;
     assert(!this.#refused.has(record.value), `I22: ${record.value} was refused and is there`);
     assert.equal(record.queueOffset, this.#nextQueueOffset, "queueOffsets are consecutive");

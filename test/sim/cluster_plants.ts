@@ -1,7 +1,7 @@
 /**
  * The bugs planted in the cluster's simulation, to see that it finds them: each
  * cost somebody data once. Those of the core are taken by the core itself
- * (src/cluster/plants.ts); two are of the stand-in for the broker.
+ * (src/cluster/plants.ts); some are of the stand-in for the broker and its shell.
  *
  *   npm run sim -- --world cluster --planted
  *
@@ -16,6 +16,8 @@ export interface PlantedInCluster {
   /** What it does wrong. */
   readonly about: string;
   readonly plants: Plants & StandInPlants;
+  /** It is of the broker on the group. */
+  readonly broker?: boolean;
   /** A seed whose history breaks with it: for the test, which cannot hunt for long. */
   readonly breaks: number;
   /** It must be found within so many. */
@@ -120,6 +122,13 @@ const PLANTED: readonly Omit<PlantedInCluster, "seeds">[] = [
     plants: { trustRestart: true },
     breaks: 414,
   },
+  {
+    name: "answers-unsure",
+    about: "answers from what it knows when another may lead by now",
+    plants: { answersUnsure: true },
+    broker: true,
+    breaks: 2816,
+  },
 ];
 
 export const PLANTED_IN_CLUSTER: readonly PlantedInCluster[] = PLANTED.map((planted) => {
@@ -127,13 +136,13 @@ export const PLANTED_IN_CLUSTER: readonly PlantedInCluster[] = PLANTED.map((plan
 });
 
 /** Histories from seed 1 on, until one breaks. */
-export function huntInCluster({ plants, seeds }: PlantedInCluster): {
+export function huntInCluster({ plants, broker = false, seeds }: PlantedInCluster): {
   readonly seed: number | undefined;
   readonly said: string;
 } {
   for (let seed = 1; seed <= seeds; seed++) {
     try {
-      simulate(seed, { plants });
+      simulate(seed, { plants, broker });
     } catch (error) {
       return { seed, said: (error as Error).message.split("\n")[0]?.slice(0, 120) ?? "" };
     }

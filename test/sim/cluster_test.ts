@@ -12,9 +12,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { sampled, seedGroups } from "../effort.ts";
 import { PLANTED_IN_CLUSTER } from "./cluster_plants.ts";
-import { SIGHTS, type Sight, simulate } from "./cluster_world.ts";
+import { BROKER_SIGHTS, SIGHTS, type Sight, simulate } from "./cluster_world.ts";
 
 const PER_TEST = 100;
+const WITH_BROKER = { seeds: 120, perTest: 40 };
 const PATIENCE = { timeout: 60_000 };
 /** Each found something once. */
 const FOUND = [
@@ -49,21 +50,43 @@ describe("a broker group in trouble", () => {
     assert.equal(simulate(7).trace.toString(16), TRACES[0]);
   });
 
-  for (const { name, about, plants, breaks } of PLANTED_IN_CLUSTER) {
+  for (const { name, about, plants, broker = false, breaks } of PLANTED_IN_CLUSTER) {
     it(`is not kept by one that ${about} (${name})`, PATIENCE, () => {
-      assert.throws(() => simulate(breaks, { plants }), "hunt again: npm run sim -- --planted");
+      assert.throws(
+        () => simulate(breaks, { plants, broker }),
+        "hunt again: npm run sim -- --planted",
+      );
     });
   }
+});
+
+describe("the broker of a group in trouble", () => {
+  const seen = new Set<Sight>();
+
+  for (const { title, seeds } of seedGroups(WITH_BROKER.seeds, WITH_BROKER.perTest)) {
+    it(`goes on with every leader where the last one was, ${title}`, PATIENCE, () => {
+      for (const seed of seeds) {
+        for (const sight of held(seed, "failover")) seen.add(sight);
+      }
+    });
+  }
+
+  it("did all it can do, across leaders", { skip: sampled }, () => {
+    assert.deepEqual(
+      BROKER_SIGHTS.filter((sight) => !seen.has(sight)),
+      [],
+    );
+  });
 });
 
 /** Change with any change of what a seed draws or of what the core does: then take the new ones. */
 const TRACES = ["7a3edd19", "25811727", "c6ee601e"];
 
-function held(seed: number): ReadonlySet<Sight> {
+function held(seed: number, world: "cluster" | "failover" = "cluster"): ReadonlySet<Sight> {
   try {
-    return simulate(seed).seen;
+    return simulate(seed, { broker: world === "failover" }).seen;
   } catch (error) {
-    const replay = `npm run sim -- --world cluster --seed ${seed} --count 1`;
+    const replay = `npm run sim -- --world ${world} --seed ${seed} --count 1`;
     throw new Error(`${replay}\n${(error as Error).message}`, { cause: error });
   }
 }

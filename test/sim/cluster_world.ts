@@ -20,6 +20,7 @@ import type { Message } from "../../src/cluster/messages.ts";
 import { NO_PLANTS, type Plants } from "../../src/cluster/plants.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { SimEtcd } from "./cluster_etcd.ts";
+import { BrokerLoad } from "./cluster_load.ts";
 import { Kernel, MS } from "./cluster_kernel.ts";
 import { SimNode } from "./cluster_node.ts";
 import { ClusterOracle } from "./cluster_oracle.ts";
@@ -57,12 +58,25 @@ export const SIGHTS = [
   "set smaller than the group",
   "group of five",
 ] as const;
-export type Sight = (typeof SIGHTS)[number];
+
+/** And where a broker is on it. */
+export const BROKER_SIGHTS = [
+  "granted",
+  "granted again",
+  "granted by another leader",
+  "settled with another leader",
+  "revealed",
+  "committed",
+  "clock set",
+] as const;
+export type Sight = (typeof SIGHTS)[number] | (typeof BROKER_SIGHTS)[number];
 
 /** Mistakes of the stand-in for the broker: see cluster_plants.ts. */
 export interface StandInPlants {
   readonly offsetsFromConfirm?: boolean;
   readonly positionsBeside?: boolean;
+  /** Lets answers out that rest on nothing new, sure or not that it still leads. */
+  readonly answersUnsure?: boolean;
 }
 
 export interface History {
@@ -71,6 +85,9 @@ export interface History {
   readonly events: number;
 }
 
+/** As NTP leaves it. */
+const SKEW_MS_MAX = 200;
+const HOUR_MS = 3_600_000;
 const ETCD_PATIENCE = 600 * MS;
 const HEAL_WITHIN = 30_000 * MS;
 
@@ -80,9 +97,13 @@ export type Tell = (node: string, event: ReplicaEvent, effects: readonly Effect[
 /** @throws an AssertionError that says what did not hold. */
 export function simulate(
   seed: number,
-  { plants = NO_PLANTS, tell }: { plants?: Plants & StandInPlants; tell?: Tell } = {},
+  {
+    plants = NO_PLANTS,
+    tell,
+    broker = false,
+  }: { plants?: Plants & StandInPlants; tell?: Tell; broker?: boolean } = {},
 ): History {
-  const world = new ClusterWorld(seed, plants);
+  const world = new ClusterWorld(seed, { plants, broker });
   world.tell = tell;
   try {
     world.run();
@@ -108,8 +129,17 @@ export class ClusterWorld {
   #position = 0;
   #healing = false;
 
-  constructor(seed: number, plants: Plants & StandInPlants) {
+  readonly hasBroker: boolean;
+  readonly #brokerChance: Prng;
+  readonly #load: BrokerLoad;
+
+  constructor(
+    seed: number,
+    { plants, broker }: { plants: Plants & StandInPlants; broker: boolean },
+  ) {
     this.chance = new Prng(seed);
+    this.hasBroker = broker;
+    this.#brokerChance = new Prng(seed ^ 0xb20ce2);
     this.plants = plants;
     this.standIn = plants;
     const size = this.chance.pick([1, 2, 3, 3, 3, 3, 3, 3, 5, 5]);
@@ -118,6 +148,7 @@ export class ClusterWorld {
     const founder = this.nodes[0] as SimNode;
     this.etcd = new SimEtcd(new Prng(this.chance.word()), foundingState(founder.member, minSync));
     this.oracle = new ClusterOracle({ holders: () => this.nodes, state: () => this.etcd.state });
+    this.#load = new BrokerLoad(this.#brokerChance, this.oracle.broker);
     this.troubles = new Troubles(this, new Prng(this.chance.word()));
     if (size === 5) this.saw("group of five");
     this.etcd.onSwap = (swap, by) => this.oracle.swapping(swap, { by, before: this.etcd.state });
@@ -126,6 +157,11 @@ export class ClusterWorld {
 
   get crashesInSteps(): boolean {
     return !this.#healing && this.troubles.crashesInSteps;
+  }
+
+  /** How far a node's wall clock is off. */
+  skew(): number {
+    return this.#brokerChance.below(2 * SKEW_MS_MAX) - SKEW_MS_MAX;
   }
 
   saw(sight: Sight): void {
@@ -147,6 +183,7 @@ export class ClusterWorld {
     this.kernel.runUntil((3000 + this.chance.below(7000)) * MS);
     this.#heal();
     if (this.nodes.length > 1 && this.chance.chance(50)) this.#drain();
+    if (this.hasBroker) this.#checkBroker();
     this.oracle.finish();
     if (this.oracle.acks > 0) this.saw("acknowledged");
     if (this.oracle.reads > 0) this.saw("read");
@@ -183,15 +220,42 @@ export class ClusterWorld {
     const leaders = this.nodes.filter(({ replica }) => replica?.leads);
     if (leaders.length > 1) this.saw("published to two leaders");
     for (const node of leaders) {
-      const roll = this.chance.below(10);
-      if (roll < 6) node.publish(this.#nextValue++);
-      else if (roll < 7) node.storePosition(++this.#position);
-      else node.read();
+      if (this.hasBroker) this.#serve(node);
+      // Where there is a broker the stand-in does little, so that at times nothing is on its way.
+      if (!this.hasBroker || this.#brokerChance.chance(20)) this.#standInActs(node);
     }
     const { syncSet } = this.etcd.state;
     if (this.etcd.state.epoch > 1 && syncSet.length < this.nodes.length) {
       this.saw("set smaller than the group");
     }
+  }
+
+  #serve(node: SimNode): void {
+    for (let left = 2; left > 0; left--) node.serve(this.#load);
+    if (this.#brokerChance.below(200) > 0 || this.#healing) return;
+    this.saw("clock set");
+    node.clockSetBy = this.#brokerChance.pick([HOUR_MS, -HOUR_MS, 0]);
+  }
+
+  /** All that was ever given out and not acknowledged the last leader still knows of, and nothing else. */
+  #checkBroker(): void {
+    const { broker } = this.oracle;
+    if (broker.grants > 0) this.saw("granted");
+    if (broker.regrants > 0) this.saw("granted again");
+    if (broker.takenOver > 0) this.saw("granted by another leader");
+    if (broker.settledAcross > 0) this.saw("settled with another leader");
+    if (broker.reveals > 0) this.saw("revealed");
+    if (broker.commits > 0) this.saw("committed");
+    const leader = this.nodes.find(({ replica }) => replica?.leads && replica.serves);
+    if (!leader?.open || leader.unanswered > 0) return;
+    assert.deepEqual([...leader.open].toSorted(), [...broker.open].toSorted(), "I24: what is out");
+  }
+
+  #standInActs(node: SimNode): void {
+    const roll = this.chance.below(10);
+    if (roll < 6) node.publish(this.#nextValue++);
+    else if (roll < 7) node.storePosition(++this.#position);
+    else node.read();
   }
 
   // Network
@@ -295,6 +359,7 @@ export class ClusterWorld {
       return (
         node.up &&
         !node.paused &&
+        !node.draining && // it will leave soon
         !node.tainted &&
         syncSet.some(({ boot }) => boot === node.member.boot)
       );

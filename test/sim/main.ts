@@ -1,6 +1,6 @@
 /**
- * Runs histories of a simulation, of the storage, of the broker on it or of a
- * broker group, as many as told or until one fails.
+ * Runs histories of a simulation, of the storage, of the broker on it, of a broker
+ * group, or of the broker on one, as many as told or until one fails.
  *
  *   npm run sim -- --world storage --seed 1 --count 1000
  *
@@ -29,11 +29,12 @@ const WORLDS = {
   storage: simulateStorage,
   broker: simulateBroker,
   cluster: async (seed: number) => simulateCluster(seed),
+  failover: async (seed: number) => simulateCluster(seed, { broker: true }),
 } as const;
 type WorldName = keyof typeof WORLDS;
 const WORLD_NAMES = Object.keys(WORLDS) as WorldName[];
 
-const USAGE = `Usage: npm run sim -- [--world storage|broker|cluster] [--seed <first seed>] [--count <how many>] [--trace]
+const USAGE = `Usage: npm run sim -- [--world storage|broker|cluster|failover] [--seed <first seed>] [--count <how many>] [--trace]
        npm run sim -- --planted [--world <name>] [--only <name>]`;
 
 const { values } = parseArgs({
@@ -100,7 +101,9 @@ async function huntAll(only: string | undefined): Promise<number> {
   const wanted = (name: string, world: string): boolean =>
     (only === undefined || name === only) && (values.world === undefined || world === values.world);
   const plants = PLANTS.filter(({ name, world }) => wanted(name, world));
-  const inCluster = PLANTED_IN_CLUSTER.filter(({ name }) => wanted(name, "cluster"));
+  const inCluster = PLANTED_IN_CLUSTER.filter(({ name, broker }) =>
+    wanted(name, broker ? "failover" : "cluster"),
+  );
   const all = plants.length + inCluster.length;
   let missed = all === 0 ? 1 : 0;
   for (const plant of plants) {

@@ -19,7 +19,7 @@ export interface Plant {
   readonly name: string;
   /** What it does wrong. */
   readonly about: string;
-  readonly world: "storage" | "broker";
+  readonly world: "storage" | "broker" | "failover";
   /** It must be found within so many. */
   readonly seeds: number;
   readonly patches: readonly {
@@ -29,7 +29,7 @@ export interface Plant {
   }[];
 }
 
-export const PLANTS: readonly Plant[] = [
+const PLANTED: readonly Plant[] = [
   {
     name: "M6",
     about: "answers before the sync is over",
@@ -147,7 +147,7 @@ export const PLANTS: readonly Plant[] = [
       {
         file: "src/broker/leader_time.ts",
         find: "return Math.floor(this.#origin + this.#clock.elapsed());",
-        put: "return this.#clock.now();",
+        put: "return Math.floor(this.#clock.now());",
       },
     ],
   },
@@ -253,6 +253,15 @@ export const PLANTS: readonly Plant[] = [
     ],
   },
 ];
+
+/** Decisions of the broker are the same on a group: there too they are hunted. */
+const ACROSS_LEADERS = ["M12", "M14", "M15", "M20"];
+
+export const PLANTS: readonly Plant[] = PLANTED.flatMap((plant) => {
+  if (!ACROSS_LEADERS.includes(plant.name)) return [plant];
+  const name = `${plant.name} across leaders`;
+  return [plant, { ...plant, name, world: "failover" as const, seeds: 500 }];
+});
 
 /** The tree without tests that do not matter, with the bug in it. */
 export function plantedTree(plant: Plant): string {
