@@ -21,47 +21,22 @@
  * @module
  */
 
-import type { Clock } from "../../storage/base/clock.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { Log } from "../../storage/base/logger.ts";
 import type { NodeStatus } from "../broker/api.ts";
 import { serveCalls, Services } from "../rpc/mod.ts";
 import { BrokerGate } from "./broker_gate.ts";
-import type { Coordinator } from "./coordinator.ts";
 import { within } from "./deadline.ts";
 import { Directory } from "./directory.ts";
 import type { LifeEnd } from "./driver_ports.ts";
 import { Life } from "./life.ts";
 import type { NodeLog } from "./node_log.ts";
+import type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
 import type { Began } from "./messages.ts";
-import { type LinkEntry, type LinkPeer, ReplicaLinks } from "./replica_links.ts";
+import { ReplicaLinks } from "./replica_links.ts";
 import { BEGAN, FORCE, serveMessages, START } from "./replica_methods.ts";
 
-export interface NodePorts {
-  readonly clock: Clock;
-  readonly coordinator: Coordinator;
-  readonly journal: Log;
-  entropy(size: number): Uint8Array;
-  /** Opens what the data directory holds; `number` is the broker group's. */
-  openLog(number: number): Promise<NodeLog>;
-  /** Moves what the data directory holds out of the way: the next log begins with nothing. */
-  setLogAside(): Promise<void>;
-  connect(entry: LinkEntry): LinkPeer;
-  /** The log cannot be written: must not return. */
-  fatal(error: unknown): void;
-}
-
-export interface NodeOptions {
-  readonly group: string;
-  readonly node: string;
-  /** Of a group that this node founds. */
-  readonly minSync: number;
-  readonly catchUpRate: number;
-}
-
-export type NodeState = "starting" | "living" | "between" | "quarantined" | "stopped";
-
 const AGAIN_MS = 1000;
+const FORCES = 5;
 const REFRESH_MS = 5000;
 const TELL_MS = 2000;
 /** For calls that are to be answered before the node hands over. */
@@ -142,7 +117,10 @@ export class BrokerNode {
     const { journal } = this.#ports;
     journal("error", "Told to lead, whatever is lost by it", { by, state: this.#state });
     if (this.#state === "quarantined") await this.#live();
-    this.#life?.driver.force();
+    for (let tries = 0; tries < FORCES && this.#life?.driver.replica.leads !== true; tries++) {
+      this.#life?.driver.force(); // the state may change just then, and it comes to nothing
+      await this.#pause(AGAIN_MS);
+    }
     return undefined;
   }
 

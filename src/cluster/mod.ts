@@ -4,7 +4,7 @@
  * @module
  */
 
-export { BrokerNode, type NodeOptions, type NodePorts, type NodeState } from "./broker_node.ts";
+export { BrokerNode } from "./broker_node.ts";
 export type {
   Coordinator,
   Definition,
@@ -33,6 +33,7 @@ export { EtcdClient, type EtcdCredentials } from "./etcd_client.ts";
 export { foundingState, type GroupState, type Member } from "./group_state.ts";
 export type { Message } from "./messages.ts";
 export type { NodeBroker, NodeLog } from "./node_log.ts";
+export type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
 export { Replica } from "./replica.ts";
 export type { LinkEntry, LinkPeer } from "./replica_links.ts";
 export type { ReplicaLog } from "./replica_log.ts";
