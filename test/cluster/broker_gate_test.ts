@@ -190,6 +190,7 @@ describe("BrokerGate", () => {
       const desk = new Desk();
       const told = desk.call(effect);
       void desk.answer();
+      await Promise.resolve(); // it is on its way out
       desk.gate.close();
       desk.gate.open({ ...desk.life });
       assert.equal(await told, expected);

@@ -140,7 +140,7 @@ class World {
       const service = this.member(to).node.services.of(method.id);
       assert(service?.method.kind === "call");
       const context = { signal: AbortSignal.any([]), peer: from };
-      return (await service.handler(read as never, context as never)) as Response;
+      return (await service.handler(read, context as never)) as Response;
     };
     return { call, open() {}, close() {}, isOpen: true, subscribe: () => assert.fail() };
   }
@@ -249,6 +249,7 @@ describe("BrokerNode", () => {
     await world.until(() => stopped, "it has stopped");
     await world.until(() => world.leader !== undefined && world.leader !== old, "another leads");
     assert(world.clock.elapsed() - before < 2000, "nobody waited for a lease");
+    assert.equal(old.node.counts.deposed, 1, "it handed over before it left");
     const { live } = await world.coordinator.look(GROUP);
     assert(live.every(({ node }) => node !== old.name));
     assert.equal(old.node.state, "stopped");
