@@ -38,8 +38,8 @@ const KEYS = 100;
 const CONNECTIONS = 4;
 const HOUR_MS = 3_600_000;
 const SPREAD_MS = 39 * 24 * HOUR_MS;
-/** For jobs in the background and the collector. */
-const SETTLE_MS = 15_000;
+/** For jobs in the background, their threads to end, and the collector. */
+const SETTLE_MS = 30_000;
 
 /** By how many ms a message came late: by the node's stamp, and at the reader. */
 interface Late {

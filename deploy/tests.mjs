@@ -17,10 +17,12 @@ import { findRuntime, ROOT, RUNTIMES } from "./runtimes.mjs";
 
 /** For all tests on one runtime; two cores take half of it. */
 const LIMIT_SECONDS = 600;
-/** Files at a time, as many as the smallest machine has cores. */
-const AT_A_TIME = 2;
+/** Files at a time: one more than the smallest machine has cores, for many wait for a process. */
+const AT_A_TIME = 3;
 /** For a test that sets no limit of its own; Bun's default is five seconds, the others have none. */
 const TEST_LIMIT_MS = 90_000;
+/** For a file of Node's: a test that waits for ever is named, and the others are told. */
+const FILE_LIMIT_MS = 300_000;
 const LAST_LINES = 200;
 const SLOWEST_FILES = 10;
 
@@ -44,6 +46,7 @@ const RUNNERS = {
     "--test",
     "--disable-warning=ExperimentalWarning",
     `--test-concurrency=${AT_A_TIME}`,
+    `--test-timeout=${FILE_LIMIT_MS}`,
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
     "--test-reporter=junit",

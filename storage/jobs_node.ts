@@ -1,12 +1,21 @@
 /**
  * Jobs in worker threads, one per lane, started when the first one is asked for.
  *
+ *   none ──run()──▶ working ──last job done──▶ idle ──so long──▶ ended, none
+ *                      ▲                        │
+ *                      └────────run()───────────┘
+ *
+ * An idle worker is ended: its memory stays as large as its largest job had need
+ * of, and to seal a segment of small messages is a large one. One that only ever
+ * wrote zeros is as small as it began and stays, for that job comes often.
+ *
  * The same file is the worker: it opens the data directory it is told and runs
  * one job after the other.
  *
  * @module
  */
 
+import { clearTimeout, setTimeout } from "node:timers";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { crc32 } from "./base/checksum_node.ts";
@@ -37,55 +46,104 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+export interface WorkerJobs extends Jobs {
+  /** How many there are. */
+  readonly workers: number;
+}
+
 /** One worker per lane. @param root the data directory. */
-export function workerJobs(root: string): Jobs {
-  const lanes = { short: workerLane(root), long: workerLane(root) };
+export function workerJobs(root: string, { idleMs = 10_000 } = {}): WorkerJobs {
+  const lanes = { short: new Lane(root, idleMs), long: new Lane(root, idleMs) };
   return {
     run: (job) => lanes[laneOf(job)].run(job),
+    get workers() {
+      return Object.values(lanes).filter(({ isAwake }) => isAwake).length;
+    },
     async close() {
       await Promise.all([lanes.short.close(), lanes.long.close()]);
     },
   };
 }
 
-function workerLane(root: string): Jobs {
-  const waiting: Waiting[] = [];
-  let worker: Worker | undefined;
+class Lane implements Jobs {
+  readonly #root: string;
+  readonly #idleMs: number;
+  #worker: JobWorker | undefined;
 
-  const start = (): Worker => {
-    const started = new Worker(fileURLToPath(import.meta.url), { workerData: { tidegate: root } });
-    const end = (error: Error) => {
-      if (worker === started) worker = undefined;
-      for (const job of waiting.splice(0)) job.reject(error);
-    };
-    started.unref();
-    started.on("message", ({ error, damaged, snapshot }: Outcome) => {
-      const job = waiting.shift();
-      if (waiting.length === 0) started.unref();
-      if (error === undefined) job?.resolve();
-      else if (damaged) job?.reject(new RunDamage(damaged));
-      else if (snapshot !== undefined) job?.reject(new SnapshotDamage(snapshot));
-      else job?.reject(new Error(error));
+  constructor(root: string, idleMs: number) {
+    this.#root = root;
+    this.#idleMs = idleMs;
+  }
+
+  get isAwake(): boolean {
+    return this.#worker?.isUsable === true;
+  }
+
+  run(job: Job): Promise<void> {
+    if (!this.#worker?.isUsable) this.#worker = new JobWorker(this.#root, this.#idleMs);
+    return this.#worker.run(job);
+  }
+
+  async close(): Promise<void> {
+    await this.#worker?.close();
+  }
+}
+
+class JobWorker {
+  readonly #worker: Worker;
+  readonly #idleMs: number;
+  readonly #waiting: Waiting[] = [];
+  #grown = false;
+  #idle: NodeJS.Timeout | undefined;
+  /** Neither ended nor told to. */
+  isUsable = true;
+
+  constructor(root: string, idleMs: number) {
+    this.#idleMs = idleMs;
+    this.#worker = new Worker(fileURLToPath(import.meta.url), { workerData: { tidegate: root } });
+    this.#worker.unref();
+    this.#worker.on("message", (outcome: Outcome) => this.#settle(outcome));
+    this.#worker.on("error", (error: Error) => this.#end(error));
+    this.#worker.on("exit", (code) =>
+      this.#end(new Error(`Cannot run the job: the worker ended, ${code}`)),
+    );
+  }
+
+  run(job: Job): Promise<void> {
+    clearTimeout(this.#idle);
+    this.#grown ||= job.kind !== "prepare";
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#worker.ref(); // a process that only waits for its last job must not end before it
+      this.#worker.postMessage(job);
     });
-    started.on("error", end);
-    started.on("exit", (code) => end(new Error(`Cannot run the job: the worker ended, ${code}`)));
-    return started;
-  };
+  }
 
-  return {
-    run(job) {
-      worker ??= start();
-      const target = worker;
-      return new Promise((resolve, reject) => {
-        waiting.push({ resolve, reject });
-        target.ref(); // a process that only waits for its last job must not end before it
-        target.postMessage(job);
-      });
-    },
-    async close() {
-      await worker?.terminate();
-    },
-  };
+  #settle({ error, damaged, snapshot }: Outcome): void {
+    const job = this.#waiting.shift();
+    if (this.#waiting.length === 0) this.#rest();
+    if (error === undefined) job?.resolve();
+    else if (damaged) job?.reject(new RunDamage(damaged));
+    else if (snapshot !== undefined) job?.reject(new SnapshotDamage(snapshot));
+    else job?.reject(new Error(error));
+  }
+
+  #rest(): void {
+    this.#worker.unref();
+    if (this.#grown) this.#idle = setTimeout(() => void this.close(), this.#idleMs).unref();
+  }
+
+  #end(error: Error): void {
+    this.isUsable = false;
+    clearTimeout(this.#idle);
+    for (const job of this.#waiting.splice(0)) job.reject(error);
+  }
+
+  async close(): Promise<void> {
+    this.isUsable = false;
+    clearTimeout(this.#idle);
+    await this.#worker.terminate();
+  }
 }
 
 const root = (workerData as { tidegate?: string } | null)?.tidegate;

@@ -46,6 +46,8 @@ export interface SegmentToRecover {
   readonly sealedEnd: number | undefined;
   /** Every frame below was synced. */
   readonly durableEnd: number;
+  /** Bytes looked at in one go; by default some MiB. */
+  readonly windowSize?: number | undefined;
 }
 
 export interface RecoveredSegment {
@@ -80,7 +82,8 @@ export async function recoverSegment(
 ): Promise<RecoveredSegment> {
   const { file, base, sealedEnd } = segment;
   const to = sealedEnd ?? base + Math.max(0, (await file.size()) - SEGMENT_HEADER_SIZE);
-  const range = { base, to, crc32: ports.crc32 };
+  const { windowSize } = segment;
+  const range = { base, to, crc32: ports.crc32, ...(windowSize && { windowSize }) };
   const units = new Units(ports.visit);
   const damaged: DamagedRange[] = [];
   let from = base;

@@ -44,15 +44,18 @@ class Window {
   /** The same bytes, to find what is not zero: much faster than through the view. */
   words: Int32Array = new Int32Array(0);
   start = 0;
+  /** Bytes asked for: there may have been less. */
+  asked = 0;
 
   constructor(file: DiskFile, range: ScanRange) {
     this.#file = file;
     this.#range = range;
   }
 
-  /** Makes the bytes from `logOffset` on the window's beginning. */
-  async moveTo(logOffset: number): Promise<void> {
-    this.bytes = await this.read(logOffset, this.#range.windowSize ?? WINDOW_SIZE);
+  /** Makes the bytes from `logOffset` on the window's beginning, `least` of them or more. */
+  async moveTo(logOffset: number, least = 0): Promise<void> {
+    this.asked = Math.max(least, this.#range.windowSize ?? WINDOW_SIZE);
+    this.bytes = await this.read(logOffset, this.asked);
     this.view = viewOf(this.bytes);
     this.words = new Int32Array(this.bytes.buffer, 0, this.bytes.length >> 2);
     this.start = logOffset;
@@ -89,8 +92,12 @@ export async function scanFrames(
       visit(read.frame);
       lastCrc = read.frame.crc;
       at += read.frame.size;
-    } else if (read.kind === "short" && at + read.need <= range.to && at > window.start) {
-      await window.moveTo(at);
+    } else if (
+      read.kind === "short" &&
+      at + read.need <= range.to &&
+      canMove(window, { at, ...read })
+    ) {
+      await window.moveTo(at, read.need);
     } else if (read.kind === "unknown-format") {
       return { at, lastCrc, unknownFormat: read.format };
     } else {
@@ -98,6 +105,11 @@ export async function scanFrames(
       return { at, lastCrc, reason };
     }
   }
+}
+
+/** Whether another window may show the frame at `at` whole. */
+function canMove({ start, asked }: Window, { at, need }: { at: number; need: number }): boolean {
+  return at > start || asked < need;
 }
 
 /**

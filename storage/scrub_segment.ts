@@ -13,6 +13,9 @@ import type { DamagedRange } from "./recovery.ts";
 import { findFrameBehind } from "./scan.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
 
+/** A frame's checksum is of what lies behind it. */
+const CRC_FROM = 8;
+
 /** Where the check goes on. */
 export interface SegmentPlace {
   readonly at: number;
@@ -28,13 +31,17 @@ export interface SegmentSlice {
 /**
  * Looks at the whole frames in `size` bytes from `place` on, at least one; ends
  * behind damage.
+ *
+ * @param ports.pause lets others have their turn: a frame may be longer than `size`.
  */
 export async function scrubSegment(
   segment: { readonly file: DiskFile; readonly base: number; readonly end: number },
   place: SegmentPlace,
-  { size, crc32 }: { readonly size: number; readonly crc32: Crc32 },
+  ports: { readonly size: number; readonly crc32: Crc32; pause(): Promise<void> },
 ): Promise<SegmentSlice> {
   const { file, base, end } = segment;
+  const { size } = ports;
+  let { crc32 } = ports;
   const read = async (wanted: number) => {
     const position = SEGMENT_HEADER_SIZE + place.at - base;
     const bytes = await readRange(file, position, Math.min(wanted, end - place.at));
@@ -57,11 +64,27 @@ export async function scrubSegment(
     ) {
       const longer = await read(found.need);
       if (longer.bytes.length === source.bytes.length) break; // the file ends here
+      const crc = await crcOfLong(longer.bytes, ports);
+      crc32 = () => crc; // it is the only frame of this slice
       source = longer;
     } else break;
   }
   if (at >= end) return { next: { at: end, prevCrc } };
-  const behind = await findFrameBehind(file, { base, from: at, to: end, crc32, windowSize: size });
+  const range = { base, from: at, to: end, crc32: ports.crc32, windowSize: size };
+  const behind = await findFrameBehind(file, range);
   const to = behind?.logOffset ?? end;
   return { next: { at: to, prevCrc: undefined }, damaged: { from: at, to } };
+}
+
+/** Of the frame that `bytes` are, a slice at a time. */
+async function crcOfLong(
+  bytes: Uint8Array,
+  { size, crc32, pause }: Parameters<typeof scrubSegment>[2],
+): Promise<number> {
+  let crc: number | undefined;
+  for (let at = CRC_FROM; at < bytes.length; at += size) {
+    await pause();
+    crc = crc32(bytes.subarray(at, at + size), crc);
+  }
+  return crc ?? 0;
 }

@@ -146,7 +146,9 @@ export class Scrubber {
 
   async #checkSegment(segment: { base: number; end: number; file: DiskFile }): Promise<void> {
     const { base, end } = segment;
-    const options = { size: SLICE_SIZE, crc32: this.#ports.crc32 };
+    const { crc32, clock } = this.#ports;
+    const pause = () => new Promise<void>((resolve) => clock.defer(resolve));
+    const options = { size: SLICE_SIZE, crc32, pause };
     for (let place = { at: base, prevCrc: undefined as number | undefined }; place.at < end; ) {
       if (this.#closed) return;
       const { next, damaged } = await scrubSegment(segment, place, options);

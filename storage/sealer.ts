@@ -40,6 +40,9 @@ import { encodeTimerMark } from "./timer_mark.ts";
 import type { Timers } from "./timers.ts";
 import { walkSegment } from "./walk_segment.ts";
 
+/** What is walked on the event loop, in one go: a millisecond. */
+const LOOP_WINDOW_SIZE = 256 * 1024;
+
 interface Captured {
   readonly boundary: number;
   readonly changes: Change[];
@@ -278,7 +281,7 @@ export class Sealer implements Sidecars {
       const { logOffset, size } = frame;
       if (timer && compareKeys(timer, passed) > 0) places.push({ logOffset, size });
     };
-    await walkSegment(segment, visit, this.#ports);
+    await walkSegment({ ...segment, windowSize: LOOP_WINDOW_SIZE }, visit, this.#ports);
     return places;
   }
 

@@ -16,7 +16,7 @@ import { SIGNATURE_HEADER } from "../../src/rpc/http_signature.ts";
 import { ByteWriter } from "../../src/rpc/byte_writer.ts";
 import { FRAME, writeFrame } from "../../src/rpc/frame.ts";
 import { NonceBook, WINDOW_MS } from "../../src/rpc/nonce_book.ts";
-import { fails, turn } from "../suites/broker_api_kit.ts";
+import { fails } from "../suites/broker_api_kit.ts";
 import { COUNT, ECHO, READ, SECRET } from "./kit.ts";
 
 const URL_OF_SERVER = "http://broker-1.example/rpc";
@@ -223,18 +223,22 @@ describe("a request by HTTP", () => {
 
   it("whose body does not come in time is given up", async () => {
     const exchange = new Exchange();
-    exchange.change = (request) => {
-      const body = new ReadableStream({ pull: () => new Promise(() => {}) });
-      const { headers } = request;
+    let asked = () => {};
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    exchange.change = ({ headers }) => {
+      const pull = () => {
+        asked();
+        return new Promise<never>(() => {});
+      };
+      const body = new ReadableStream({ pull }, { highWaterMark: 0 });
       const init = { method: "POST", headers, body, duplex: "half" };
       return new Request(URL_OF_SERVER, init);
     };
     const failed = fails("outcome-unknown", exchange.caller.call(ECHO, { text: "" }));
-    // Judging the signature takes turns of its own, so time passes slowly.
-    for (let ms = 0; ms < 25_000 && exchange.statuses.length === 0; ms += 200) {
-      exchange.clock.advance(200);
-      await turn();
-    }
+    await isAsked;
+    exchange.clock.advance(10_000);
     await failed;
     assert.deepEqual(exchange.statuses, [400]);
   });

@@ -128,6 +128,30 @@ describe("workerJobs()", () => {
     }),
   );
 
+  it("ends a worker that is idle after a large job, and starts another when needed", PATIENCE, () =>
+    withDir(async (dir) => {
+      for (const room of ["log", "snapshots"]) mkdirSync(join(dir, room));
+      const jobs = workerJobs(dir, { idleMs: 1 });
+      const prepare = { kind: "prepare", path: "log/next.spare", from: 0, to: 4096 } as const;
+      for (const logOffset of [5, 6, 7]) {
+        await jobs.run(prepare);
+        assert.equal(jobs.workers, 1, "a small one changes nothing");
+        const snapshot = {
+          kind: "snapshot",
+          logOffset,
+          walkFrom: 0,
+          changes: [],
+          since: 0,
+        } as const;
+        const both = [jobs.run(snapshot), jobs.run(prepare)];
+        await Promise.all(both);
+        while (jobs.workers > 0) await setImmediate();
+      }
+      assert.equal(filesOf(dir, "snapshots", ".snap").length, 2);
+      await jobs.close();
+    }),
+  );
+
   it("keeps a process alive until its last job is done, and no longer", PATIENCE, () =>
     withDir(async (dir) => {
       const script = join(dir, "close.ts");

@@ -54,9 +54,9 @@ class Bench {
     return (await findFrame(await this.#file(), range))?.logOffset;
   }
 
-  async scan(from = this.base) {
+  async scan(from = this.base, window: { windowSize?: number } = {}) {
     const visited: number[] = [];
-    const range = { base: this.base, from, to: this.to, prevCrc: 0, crc32 };
+    const range = { base: this.base, from, to: this.to, prevCrc: 0, crc32, ...window };
     const stop = await scanFrames(await this.#file(), range, (f) => void visited.push(f.logOffset));
     return { visited, stop };
   }
@@ -84,6 +84,30 @@ describe("scanFrames()", () => {
     const { visited, stop } = await bench.scan();
     assert.deepEqual(visited, expected);
     assert.equal(stop.at, at);
+  });
+
+  it("walks in windows as small as one likes, also over longer frames", async () => {
+    const bench = new Bench(0, 5000);
+    const expected: number[] = [];
+    let at = 0;
+    for (const size of [44, 300, 99, 100, 101, 1000, 45, 200]) {
+      expected.push(at);
+      at = bench.put(at, size);
+    }
+    for (const windowSize of [1, 43, 44, 100, 250, 999]) {
+      const { visited, stop } = await bench.scan(0, { windowSize });
+      assert.deepEqual(visited, expected, `in windows of ${windowSize}`);
+      assert.equal(stop.at, at);
+    }
+  });
+
+  it("stops at a long frame that the file does not have, in a small window", async () => {
+    const bench = new Bench(0, 400);
+    bench.put(bench.put(0, 100), 300);
+    const cut = new Bench(0, 399);
+    cut.bytes.set(bench.bytes.subarray(0, cut.bytes.length));
+    const { visited, stop } = await cut.scan(0, { windowSize: 50 });
+    assert.deepEqual([visited, stop.at], [[0], 100]);
   });
 
   it("stops at a frame that goes on past the end of the file", async () => {
