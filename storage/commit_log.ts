@@ -266,7 +266,7 @@ export class CommitLog {
     return this.#checkpoints.write();
   }
 
-  async #onSegment({ base, file, firstStoredAt }: ActiveSegment): Promise<void> {
+  async #onSegment({ base, file, firstStoredAt, prevCrc }: ActiveSegment): Promise<void> {
     const previous = this.#segments.at(-1);
     if (previous && previous.end === undefined) {
       const sealed = { ...previous, end: base };
@@ -274,7 +274,7 @@ export class CommitLog {
       this.#sealed.push(sealed);
       await this.#tellSealed();
     }
-    this.#segments.push({ base, file: salvaging(file), firstStoredAt, end: undefined });
+    this.#segments.push({ base, file: salvaging(file), firstStoredAt, prevCrc, end: undefined });
   }
 
   /**

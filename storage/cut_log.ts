@@ -5,6 +5,9 @@
  *        to ┘         └── removed      that a crash leaves a shorter log and no gap
  *        └── zeros from here, synced
  *
+ * Where a segment begins at the cut, its file stays, empty: the one before is sealed,
+ * and has a sidecar perhaps, so it must not grow any more.
+ *
  * @module
  */
 
@@ -17,7 +20,7 @@ import { LOG_DIR, SEGMENT_HEADER_SIZE, segmentPath } from "./segment.ts";
 
 interface Cut {
   readonly to: number;
-  /** Changed: the last one left is active again. */
+  /** Changed: the last one left is active. */
   readonly segments: Segment[];
   readonly segmentBytes: number;
 }
@@ -27,10 +30,10 @@ export async function cutSegments(
   ports: Pick<LogPorts, "disk" | "crc32">,
   { to, segments, segmentBytes }: Cut,
 ): Promise<LogEnd> {
-  const kept = Math.max(1, segments.filter(({ base }) => base < to).length);
+  const kept = Math.max(1, segments.filter(({ base }) => base <= to).length);
   const last = segments[kept - 1];
   assert(last && to >= last.base, "a cut lies within the log");
-  const end = await lastFrame(last, to, ports);
+  const end = await endAt(to, { segments, segmentBase: last.base }, ports);
   for (const { base, file } of segments.slice(kept).toReversed()) {
     await file.close();
     await ports.disk.remove(segmentPath(base));
@@ -44,19 +47,23 @@ export async function cutSegments(
   return end;
 }
 
-async function lastFrame(
-  { base, file, firstStoredAt, prevCrc }: Segment,
+async function endAt(
   to: number,
+  { segments, segmentBase }: Pick<Cut, "segments"> & { readonly segmentBase: number },
   { crc32 }: Pick<LogPorts, "crc32">,
 ): Promise<LogEnd> {
-  const place = { end: to, segmentBase: base };
-  if (to === base) return { ...place, lastCrc: prevCrc ?? 0, lastStoredAt: firstStoredAt };
+  const before = segments.findLast(({ base }) => base < to);
+  if (!before) {
+    const { prevCrc = 0, firstStoredAt = 0 } = segments[0] ?? {};
+    return { end: to, segmentBase, lastCrc: prevCrc, lastStoredAt: firstStoredAt };
+  }
   let found: LogEnd | undefined;
-  const segment = { file, base, prevCrc: undefined, sealedEnd: to, durableEnd: to };
+  const segment = { ...before, prevCrc: undefined, sealedEnd: to, durableEnd: to };
   await recoverSegment(segment, {
     crc32,
     visit({ logOffset, size, crc, storedAt }) {
-      if (logOffset + size === to) found = { ...place, lastCrc: crc, lastStoredAt: storedAt };
+      if (logOffset + size !== to) return;
+      found = { end: to, segmentBase, lastCrc: crc, lastStoredAt: storedAt };
     },
   });
   if (found) return found;

@@ -44,6 +44,8 @@ export interface ActiveSegment {
   readonly base: number;
   readonly file: DiskFile;
   readonly firstStoredAt: number;
+  /** As `Segment` has it. */
+  readonly prevCrc?: number | undefined;
   /** Of written zeros when it began: see spare_segment.ts. */
   readonly prepared: boolean;
 }
@@ -237,8 +239,7 @@ export class Flusher {
     const spare = await this.#spare.take({ header, path });
     const file = spare ?? (await this.#createSegment({ header, path }));
     await disk.syncDir(LOG_DIR);
-    const shared = new SharedFile(file);
-    return { base: roll.base, firstStoredAt: roll.firstStoredAt, file: shared, prepared: !!spare };
+    return { ...roll, file: new SharedFile(file), prepared: !!spare };
   }
 
   async #createSegment({ header, path }: { header: Uint8Array; path: string }): Promise<DiskFile> {

@@ -214,9 +214,7 @@ export class ReplicatedLog {
   #advance(): void {
     if (this.#running || this.#closed) return;
     if (!this.#trying(() => this.#step())) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running = this.#run();
   }
 
   async #run(): Promise<void> {
@@ -227,6 +225,8 @@ export class ReplicatedLog {
       } while (this.#step());
     } catch (error) {
       this.#fail(error);
+    } finally {
+      this.#running = undefined; // in the turn of the last look: who tells of more begins anew
     }
   }
 

@@ -150,9 +150,7 @@ export class ReplicatedPair {
     const { leader, follower } = this;
     const move = () => {
       if (leader !== this.leader || follower !== this.follower) return;
-      this.#pumping ??= this.#pump().finally(() => {
-        this.#pumping = undefined;
-      });
+      this.#pumping ??= this.#pump();
       this.#confirm();
     };
     leader.onMoved = move;
@@ -163,7 +161,12 @@ export class ReplicatedPair {
   async #pump(): Promise<void> {
     const { leader, follower } = this;
     const goesOn = () => leader === this.leader && follower === this.follower && !this.#parted;
-    while (goesOn() && (await follower.fetchFrom(leader, this.maxBytes)));
+    await Promise.resolve();
+    try {
+      while (goesOn() && (await follower.fetchFrom(leader, this.maxBytes)));
+    } finally {
+      this.#pumping = undefined; // in the turn of the last look: what moves then begins anew
+    }
   }
 
   #confirm(): void {
