@@ -47,7 +47,7 @@ const HOW = {
 
 type Fallocate = (fd: number, mode: number, from: number, size: number) => number;
 
-const { dlopen } = (await import("bun:ffi" as string)) as {
+const { dlopen } = (await import("bun:ffi")) as {
   dlopen(library: string, symbols: object): { symbols: { fallocate: Fallocate } };
 };
 const { fallocate: allocate } = dlopen("libc.so.6", {

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { DamagedRange } from "../../storage/mod.ts";
-import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { SEGMENT_HEADER_SIZE, segmentBases, segmentPath } from "../../storage/segment.ts";
 import { ids, message, readAll, turn } from "../suites/broker_api_kit.ts";
