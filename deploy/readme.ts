@@ -19,17 +19,18 @@ export function withSettings(readme: string): string {
 function table(): string {
   const rows = SETTING_NAMES.map((name) => {
     const flag = flagOf(name);
-    const { about, fallback } = SETTINGS[name];
+    const { about, fallback, commands } = SETTINGS[name];
     const isToggle = fallback === "true" || fallback === "false";
     const cells = [
       flag === undefined ? "–" : code(flag),
       code(variableOf(name)),
       fallback === "" || isToggle ? fallback : code(fallback),
       about,
+      commands.map(code).join(", "),
     ];
     return `| ${cells.join(" | ")} |`;
   });
-  return ["| flag | variable | default | |", "|---|---|---|---|", ...rows].join("\n");
+  return ["| flag | variable | default | | of |", "|---|---|---|---|---|", ...rows].join("\n");
 }
 
 function code(text: string): string {

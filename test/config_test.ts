@@ -45,6 +45,25 @@ describe("readConfig()", () => {
       webhookAllowPrivate: false,
       logLevel: "info",
       logFormat: "text",
+      cluster: "tidegate",
+      etcd: ["http://127.0.0.1:2379"],
+      etcdUser: "",
+      etcdPassword: "",
+      etcdCa: "",
+      etcdCert: "",
+      etcdKey: "",
+      clusterSecret: "",
+      rpcCa: "",
+      rpcCert: "",
+      rpcKey: "",
+      group: "",
+      node: "",
+      rpcHost: "127.0.0.1",
+      rpcPort: 9870,
+      advertise: "",
+      adminPort: "",
+      minSync: 2,
+      catchUpRate: 67_108_864,
     } satisfies Config);
   });
 
@@ -132,6 +151,44 @@ describe("readConfig()", () => {
       () => read({ env }),
       (error: unknown) => error instanceof ConfigError && !error.message.includes("cret"),
     );
+  });
+});
+
+describe("readConfig() of a broker", () => {
+  const broker = (env: Record<string, string>) => () =>
+    readConfig({ command: "broker", flags: { group: "g1", node: "n1" }, env });
+
+  const refused: [name: string, env: Record<string, string>, message: RegExp][] = [
+    ["without a proof", { TIDEGATE_RPC_HOST: "0.0.0.0" }, /without a proof of who they are/],
+    ["a short secret", { TIDEGATE_CLUSTER_SECRET: "short" }, /expected 16 characters at least/],
+    ["a part of its TLS", { TIDEGATE_RPC_CA: "ca.pem" }, /give all three/],
+    ["half a certificate for etcd", { TIDEGATE_ETCD_CERT: "c" }, /--etcd-cert and --etcd-key/],
+    ["a user of etcd alone", { TIDEGATE_ETCD_USER: "u" }, /--etcd-user and TIDEGATE_ETCD_PASSWORD/],
+    ["what is no URL of etcd", { TIDEGATE_ETCD: "h:2379" }, /expected http/],
+    ["what is no address", { TIDEGATE_ADVERTISE: "h" }, /expected host:port/],
+  ];
+  for (const [name, env, message] of refused) {
+    it(`refuses ${name}`, () => assert.throws(broker(env), message));
+  }
+
+  const taken: [name: string, env: Record<string, string>][] = [
+    ["a secret", { TIDEGATE_CLUSTER_SECRET: "sixteen letters!" }],
+    ["TLS", { TIDEGATE_RPC_CA: "a", TIDEGATE_RPC_CERT: "b", TIDEGATE_RPC_KEY: "c" }],
+    ["an operator's word", { TIDEGATE_INSECURE: "true" }],
+  ];
+  for (const [name, env] of taken) {
+    it(`answers off loopback with ${name}`, () => {
+      assert.equal(broker({ TIDEGATE_RPC_HOST: "0.0.0.0", ...env })().rpcHost, "0.0.0.0");
+    });
+  }
+
+  it("needs a group and a node", () => {
+    const nameless = () => readConfig({ command: "broker", flags: {}, env: {} });
+    assert.throws(nameless, /give --group and --node/);
+  });
+
+  it("leaves keys of clients to gateways", () => {
+    assert.equal(broker({ TIDEGATE_HOST: "0.0.0.0" })().node, "n1");
   });
 });
 

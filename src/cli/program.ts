@@ -10,8 +10,10 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { ConfigError } from "../config.ts";
 import { backupCommands } from "./backup.ts";
 import { checkCommand } from "./check.ts";
+import { electCommand } from "./elect.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
 import { definitionCommands } from "./definitions.ts";
+import { gatewayCommand } from "./gateway_command.ts";
 import { groupCommand } from "./group.ts";
 import { inspectCommand } from "./inspect.ts";
 import { searchCommand, traceCommand } from "./lookups.ts";
@@ -58,6 +60,7 @@ function buildProgram(terminal: Terminal): Command {
     })
     .addHelpText("after", AFTER_HELP);
   serveCommand(program, terminal);
+  gatewayCommand(program, terminal);
   topicCommand(program, terminal);
   groupCommand(program, terminal);
   publishCommand(program, terminal);
@@ -66,6 +69,7 @@ function buildProgram(terminal: Terminal): Command {
   traceCommand(program, terminal);
   inspectCommand(program, terminal);
   checkCommand(program, terminal);
+  electCommand(program, terminal);
   backupCommands(program, terminal);
   definitionCommands(program, terminal);
   return program;

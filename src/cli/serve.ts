@@ -6,17 +6,10 @@
 
 import { isatty } from "node:tty";
 import type { Command } from "commander";
-import {
-  flagOf,
-  readConfig,
-  SETTING_NAMES,
-  SETTINGS,
-  type SettingName,
-  variableOf,
-} from "../config.ts";
 import { drain } from "./drain.ts";
 import { createLog } from "./log.ts";
 import { endOnDefect, endOnDiskFailure, stopSignal } from "./process_end.ts";
+import { addSettings, configOf } from "./settings.ts";
 import type { Terminal } from "./terminal.ts";
 
 const EXAMPLES = `
@@ -30,12 +23,9 @@ Examples:
 
 export function serveCommand(parent: Command, terminal: Terminal): void {
   const command = parent.command("serve").description("run a node");
-  for (const name of SETTING_NAMES) {
-    const flag = flagOf(name);
-    if (flag !== undefined) command.option(flag, helpFor(name));
-  }
+  addSettings(command, "serve");
   command.addHelpText("after", EXAMPLES).action(async () => {
-    const config = readConfig({ flags: flagsOf(command), env: terminal.env });
+    const config = configOf(command, { command: "serve", env: terminal.env });
     const { logLevel: level, logFormat: format } = config;
     const colors = isatty(2) && !terminal.env["NO_COLOR"];
     const log = createLog({ level, format, colors });
@@ -48,23 +38,4 @@ export function serveCommand(parent: Command, terminal: Terminal): void {
     await drain(node, { log });
     log("info", "Stopped", { signal });
   });
-}
-
-/** One line of `--help`: what the setting is, its variable, its default. */
-function helpFor(name: SettingName): string {
-  const { about, fallback } = SETTINGS[name];
-  const on = fallback === "true";
-  const said = on ? `Do not ${about.charAt(0).toLowerCase()}${about.slice(1)}` : about;
-  const value = on || fallback === "false" || fallback === "" ? "" : `, default ${fallback}`;
-  return `${said.replaceAll("`", "")} (${variableOf(name)}${value})`;
-}
-
-/** What was said on the command line, as text; defaults are the configuration's business. */
-function flagsOf(command: Command): Partial<Record<SettingName, string>> {
-  return Object.fromEntries(
-    SETTING_NAMES.filter((name) => command.getOptionValueSource(name) === "cli").map((name) => [
-      name,
-      String(command.getOptionValue(name)),
-    ]),
-  );
 }

@@ -75,6 +75,15 @@ export class Directory {
   }
 
   /**
+   * The nodes of one group, wherever they are.
+   *
+   * @throws `outcome-unknown`
+   */
+  async nodesOf(group: string): Promise<readonly NodeEntry[]> {
+    return (await this.#nodes()).filter((entry) => entry.group === group);
+  }
+
+  /**
    * Says where a node is found. Its name must not be of another group.
    *
    * @throws `outcome-unknown`, `validation-failed`
@@ -136,6 +145,11 @@ export class Directory {
       stopped = true;
       for (const end of ends) end();
     };
+  }
+
+  /** Calls back when nodes may have come, or may be found elsewhere. */
+  watchNodes(onHint: () => void): () => void {
+    return this.#coordinator.watchDefinitions("node", onHint);
   }
 
   async #numbers(): Promise<Map<string, number>> {

@@ -13,6 +13,7 @@
  *   mended     epoch · boot text · from · to · the bytes
  *   canvass    id
  *   standing   id · member · lastEpoch · durableEnd · able u8
+ *   began      epoch · start · confirmOffset
  *
  * Frames travel as they lie in the log, to the payload's end: they are copied once,
  * into the bytes that are sent, and what is read back is a view.
@@ -26,6 +27,7 @@ import type { LogRange } from "./effects.ts";
 import type { Member } from "./group_state.ts";
 import type {
   AnswerHead,
+  Began,
   Behind,
   Canvass,
   Diverged,
@@ -206,6 +208,19 @@ export const mendedCodec: Codec<Mended> = {
 export const canvassCodec: Codec<Canvass> = {
   write: (writer, { id }) => writeCount(writer, id),
   read: (reader) => ({ kind: "canvass", id: readCount(reader) }),
+};
+
+export const beganCodec: Codec<Began> = {
+  write(writer, { epoch, start, confirmOffset }) {
+    writeEpoch(writer, epoch);
+    writeCount(writer, start);
+    writeCount(writer, confirmOffset);
+  },
+  read: (reader) => ({
+    epoch: reader.u32(),
+    start: readCount(reader),
+    confirmOffset: readCount(reader),
+  }),
 };
 
 export const standingCodec: Codec<Standing> = {

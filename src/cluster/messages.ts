@@ -114,6 +114,17 @@ export interface Standing {
   readonly able: boolean;
 }
 
+/**
+ * The leader's log begins at `start`, and has since so much was confirmed. Not for
+ * the core: whoever follows may let go of what is before, once it has confirmed as much.
+ */
+export interface Began {
+  /** Of the leader. */
+  readonly epoch: number;
+  readonly start: number;
+  readonly confirmOffset: number;
+}
+
 export type Message =
   | Fetch
   | Entries

@@ -4,6 +4,7 @@
  * @module
  */
 
+export { BrokerNode } from "./broker_node.ts";
 export type {
   Coordinator,
   Definition,
@@ -31,4 +32,9 @@ export type { EpochStart } from "./epoch_table.ts";
 export { EtcdClient, type EtcdCredentials } from "./etcd_client.ts";
 export { foundingState, type GroupState, type Member } from "./group_state.ts";
 export type { Message } from "./messages.ts";
+export type { NodeBroker, NodeLog } from "./node_log.ts";
+export type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
 export { Replica } from "./replica.ts";
+export type { LinkEntry, LinkPeer } from "./replica_links.ts";
+export type { ReplicaLog } from "./replica_log.ts";
+export { FORCE } from "./replica_methods.ts";

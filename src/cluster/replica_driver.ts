@@ -25,50 +25,15 @@
  * @module
  */
 
-import type { Clock } from "../../storage/base/clock.ts";
 import { unreachable } from "../../storage/base/assert.ts";
-import type { Log } from "../../storage/base/logger.ts";
-import type { Coordinator, Liveness } from "./coordinator.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import type { Liveness } from "./coordinator.ts";
+import type { DriverEvents, DriverOptions, DriverPorts, LifeEnd } from "./driver_ports.ts";
 import { type Effect, type ReplicaEvent, type SwapOutcome, TICK_MS } from "./effects.ts";
 import { within } from "./deadline.ts";
-import type { Member } from "./group_state.ts";
 import type { Entries, Message } from "./messages.ts";
 import { Replica } from "./replica.ts";
-import type { ReplicaLog } from "./replica_log.ts";
 import { Transfers } from "./transfers.ts";
-
-/** How the life of a replica ends, but for the end of the process. */
-export type LifeEnd =
-  /** It led, and does no more. */
-  | { readonly kind: "deposed" }
-  | { readonly kind: "snapshot"; readonly from: string; readonly epoch: number }
-  | { readonly kind: "quarantined"; readonly reason: string };
-
-export interface DriverPorts {
-  readonly clock: Clock;
-  readonly coordinator: Coordinator;
-  readonly log: ReplicaLog;
-  readonly journal: Log;
-  /** Lets a message go to another node; it may be lost. */
-  send(to: string, message: Message): void;
-  /** The log cannot be written: must not return. */
-  fatal(error: unknown): void;
-}
-
-export interface DriverEvents {
-  /** From now on this node decides: appends the epoch's first record. Rejects only if it cannot go on. */
-  onLead(epoch: number): Promise<void>;
-  /** The confirmOffset moved, or what the replica is to others did. */
-  onChange(): void;
-  onEnd(end: LifeEnd): void;
-}
-
-export interface DriverOptions {
-  readonly group: string;
-  readonly self: Member;
-  /** Bytes a second for those that are not of the SyncStateSet. */
-  readonly catchUpRate: number;
-}
 
 const LOOK_MS = 1500;
 const SWAP_MS = 2500;
@@ -308,8 +273,15 @@ export class ReplicaDriver {
       proofEnd: proof.end,
     });
     this.#enqueue(async () => {
-      const tail = await this.#ports.log.truncate(to);
-      this.#take({ kind: "truncated", ...tail });
+      try {
+        const tail = await this.#ports.log.truncate(to);
+        this.#take({ kind: "truncated", ...tail });
+      } catch (error) {
+        // What was folded cannot be undone; an operator's word alone asks for that.
+        if (!(error instanceof TidegateError) || error.code !== "data-damaged") throw error;
+        const from = this.replica.leader?.node ?? "";
+        this.#end({ kind: "snapshot", from, epoch });
+      }
     });
   }
 

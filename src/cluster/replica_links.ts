@@ -16,8 +16,8 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import type { Peer } from "../rpc/mod.ts";
-import type { Message } from "./messages.ts";
-import { MESSAGE_METHODS } from "./replica_methods.ts";
+import type { Began, Message } from "./messages.ts";
+import { BEGAN, MESSAGE_METHODS } from "./replica_methods.ts";
 
 export type LinkPeer = Pick<Peer, "call" | "subscribe" | "open" | "close" | "isOpen">;
 
@@ -139,6 +139,13 @@ export class ReplicaLinks {
   /** Lets a message go; it may be lost. */
   send(to: string, message: Message): void {
     this.#links.get(to)?.send(message);
+  }
+
+  /** Tells all others; some may not hear it. */
+  tell(began: Began): void {
+    for (const { peer } of this.#links.values()) {
+      if (peer.isOpen) peer.call(BEGAN, began, { timeoutMs: MESSAGE_MS }).catch(() => {});
+    }
   }
 
   /** A node has spoken: it can be reached, if anybody tries. */

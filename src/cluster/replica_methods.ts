@@ -11,6 +11,7 @@
 
 import { type CallMethod, type Codec, json, type Services } from "../rpc/mod.ts";
 import {
+  beganCodec,
   behindCodec,
   canvassCodec,
   divergedCodec,
@@ -21,7 +22,7 @@ import {
   staleCodec,
   standingCodec,
 } from "./message_codecs.ts";
-import type { Message } from "./messages.ts";
+import type { Began, Message } from "./messages.ts";
 
 export type MessageMethod = CallMethod<Message, undefined>;
 
@@ -57,6 +58,39 @@ export const MESSAGE_METHODS: { readonly [Kind in Message["kind"]]: MessageMetho
   mended: of(1006, "mended", { about: "Those bytes", request: mendedCodec }),
   canvass: of(1007, "canvass", { about: "How far does your log go", request: canvassCodec }),
   standing: of(1008, "standing", { about: "So far", request: standingCodec }),
+};
+
+/** Told now and then, to every follower. */
+export const BEGAN: CallMethod<Began, undefined> = {
+  kind: "call",
+  id: 1009,
+  name: "replica.began",
+  about: "Where the leader's log begins",
+  effect: "once",
+  request: beganCodec,
+  response: nothing,
+};
+
+/** What an operator asks of a node: to lead with what it has, whatever others hold. */
+export const FORCE: CallMethod<undefined, undefined> = {
+  kind: "call",
+  id: 1010,
+  name: "replica.force",
+  about: "Lead now, and accept that what only others hold is lost",
+  effect: "once",
+  request: json(),
+  response: nothing,
+};
+
+/** Asked of the leader by whoever would have to begin with nothing. */
+export const START: CallMethod<undefined, { readonly start: number }> = {
+  kind: "call",
+  id: 1011,
+  name: "replica.start",
+  about: "Where the leader's log begins",
+  effect: "none",
+  request: json(),
+  response: json(),
 };
 
 /** Lets `services` take messages; whoever sends one is who it says it is, or it is dropped. */

@@ -31,4 +31,4 @@ export { Peer, type PeerOptions, type PeerPorts } from "./peer.ts";
 export { ProtocolError } from "./protocol_error.ts";
 export { RemoteBroker } from "./remote_broker.ts";
 export { RpcServer, type ServerOptions, type ServerPorts } from "./server.ts";
-export { serveBroker } from "./serve_broker.ts";
+export { type BrokerCalls, serveBroker, serveCalls } from "./serve_broker.ts";

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { EXIT } from "../../src/cli/exit.ts";
-import { flagOf, SETTING_NAMES, variableOf } from "../../src/config.ts";
+import { flagOf, settingsOf, variableOf } from "../../src/config.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { runCommand } from "../fakes/terminal.ts";
 
@@ -38,14 +38,17 @@ describe("tidegate", () => {
     });
   }
 
-  it("tells every setting in serve --help, with its variable", async () => {
-    const help = (await runCommand(["serve", "--help"])).printed.join(" ").replaceAll(/\s+/g, " ");
-    for (const name of SETTING_NAMES) {
-      assert(help.includes(variableOf(name)), `${variableOf(name)} is not told`);
-      const flag = flagOf(name);
-      if (flag) assert(help.includes(flag), `${flag} is not told`);
-    }
-  });
+  for (const command of ["serve", "gateway", "elect"] as const) {
+    it(`tells every setting in ${command} --help, with its variable`, async () => {
+      const { printed } = await runCommand([command, "--help"]);
+      const help = printed.join(" ").replaceAll(/\s+/g, " ");
+      for (const name of settingsOf(command)) {
+        assert(help.includes(variableOf(name)), `${variableOf(name)} is not told`);
+        const flag = flagOf(name);
+        if (flag) assert(help.includes(flag), `${flag} is not told`);
+      }
+    });
+  }
 
   const misused: [args: string[], said: RegExp][] = [
     [[], /Usage: tidegate/],

@@ -1,0 +1,161 @@
+/**
+ * One life of a node: its log, the driver of its replica, and the broker for as long
+ * as it leads.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../storage/base/clock.ts";
+import type { Log } from "../../storage/base/logger.ts";
+import type { BrokerGate } from "./broker_gate.ts";
+import type { Coordinator } from "./coordinator.ts";
+import type { LifeEnd } from "./driver_ports.ts";
+import type { Restored } from "./effects.ts";
+import { foundingState, type Member, memberOf, sameBoot } from "./group_state.ts";
+import type { Message } from "./messages.ts";
+import type { NodeBroker, NodeLog } from "./node_log.ts";
+import { ReplicaDriver } from "./replica_driver.ts";
+
+export interface LifePorts {
+  readonly clock: Clock;
+  readonly coordinator: Coordinator;
+  readonly journal: Log;
+  readonly log: NodeLog;
+  readonly gate: BrokerGate;
+  entropy(size: number): Uint8Array;
+  send(to: string, message: Message): void;
+  fatal(error: unknown): void;
+}
+
+export interface LifeOptions {
+  readonly group: string;
+  readonly node: string;
+  readonly minSync: number;
+  readonly catchUpRate: number;
+}
+
+export interface LifeEvents {
+  onLead(): void;
+  onEnd(end: LifeEnd): void;
+}
+
+const BOOT_BYTES = 16;
+const FOUND_AGAIN_MS = 1000;
+
+export class Life {
+  readonly self: Member;
+  readonly driver: ReplicaDriver;
+  readonly log: NodeLog;
+  /** Resolves when it ends by itself. */
+  readonly ended: Promise<LifeEnd>;
+  broker: NodeBroker | undefined;
+  readonly #ports: LifePorts;
+  readonly #options: LifeOptions;
+  #leading: Promise<void> = Promise.resolve();
+  #cancel = () => {};
+
+  constructor(ports: LifePorts, options: LifeOptions, events: LifeEvents) {
+    const { log, gate } = ports;
+    this.#ports = ports;
+    this.#options = options;
+    this.log = log;
+    const boot = hex(ports.entropy(BOOT_BYTES));
+    this.self = { node: options.node, boot, disk: log.diskId };
+    let resolve: (end: LifeEnd) => void = () => {};
+    this.ended = new Promise((tell) => {
+      resolve = tell;
+    });
+    const { group, catchUpRate } = options;
+    this.driver = new ReplicaDriver(
+      ports,
+      { group, self: this.self, catchUpRate },
+      {
+        onLead: (epoch) => {
+          events.onLead();
+          this.#leading = this.#lead(epoch);
+          return this.#leading;
+        },
+        onChange: () => gate.confirmed(),
+        onEnd: (end) => {
+          this.#cancel();
+          events.onEnd(end);
+          resolve(end);
+        },
+      },
+    );
+  }
+
+  get restored(): Restored {
+    return this.log.restored;
+  }
+
+  /** Counts in the SyncStateSet, in this boot. */
+  get isMember(): boolean {
+    const { state } = this.driver.replica.sighting;
+    return state !== undefined && sameBoot(memberOf(state, this.self.node), this.self);
+  }
+
+  /** Somebody else could lead. */
+  get hasOthers(): boolean {
+    return (this.driver.replica.sighting.state?.syncSet.length ?? 0) > 1;
+  }
+
+  start(): void {
+    this.driver.start();
+    void this.#foundIfNone();
+  }
+
+  /** Takes part no longer, lets the lease go and closes the log. */
+  async close(): Promise<void> {
+    this.#cancel();
+    await this.driver.stop();
+    await this.#leading.catch(() => {}); // told to the driver, which is over
+    await this.log.close();
+  }
+
+  async #lead(epoch: number): Promise<void> {
+    const { gate, journal } = this.#ports;
+    const { driver, log } = this;
+    const broker = await log.lead(epoch);
+    if (driver.isOver) return;
+    this.broker = broker;
+    gate.open({
+      api: broker.api,
+      replica: driver.replica,
+      get readsLatest() {
+        return driver.readsLatest;
+      },
+    });
+    journal("info", "This node leads", { epoch, end: driver.replica.log.end });
+  }
+
+  /** A group that has no state gets one: from whoever has nothing that it could contradict. */
+  async #foundIfNone(): Promise<void> {
+    const { coordinator, journal, clock } = this.#ports;
+    const { group, minSync } = this.#options;
+    try {
+      const { state } = await coordinator.look(group);
+      if (state || this.driver.isOver) return;
+      if (this.restored.end === 0) {
+        const outcome = await coordinator.found(group, foundingState(this.self, minSync));
+        if (outcome.kind === "done")
+          journal("info", "The broker group is founded", { group, minSync });
+        return;
+      }
+      const { end } = this.restored;
+      journal("error", "The coordinator knows nothing of the broker group: waiting", {
+        group,
+        end,
+      });
+    } catch {
+      // The coordinator is away: it is asked again.
+    }
+    if (!this.driver.isOver) {
+      this.#cancel = clock.after(FOUND_AGAIN_MS, () => void this.#foundIfNone());
+    }
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

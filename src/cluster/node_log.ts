@@ -1,0 +1,29 @@
+/**
+ * What a node of a broker group asks of its data directory, for one life: the log that
+ * replication keeps (replica_log.ts), and the broker over it for as long as it leads.
+ * Types only, as the storage and the broker fulfil it.
+ *
+ * @module
+ */
+
+import type { Collect } from "../../storage/base/metrics.ts";
+import type { BrokerGroupApi } from "../broker/api.ts";
+import type { ReplicaLog } from "./replica_log.ts";
+
+export interface NodeBroker {
+  readonly api: BrokerGroupApi;
+  /** Ends all waits, as if their time was up; those that come return at once. */
+  drain(): void;
+}
+
+export interface NodeLog extends ReplicaLog {
+  /** The disk's name; another one where it may hold less than it once said. */
+  readonly diskId: string;
+  readonly metrics: Collect;
+  /** The own log may begin where the leader's does, once it has confirmed as much. */
+  trim(leader: { readonly start: number; readonly confirmOffset: number }): void;
+  /** Resolves once the record that begins the epoch is appended. */
+  lead(epoch: number): Promise<NodeBroker>;
+  /** Makes durable what was appended and closes the files. */
+  close(): Promise<void>;
+}

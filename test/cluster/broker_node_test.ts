@@ -1,0 +1,286 @@
+/**
+ * The lives of a node: three of them in one process, over fake logs, with calls that
+ * cross as bytes.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { setImmediate } from "node:timers";
+import { ManualClock } from "../../storage/base/clock_manual.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
+import { Prng } from "../../storage/base/prng.ts";
+import type { BrokerGroupApi, NodeStatus } from "../../src/broker/api.ts";
+import { BrokerNode } from "../../src/cluster/broker_node.ts";
+import { EmbeddedCoordinator } from "../../src/cluster/coordinator_embedded.ts";
+import { Directory } from "../../src/cluster/directory.ts";
+import type { Entries } from "../../src/cluster/messages.ts";
+import type { NodeLog } from "../../src/cluster/node_log.ts";
+import type { LinkPeer } from "../../src/cluster/replica_links.ts";
+import { FORCE } from "../../src/cluster/replica_methods.ts";
+import { ByteReader, ByteWriter, type CallMethod } from "../../src/rpc/mod.ts";
+import { MemoryLogDisk, MemoryReplicaLog } from "../fakes/replica_log.ts";
+
+const GROUP = "g";
+
+/** A log as a node asks for it: the broker of it publishes texts and does nothing else. */
+function nodeLog(log: MemoryReplicaLog): NodeLog {
+  const api = {
+    status: () => ({ ready: true }) as NodeStatus,
+    messages: { publish: (_: string, { id }: { id: string }) => log.publish(id) },
+  } as unknown as BrokerGroupApi;
+  return {
+    restored: log.restored,
+    diskId: log.disk.id,
+    metrics: () => [],
+    trim: ({ start }) => void log.asked.push(`trim ${start}`),
+    async lead(epoch) {
+      log.lead(epoch);
+      return { api, drain() {} };
+    },
+    close: async () => log.close(),
+    listen: (events) => log.listen(events),
+    crcAt: (logOffset) => log.crcAt(logOffset),
+    transfer: (wish) => log.transfer(wish),
+    sound: (entries) => log.sound(entries),
+    append: (entries) => log.append(entries),
+    truncate: (to) => log.truncate(to),
+    confirm: (confirmOffset) => log.confirm(confirmOffset),
+    replicated: (end) => log.replicated(end),
+    promise: (promised) => log.promise(promised),
+    mend: (range) => log.mend(range),
+    rewrite: (range, bytes) => log.rewrite(range, bytes),
+  };
+}
+
+class Member {
+  readonly name: string;
+  readonly node: BrokerNode;
+  disk: MemoryLogDisk;
+  disks = 1;
+  readonly logs: MemoryReplicaLog[] = [];
+
+  constructor(world: World, name: string) {
+    const { clock, coordinator } = world;
+    this.name = name;
+    this.disk = new MemoryLogDisk(`${name}-disk-1`);
+    this.node = new BrokerNode(
+      {
+        clock,
+        coordinator,
+        journal: (_level, message, fields = {}) =>
+          void world.logged.push(`${name}: ${message} ${JSON.stringify(fields)}`),
+        entropy: (size) => Uint8Array.from({ length: size }, () => world.prng.below(256)),
+        openLog: async () => {
+          const log = new MemoryReplicaLog(this.disk, { clock, syncMs: () => 2 });
+          this.logs.push(log);
+          return nodeLog(log);
+        },
+        setLogAside: async () => {
+          this.disk = new MemoryLogDisk(`${name}-disk-${++this.disks}`);
+        },
+        connect: ({ node }) => world.peer(name, node),
+        fatal: (error) => void world.failed.push(error),
+      },
+      { group: GROUP, node: name, minSync: 2, catchUpRate: 64 * 1024 * 1024 },
+    );
+  }
+
+  get texts(): readonly string[] {
+    return this.disk.texts(this.disk.confirmOffset).filter((text) => text !== "epoch-start");
+  }
+
+  publish(id: string): Promise<unknown> {
+    return this.node.gate.run("once", (api) => api.messages.publish("t", { id } as never));
+  }
+}
+
+function isHeartbeat(message: unknown): message is Entries {
+  const { kind, from, to } = (message ?? {}) as Partial<Entries>;
+  return kind === "entries" && from === to;
+}
+
+class World {
+  readonly clock = new ManualClock();
+  readonly prng = new Prng(3);
+  readonly coordinator = new EmbeddedCoordinator(this.clock);
+  readonly members: readonly Member[];
+  readonly logged: string[] = [];
+  readonly failed: unknown[] = [];
+  readonly cuts = new Set<string>();
+  /** What becomes of a heartbeat on its way. */
+  tamper = (message: Entries): Entries => message;
+
+  constructor(names: readonly string[]) {
+    this.members = names.map((name) => new Member(this, name));
+  }
+
+  member(name: string): Member {
+    return this.members.find((one) => one.name === name) as Member;
+  }
+
+  get leader(): Member | undefined {
+    return this.members.find(({ node }) => node.gate.status().ready);
+  }
+
+  /** A line between two nodes: a call crosses as bytes, in a turn of its own. */
+  peer(from: string, to: string): LinkPeer {
+    const call = async <Request, Response>(
+      method: CallMethod<Request, Response>,
+      request: Request,
+    ): Promise<Response> => {
+      await new Promise<void>((resolve) => void this.clock.after(1, resolve));
+      if (this.cuts.has(`${from} ${to}`))
+        throw new TidegateError("unavailable", "Cannot call: cut");
+      const writer = new ByteWriter();
+      method.request.write(writer, request);
+      let read: unknown = method.request.read(ByteReader.of(writer.take()));
+      if (isHeartbeat(read)) read = this.tamper(read);
+      const service = this.member(to).node.services.of(method.id);
+      assert(service?.method.kind === "call");
+      const context = { signal: AbortSignal.any([]), peer: from };
+      return (await service.handler(read, context as never)) as Response;
+    };
+    return { call, open() {}, close() {}, isOpen: true, subscribe: () => assert.fail() };
+  }
+
+  async start(): Promise<void> {
+    for (const { node, name } of this.members) await node.start(`${name}:1`);
+    await this.until(() => this.setSize === this.members.length, "all count");
+  }
+
+  get setSize(): number {
+    return this.leader?.node.life?.driver.replica.sighting.state?.syncSet.length ?? 0;
+  }
+
+  async run(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 5) {
+      this.clock.advance(5);
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.deepEqual(this.failed, []);
+    }
+  }
+
+  async until(holds: () => boolean, what: string, ms = 20_000): Promise<void> {
+    for (let waited = 0; !holds(); waited += 5) {
+      assert(waited < ms, `${what}\n${this.logged.join("\n")}`);
+      await this.run(5);
+    }
+  }
+}
+
+describe("BrokerNode", () => {
+  it("founds a group, is numbered and announced, and publishes once two keep up", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const [view] = await new Directory(world.coordinator).groups();
+    assert.equal(view?.number, 1);
+    assert.deepEqual(
+      view?.members.map(({ address }) => address),
+      ["a:1", "b:1"],
+    );
+    const answer = world.leader?.publish("m");
+    await world.run(100);
+    await answer;
+    await world.until(
+      () => world.members.every(({ texts }) => texts.includes("m")),
+      "both have it",
+    );
+  });
+
+  it("does not found a group over a log that holds something", async () => {
+    const world = new World(["a"]);
+    const log = new MemoryReplicaLog(world.member("a").disk, {
+      clock: world.clock,
+      syncMs: () => 1,
+    });
+    log.lead(1);
+    await world.run(10);
+    await world.member("a").node.start("a:1");
+    await world.run(3000);
+    assert.equal((await world.coordinator.look(GROUP)).state, undefined);
+    assert(world.logged.some((line) => line.includes("knows nothing of the broker group")));
+  });
+
+  it("answers elsewhere with who leads", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const follower = world.members.find((one) => one !== world.leader) as Member;
+    await assert.rejects(follower.publish("m"), (error: unknown) => {
+      assert(error instanceof TidegateError);
+      assert.equal(error.code, "unavailable");
+      return error.details["leader"] === world.leader?.name;
+    });
+  });
+
+  it("begins another life when it is deposed, and what it had not confirmed ends unknown", async () => {
+    const world = new World(["a", "b", "c"]);
+    await world.start();
+    const old = world.leader as Member;
+    for (const { name } of world.members) {
+      world.cuts.add(`${old.name} ${name}`).add(`${name} ${old.name}`);
+    }
+    const lost = old.publish("lost").catch((error: TidegateError) => error.code);
+    const { state, revision } = await world.coordinator.look(GROUP);
+    assert(state);
+    const other = world.members.find((one) => one !== old) as Member;
+    const next = state.syncSet.find(({ node }) => node === other.name);
+    const elected = { ...state, epoch: state.epoch + 1, leader: next };
+    await world.coordinator.swap(GROUP, { revision, state: elected, alive: [], gone: undefined });
+    await world.until(() => old.logs.length === 2, "a second life");
+    assert.equal(await lost, "outcome-unknown");
+    assert.equal(old.node.counts.deposed, 1);
+    world.cuts.clear();
+    await world.until(() => world.setSize === 3, "all count again");
+    assert(!old.disk.texts().includes("lost"));
+  });
+
+  it("hands over when it drains, ends its lease, and takes no more", async () => {
+    const world = new World(["a", "b", "c"]);
+    await world.start();
+    const old = world.leader as Member;
+    const before = world.clock.elapsed();
+    let stopped = false;
+    void old.node.drain().then(() => {
+      stopped = true;
+    });
+    await assert.rejects(old.publish("m"), { code: "draining" });
+    await world.until(() => stopped, "it has stopped");
+    await world.until(() => world.leader !== undefined && world.leader !== old, "another leads");
+    assert(world.clock.elapsed() - before < 2000, "nobody waited for a lease");
+    assert.equal(old.node.counts.deposed, 1, "it handed over before it left");
+    const { live } = await world.coordinator.look(GROUP);
+    assert(live.every(({ node }) => node !== old.name));
+    assert.equal(old.node.state, "stopped");
+  });
+
+  it("serves nothing once its log must not be believed, until it is told to lead", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const follower = world.members.find((one) => one !== world.leader) as Member;
+    world.tamper = (message) => ({ ...message, prevCrc: message.prevCrc ^ 1 });
+    await world.until(() => follower.node.state === "quarantined", "it stops");
+    world.tamper = (message) => message;
+    await world.run(3000);
+    assert.equal(follower.logs.length, 1, "no other life begins");
+    assert.equal(follower.node.isMember, false);
+    assert.equal((await world.coordinator.look(GROUP)).live.length, 1, "its lease is gone");
+    assert.deepEqual(follower.texts, world.leader?.texts ?? [], "its log stays as it is");
+    void follower.node.force("nobody");
+    await world.until(() => follower.node.counts.led > 0, "it leads");
+    const { state } = await world.coordinator.look(GROUP);
+    assert.equal(state?.unclean.length, 1);
+    assert(world.logged.some((line) => line.includes("Told to lead")));
+  });
+
+  it("takes an operator's word over a line", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const follower = world.members.find((one) => one !== world.leader) as Member;
+    const told = world.peer("operator", follower.name).call(FORCE, undefined);
+    await world.run(1500);
+    await told;
+    assert(follower.node.counts.led > 0);
+  });
+});
