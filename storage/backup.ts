@@ -65,7 +65,7 @@ export interface Copied {
 /** What the log in a directory is known to be synced up to; all zero where there is none. */
 export async function readCheckpoint(disk: Disk, crc32: Crc32): Promise<Checkpoint> {
   const names = await disk.list("");
-  if (!names.includes("checkpoint")) return { sequence: 0, durableEnd: 0, epoch: 0 };
+  if (!names.includes("checkpoint")) return decodeCheckpoints(new Uint8Array(0), crc32);
   return withFile(disk, { path: "checkpoint" }, async (file) =>
     decodeCheckpoints(await readRange(file, 0, await file.size()), crc32),
   );
@@ -139,7 +139,7 @@ export async function copyLog(ports: CopyPorts, wish: CopyWish): Promise<Copied>
   if (moved && from === 0) await writeLogStart(target, { start, dir }, crc32);
   const checkpoint = await CheckpointFile.open(target, crc32);
   try {
-    await checkpoint.write({ durableEnd: end, epoch: wish.epoch });
+    await checkpoint.write({ durableEnd: end, confirmOffset: end, epoch: wish.epoch });
   } finally {
     await checkpoint.close();
   }

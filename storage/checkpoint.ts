@@ -11,6 +11,10 @@
  *   16     8  durableEnd  every frame below it was synced
  *   24     4  epoch
  *   28     4  crc32       of bytes [0, 28)
+ *   32     8  confirmOffset  every frame below it was confirmed; of a log on several
+ *                         nodes it may lie below durableEnd
+ *   40     4  crc32       of bytes [0, 40); where it does not hold, nothing is known
+ *                         of confirmOffset: an earlier build wrote the slot
  *
  * It is written once a second while the log moves, at every new segment and at
  * the end, so it lags: frames beyond durableEnd may be synced, none below is not.
@@ -24,15 +28,19 @@ import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 
 export const CHECKPOINT_PATH = "checkpoint";
 export const CHECKPOINT_SLOT_SIZE = 512;
-const USED_SIZE = 32;
+const USED_SIZE = 44;
 const MAGIC = "TIDECKP1";
 export const CHECKPOINT_FORMAT = MAGIC;
 
 export interface Checkpoint {
   readonly sequence: number;
   readonly durableEnd: number;
+  /** At most durableEnd; 0 where it is not known. */
+  readonly confirmOffset: number;
   readonly epoch: number;
 }
+
+const NOTHING: Checkpoint = { sequence: 0, durableEnd: 0, confirmOffset: 0, epoch: 0 };
 
 export function encodeCheckpoint(checkpoint: Checkpoint, crc32: Crc32): Uint8Array {
   const bytes = new Uint8Array(CHECKPOINT_SLOT_SIZE);
@@ -42,6 +50,8 @@ export function encodeCheckpoint(checkpoint: Checkpoint, crc32: Crc32): Uint8Arr
   setU64(view, 16, checkpoint.durableEnd);
   view.setUint32(24, checkpoint.epoch);
   view.setUint32(28, crc32(bytes.subarray(0, 28)));
+  setU64(view, 32, checkpoint.confirmOffset);
+  view.setUint32(40, crc32(bytes.subarray(0, 40)));
   return bytes;
 }
 
@@ -49,12 +59,18 @@ function decodeSlot(bytes: Uint8Array, crc32: Crc32): Checkpoint | undefined {
   if (bytes.length < USED_SIZE || decodeUtf8(bytes.subarray(0, 8)) !== MAGIC) return undefined;
   const view = viewOf(bytes);
   if (view.getUint32(28) !== crc32(bytes.subarray(0, 28))) return undefined;
-  return { sequence: getU64(view, 8), durableEnd: getU64(view, 16), epoch: view.getUint32(24) };
+  const told = view.getUint32(40) === crc32(bytes.subarray(0, 40));
+  return {
+    sequence: getU64(view, 8),
+    durableEnd: getU64(view, 16),
+    confirmOffset: told ? getU64(view, 32) : 0,
+    epoch: view.getUint32(24),
+  };
 }
 
 /** The newest valid slot of both; all zero where there is none. */
 export function decodeCheckpoints(bytes: Uint8Array, crc32: Crc32): Checkpoint {
-  let newest: Checkpoint = { sequence: 0, durableEnd: 0, epoch: 0 };
+  let newest = NOTHING;
   for (let i = 0; i < 2; i++) {
     const slot = decodeSlot(
       bytes.subarray(i * CHECKPOINT_SLOT_SIZE, (i + 1) * CHECKPOINT_SLOT_SIZE),
@@ -94,7 +110,7 @@ export class CheckpointFile {
   }
 
   /** @throws what the disk says; the caller treats it as a failed log sync. */
-  async write(next: { durableEnd: number; epoch: number }): Promise<void> {
+  async write(next: Omit<Checkpoint, "sequence">): Promise<void> {
     const checkpoint = { sequence: this.#latest.sequence + 1, ...next };
     const slot = checkpoint.sequence % 2;
     this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * CHECKPOINT_SLOT_SIZE);

@@ -4,68 +4,35 @@
  *   append ──▶ LogTail ──▶ Flusher ──▶ segment files
  *                 └──────────┴── read: young frames from memory, others from disk
  *
- * Offsets, rising:  0 ≤ confirmOffset ≤ writtenEnd ≤ end. On one node a frame is
- * confirmed when it is synced.
+ * Offsets, rising:  0 ≤ confirmOffset ≤ durableEnd ≤ writtenEnd ≤ end. On one node a
+ * frame is confirmed when it is synced. Of a log on several nodes the sync is only
+ * told of, and whoever keeps it (replicated_log.ts) says what is confirmed; what is
+ * found at a start beyond what is known to be is there, but not visited.
  *
  * @module
  */
 
 import { assert } from "./base/assert.ts";
-import { viewOf } from "./base/bytes.ts";
-import type { Crc32 } from "./base/checksum.ts";
-import type { Clock } from "./base/clock.ts";
-import { type Disk, type DiskFile, NoRoom, readRange } from "./base/disk.ts";
+import { NoRoom } from "./base/disk.ts";
 import { salvaging } from "./base/salvage.ts";
-import { CheckpointFile } from "./checkpoint.ts";
-import { DamageMap, type FoundBy } from "./damage.ts";
+import { Checkpointing } from "./checkpointing.ts";
+import { cutSegments } from "./cut_log.ts";
+import { DamageMap } from "./damage.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
 import type { FlushFigures } from "./flush_figures.ts";
-import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
-import type { Headroom } from "./headroom.ts";
-import { LogTail } from "./log_tail.ts";
-import { openSegments } from "./open_log.ts";
-import type { DamagedRange } from "./recovery.ts";
-import { SEGMENT_HEADER_SIZE } from "./segment.ts";
-import type { SpareSegment } from "./spare_segment.ts";
+import type { Frame } from "./frame.ts";
+import type { LogEvents, LogPorts, Recovery, Segment } from "./log_ports.ts";
+import { type FrameAt, LogReader } from "./log_reader.ts";
+import { type Chunk, LogTail } from "./log_tail.ts";
+import { type StartedLog, startLog, type StartOptions } from "./start_log.ts";
 
-export interface LogPorts {
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly crc32: Crc32;
-  /** Called once, when durability can no longer be promised: the process must end. */
-  fatal(error: Error): void;
-  /** A range of the log was found damaged that nobody knew of. */
-  damaged?(range: DamagedRange, by: FoundBy): void;
-}
-
-export interface LogEvents {
-  onWritten(end: number): void;
-  /** Frames below `end` are confirmed: they may be seen. */
-  onConfirm(end: number): void;
-  /** The segment before the one at `base` is sealed. */
-  onSealed(segment: { readonly base: number; readonly end: number }): void;
-}
-
-export interface Segment {
-  readonly base: number;
-  /** Undefined while active. */
-  readonly end: number | undefined;
-  readonly firstStoredAt: number;
-  readonly file: DiskFile;
-}
-
-export interface Recovery {
-  readonly damaged: readonly DamagedRange[];
-  /** The unsynced tail that was cut, if it held anything. */
-  readonly torn: { readonly at: number; readonly reason: string } | undefined;
-  /** Bases of segments whose header is damaged; the frames do not need it. */
-  readonly damagedHeaders: readonly number[];
-  /** Frames walked. */
-  readonly frames: number;
-}
-
-/** Between two checkpoints while the log moves, at most. */
-const CHECKPOINT_INTERVAL_MS = 1000;
+const SILENT: LogEvents = {
+  onAppended() {},
+  onWritten() {},
+  onDurable() {},
+  onConfirm() {},
+  onSealed() {},
+};
 
 /** Of a segment that is ended early. */
 const SEGMENT_LEAST = 1 / 16;
@@ -74,81 +41,63 @@ export class CommitLog {
   readonly tail: LogTail;
   readonly recovery: Recovery;
   readonly damage: DamageMap;
+  /** The greatest confirmOffset that a start found told of. */
+  readonly toldConfirm: number;
   readonly #ports: LogPorts;
   readonly #segments: Segment[];
   readonly #flusher: Flusher;
-  readonly #checkpoint: CheckpointFile;
+  readonly #checkpoints: Checkpointing;
+  readonly #reader: LogReader;
+  readonly #replicated: boolean;
   readonly #segmentBytes: number;
-  #events: LogEvents = { onWritten() {}, onConfirm() {}, onSealed() {} };
+  /** Sealed, and not yet told of, oldest first. */
+  #sealed: Segment[] = [];
+  #events: LogEvents = SILENT;
   #confirmOffset: number;
+  #durableEnd: number;
   #writtenEnd: number;
-  #cancelCheckpoint: (() => void) | undefined;
-  #checkpointing: Promise<void> = Promise.resolve();
+  #telling = false;
 
   /**
    * Opens the log, cuts a torn tail and visits every frame of the segment that
-   * holds `walkFrom` and of all behind it.
+   * holds `walkFrom` and of all behind it; of a log on several nodes, those that are
+   * known to be confirmed, up to the first damage.
    *
    * @throws when a file cannot be read, or its format is not known.
    */
-  static async open(
-    ports: LogPorts,
-    options: {
-      readonly segmentBytes: number;
-      readonly spare: SpareSegment;
-      readonly headroom: Headroom;
-      /** A confirmed unit end: the log reaches that far. */
-      readonly from: number;
-      /** Where the log starts: what lay before was removed. */
-      readonly start: number;
-      /** The walk begins at the segment that holds it; at most `from`. */
-      readonly walkFrom: number;
-      visit(frame: Frame, segment: { readonly base: number }): void;
-    },
-  ): Promise<CommitLog> {
-    const checkpoint = await CheckpointFile.open(ports.disk, ports.crc32);
-    const durableEnd = Math.max(checkpoint.latest.durableEnd, options.from);
-    const opened = await openSegments(ports, { ...options, durableEnd });
-    if (opened.end > checkpoint.latest.durableEnd) {
-      // Readers see all of it from now on, so from now on its loss is damage.
-      const epoch = Math.max(opened.epoch, checkpoint.latest.epoch);
-      await checkpoint.write({ durableEnd: opened.end, epoch });
-    }
-    return new CommitLog(ports, { ...options, checkpoint, opened });
+  static async open(ports: LogPorts, options: StartOptions): Promise<CommitLog> {
+    return new CommitLog(ports, options, await startLog(ports, options));
   }
 
-  private constructor(
-    ports: LogPorts,
-    parts: {
-      readonly checkpoint: CheckpointFile;
-      readonly opened: Awaited<ReturnType<typeof openSegments>>;
-      readonly segmentBytes: number;
-      readonly spare: SpareSegment;
-      readonly headroom: Headroom;
-    },
-  ) {
-    const { checkpoint, opened, segmentBytes, spare, headroom } = parts;
-    const { segments, end, lastCrc, lastStoredAt } = opened;
+  private constructor(ports: LogPorts, options: StartOptions, started: StartedLog) {
+    const { segmentBytes, spare } = options;
+    const { checkpoint, segments, end, lastCrc, lastStoredAt, confirmOffset } = started;
     const active = segments.at(-1);
     this.#ports = ports;
+    this.#replicated = options.replication !== undefined;
     this.#segmentBytes = segmentBytes;
-    this.#checkpoint = checkpoint;
     this.#segments = segments;
-    this.recovery = opened.recovery;
+    this.recovery = started.recovery;
     this.damage = new DamageMap((range, by) => ports.damaged?.(range, by));
-    for (const range of opened.recovery.damaged) this.damage.add(range, "start");
-    this.#confirmOffset = end;
+    for (const range of started.recovery.damaged) this.damage.add(range, "start");
+    this.#confirmOffset = confirmOffset;
+    this.toldConfirm = started.toldConfirm;
+    this.#durableEnd = end;
     this.#writtenEnd = end;
-    const epoch = Math.max(opened.epoch, checkpoint.latest.epoch);
-    const segmentBase = active?.base ?? end;
-    const start = { end, lastCrc, lastStoredAt, epoch, segmentBase, segmentBytes };
-    this.tail = new LogTail(start, ports.crc32);
+    for (const segment of segments) {
+      if ((segment.end ?? 0) > confirmOffset) this.#sealed.push(segment);
+    }
+    this.tail = new LogTail(
+      { ...started, segmentBase: active?.base ?? end, segmentBytes },
+      ports.crc32,
+    );
+    this.tail.confirmOffset = started.toldConfirm;
     if (!active) this.tail.rolls.push({ base: end, prevCrc: lastCrc, firstStoredAt: lastStoredAt });
-    this.#flusher = new Flusher(this.tail, {
+    const flusher = new Flusher(this.tail, {
       ports,
       active: active && { ...active, prepared: false },
       spare,
-      headroom,
+      headroom: options.headroom,
       segmentBytes,
       events: {
         onWritten: (written) => this.#onWritten(written),
@@ -157,6 +106,20 @@ export class CommitLog {
         fatal: (error) => ports.fatal(error),
       },
     });
+    this.#flusher = flusher;
+    this.#checkpoints = new Checkpointing(checkpoint, {
+      clock: ports.clock,
+      next: () => (this.failed ? undefined : this.#place),
+      failed(error) {
+        if (!(error instanceof NoRoom)) flusher.fail(error); // it may lag: the next one tells
+      },
+    });
+    this.#reader = new LogReader(this, ports.crc32);
+  }
+
+  get #place() {
+    const { epoch } = this.tail;
+    return { durableEnd: this.#durableEnd, confirmOffset: this.#confirmOffset, epoch };
   }
 
   listen(events: LogEvents): void {
@@ -171,12 +134,21 @@ export class CommitLog {
     return this.#writtenEnd;
   }
 
+  get durableEnd(): number {
+    return this.#durableEnd;
+  }
+
   get confirmOffset(): number {
     return this.#confirmOffset;
   }
 
   get segments(): readonly Segment[] {
     return this.#segments;
+  }
+
+  /** Those that are sealed and confirmed: nothing of them changes any more. */
+  get closedSegments(): readonly Segment[] {
+    return this.#segments.filter(({ end = Infinity }) => end <= this.#confirmOffset);
   }
 
   /** The segment that holds, or will hold, `logOffset`. */
@@ -193,12 +165,23 @@ export class CommitLog {
 
   /** What was appended in this turn goes to disk at its end. */
   flush(): void {
+    if (this.#replicated) this.#tellAppended();
     this.#flusher.kick();
   }
 
   /** The active segment holds no more than it does, unless that is little: the next unit begins another. */
   endSegment(): void {
     this.tail.endSegmentAt(this.#segmentBytes * SEGMENT_LEAST);
+  }
+
+  /** Before the flusher gets to it, which waits for the end of the turn as well. */
+  #tellAppended(): void {
+    if (this.#telling) return;
+    this.#telling = true;
+    this.#ports.clock.defer(() => {
+      this.#telling = false;
+      this.#events.onAppended();
+    });
   }
 
   /** The disk has failed: nothing is confirmed any more. */
@@ -217,58 +200,27 @@ export class CommitLog {
   }
 
   /** A frame with its checksum and place verified; undefined when its bytes are damaged. */
-  async read(at: {
-    readonly logOffset: number;
-    readonly size: number;
-  }): Promise<Frame | undefined> {
-    const frame = await this.#read(at);
-    if (!frame) this.missed(at);
-    return frame;
-  }
-
-  async #read({
-    logOffset,
-    size,
-  }: {
-    readonly logOffset: number;
-    readonly size: number;
-  }): Promise<Frame | undefined> {
-    const bytes = await this.readBytes(logOffset, size);
-    return bytes && this.verify(bytes, logOffset);
+  read(at: FrameAt): Promise<Frame | undefined> {
+    return this.#reader.read(at);
   }
 
   /** A frame that an index knows of is not there: noted as damage, unless its segment went. */
-  missed({ logOffset, size }: { readonly logOffset: number; readonly size: number }): void {
-    const there =
-      this.segmentAt(logOffset) !== undefined && logOffset + size <= this.#confirmOffset;
-    if (there && size > 0) this.damage.add({ from: logOffset, to: logOffset + size }, "read");
+  missed(at: FrameAt): void {
+    this.#reader.missed(at);
   }
 
   /** As `read`, of a frame whose size is not known, and which need not be one: a stranger may have named it. */
-  async readAt(logOffset: number): Promise<Frame | undefined> {
-    const header = await this.readBytes(logOffset, FRAME_HEADER_SIZE);
-    const size = header && viewOf(header).getUint32(0);
-    if (!size || size < FRAME_HEADER_SIZE || size > FRAME_SIZE_MAX) return undefined;
-    return this.#read({ logOffset, size });
+  readAt(logOffset: number): Promise<Frame | undefined> {
+    return this.#reader.readAt(logOffset);
   }
 
   /** Contiguous bytes of one segment, unverified; undefined when they are not there. */
-  async readBytes(from: number, size: number): Promise<Uint8Array | undefined> {
-    return this.tail.find(from, size) ?? (await this.#readDisk(from, size));
+  readBytes(from: number, size: number): Promise<Uint8Array | undefined> {
+    return this.#reader.bytes(from, size);
   }
 
   verify(bytes: Uint8Array, logOffset: number): Frame | undefined {
-    const expected = { logOffset, prevCrc: undefined, crc32: this.#ports.crc32 };
-    const read = readFrame({ bytes, view: viewOf(bytes), at: 0 }, expected);
-    return read.kind === "frame" ? read.frame : undefined;
-  }
-
-  async #readDisk(logOffset: number, size: number): Promise<Uint8Array | undefined> {
-    const segment = this.segmentAt(logOffset);
-    if (!segment || logOffset + size > this.#writtenEnd) return undefined;
-    const position = SEGMENT_HEADER_SIZE + logOffset - segment.base;
-    const bytes = await readRange(segment.file, position, size);
-    return bytes.length === size ? bytes : undefined;
+    return this.#reader.verify(bytes, logOffset);
   }
 
   #onWritten(end: number): void {
@@ -277,14 +229,41 @@ export class CommitLog {
   }
 
   #onDurable(end: number): void {
+    this.#durableEnd = end;
+    if (!this.#replicated) {
+      this.tail.confirmOffset = end;
+      this.confirm(end);
+    }
+    this.#checkpoints.soon();
+    this.#events.onDurable(end);
+  }
+
+  /**
+   * All below `end`, which is synced here, is confirmed.
+   *
+   * @param frames those since the last call, of one segment, where they are not in the tail.
+   */
+  confirm(end: number, frames?: Chunk): void {
     assert(end >= this.#confirmOffset, "confirmOffset never falls");
+    assert(end <= this.#durableEnd, "what is confirmed is synced");
     this.#confirmOffset = end;
-    this.tail.confirmOffset = end;
-    this.#events.onConfirm(end);
-    this.#cancelCheckpoint ??= this.#ports.clock.after(CHECKPOINT_INTERVAL_MS, () => {
-      this.#cancelCheckpoint = undefined;
-      void this.#writeCheckpoint();
-    });
+    if (this.#replicated) this.#checkpoints.soon(); // it may come long after the sync
+    this.#events.onConfirm(end, frames);
+    if (this.#sealed.length > 0) void this.#tellSealed();
+  }
+
+  /** A segment is derived from once all of it is confirmed, and a start would know it to be. */
+  async #tellSealed(): Promise<void> {
+    const done = this.#sealed.filter(({ end = 0 }) => end <= this.#confirmOffset);
+    if (done.length === 0) return;
+    this.#sealed = this.#sealed.slice(done.length);
+    await this.#checkpoints.write();
+    for (const { base, end = base } of done) this.#events.onSealed({ base, end });
+  }
+
+  /** Resolves to whether a start would know of what is confirmed now. */
+  checkpoint(): Promise<boolean> {
+    return this.#checkpoints.write();
   }
 
   async #onSegment({ base, file, firstStoredAt }: ActiveSegment): Promise<void> {
@@ -292,10 +271,40 @@ export class CommitLog {
     if (previous && previous.end === undefined) {
       const sealed = { ...previous, end: base };
       this.#segments[this.#segments.length - 1] = sealed;
-      await this.#writeCheckpoint();
-      this.#events.onSealed(sealed);
+      this.#sealed.push(sealed);
+      await this.#tellSealed();
     }
     this.#segments.push({ base, file: salvaging(file), firstStoredAt, end: undefined });
+  }
+
+  /**
+   * What lies behind `to`, a unit's end that is not below what is confirmed, is gone.
+   * Resolves once that would survive power loss. Nothing may be appended meanwhile.
+   */
+  async cut(to: number): Promise<void> {
+    assert(to >= this.#confirmOffset && to <= this.end, "a cut lies behind what is confirmed");
+    await this.settled();
+    if (to === this.end || this.failed) return;
+    try {
+      const before = { ...this.#place, durableEnd: to }; // or its loss would be damage
+      const written = await this.#checkpoints.write(before);
+      if (!written) throw new NoRoom("Cannot cut the log: there is no room to tell of it");
+      const place = await cutSegments(this.#ports, {
+        to,
+        segments: this.#segments,
+        segmentBytes: this.#segmentBytes,
+      });
+      this.tail.cut(place);
+      this.damage.forgetFrom(to);
+      this.#sealed = this.#sealed.filter(({ end = 0 }) => end <= place.segmentBase);
+      this.#durableEnd = to;
+      this.#writtenEnd = to;
+      const active = this.#segments.at(-1);
+      if (active) this.#flusher.cut({ ...active, prepared: false }, to);
+    } catch (error) {
+      this.#flusher.fail(error);
+      throw error;
+    }
   }
 
   /** Where the first segment begins. */
@@ -309,26 +318,14 @@ export class CommitLog {
     assert(kept >= 0, "the log starts where a segment begins");
     const gone = this.#segments.splice(0, kept);
     this.damage.forgetBelow(start);
+    this.tail.epochs.trim(start);
     for (const { file } of gone) await file.close();
-  }
-
-  /** One at a time, in order of call. */
-  #writeCheckpoint(): Promise<void> {
-    const next = { durableEnd: this.#confirmOffset, epoch: this.tail.epoch };
-    this.#checkpointing = this.#checkpointing
-      .then(() => (this.failed ? undefined : this.#checkpoint.write(next)))
-      .catch((error: unknown) => {
-        if (!(error instanceof NoRoom)) this.#flusher.fail(error); // it may lag: the next one tells
-      });
-    return this.#checkpointing;
   }
 
   /** Flushes, writes a last checkpoint and closes the files. */
   async close(): Promise<void> {
     await this.settled();
-    this.#cancelCheckpoint?.();
-    await this.#writeCheckpoint();
-    await this.#checkpoint.close();
+    await this.#checkpoints.close();
     for (const { file } of this.#segments) await file.close();
   }
 }

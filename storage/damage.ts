@@ -4,8 +4,9 @@
  *
  *   start, scrubber, reader ──add──▶ ranges ──▶ `/readyz`, the node's log, counters
  *
- * A range stays for the life of the node: one node has no other copy. Nothing is
- * cut or renumbered for it; whoever reads there is told, and goes on behind it.
+ * A range stays for the life of the node, for one node has no other copy; in a group
+ * another member gives the bytes once more (mending.ts). Nothing is cut or renumbered
+ * for it; whoever reads there is told, and goes on behind it.
  *
  * @module
  */
@@ -50,6 +51,22 @@ export class DamageMap {
 
   #covers({ from, to }: DamagedRange): boolean {
     return this.#ranges.some((one) => one.from <= from && to <= one.to);
+  }
+
+  /** The log ends at `end` now. */
+  forgetFrom(end: number): void {
+    this.#ranges = this.#ranges
+      .filter(({ from }) => from < end)
+      .map(({ from, to }) => ({ from, to: Math.min(to, end) }));
+  }
+
+  /** What was written lies there again. */
+  mended({ from, to }: DamagedRange): void {
+    this.#ranges = this.#ranges.flatMap((one) => {
+      const before = { from: one.from, to: Math.min(one.to, from) };
+      const behind = { from: Math.max(one.from, to), to: one.to };
+      return [before, behind].filter((part) => part.from < part.to);
+    });
   }
 
   /** The log begins at `start` now: what lay before is gone, damaged or not. */

@@ -36,7 +36,7 @@ import {
 import { RunDamage, type RunFile, unreadable } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
 import { DedupeTable } from "./dedupe_table.ts";
-import type { StorePorts } from "./message_store.ts";
+import type { StorePorts } from "./store_ports.ts";
 
 export const YOUNG_BYTES_MAX = 256 * 1024 * 1024;
 export const BLOOM_BYTES_MAX = 64 * 1024 * 1024;
@@ -294,10 +294,10 @@ export class DedupeStore {
 
   /** Sealed segments that may hold keys in the window. */
   #segmentsToRemember(): Sealed[] {
-    const segments = this.#log?.segments ?? [];
+    const { segments = [], confirmOffset = 0 } = this.#log ?? {};
     const since = this.#expired();
-    return segments.flatMap(({ base, end }, i) => {
-      if (end === undefined || this.#keyedCount(base) === 0) return [];
+    return segments.flatMap(({ base, end = Infinity }, i) => {
+      if (end > confirmOffset || this.#keyedCount(base) === 0) return [];
       const after = segments[i + 1]?.firstStoredAt ?? 0; // 0: its header is damaged
       return after === 0 || after > since ? [{ base, end }] : [];
     });
@@ -325,7 +325,7 @@ export class DedupeStore {
       const covered = this.#runs.covers({ from: segment.base, to: segment.end });
       if (!covered) this.#gaps.set(segment.base, segment);
     }
-    for (const { base, end } of log.segments) if (end !== undefined) this.forget(base);
+    for (const { base } of log.closedSegments) this.forget(base);
     void this.build();
   }
 

@@ -15,7 +15,8 @@
  */
 
 import type { Clock } from "./base/clock.ts";
-import type { CommitLog, Segment } from "./commit_log.ts";
+import type { CommitLog } from "./commit_log.ts";
+import type { Segment } from "./log_ports.ts";
 import type { ConsumeQueues } from "./consume_queues.ts";
 import type { DedupeStore } from "./dedupe_store.ts";
 import { type Sidecars, withSidecar } from "./sidecars.ts";

@@ -131,6 +131,12 @@ export class Flusher {
     for (this.kick(); this.#running; this.kick()) await this.#running;
   }
 
+  /** The log ends at `end` now, in this segment. Nothing is on its way to the disk. */
+  cut(active: ActiveSegment, end: number): void {
+    this.#active = active;
+    this.#written = end;
+  }
+
   async #run(): Promise<void> {
     try {
       while (!this.#failed && this.#tail.end > this.#written) {

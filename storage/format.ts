@@ -18,6 +18,7 @@ import { salvaging } from "./base/salvage.ts";
 import { readSealed } from "./blocks.ts";
 import { CHECKPOINT_FORMAT, CHECKPOINT_PATH, CHECKPOINT_SLOT_SIZE } from "./checkpoint.ts";
 import { DEDUPE_DIR, RUN_FORMAT } from "./dedupe_run.ts";
+import { IDENTITY_CRC_AT, IDENTITY_FORMAT, IDENTITY_PATH, IDENTITY_SLOT_SIZE } from "./identity.ts";
 import { LOG_START_FORMAT } from "./log_start.ts";
 import { LOG_DIR, SEGMENT_FORMAT } from "./segment.ts";
 import { SIDECAR_FORMAT } from "./sidecar.ts";
@@ -26,7 +27,7 @@ import { TIMER_DIR, TIMER_FORMAT } from "./timer_layout.ts";
 
 const MAGIC_SIZE = 8;
 /** Behind the checksum of the longest header. */
-const HEADER_SIZE_MAX = 36;
+const HEADER_SIZE_MAX = 52;
 /** Behind the content of a block. */
 const BLOCK_CRC_SIZE = 4;
 
@@ -48,6 +49,17 @@ const FILE_KINDS: readonly FileKind[] = [
   { dir: TIMER_DIR, extension: ".tmr", magic: TIMER_FORMAT },
 ];
 
+/** Of two slots each. */
+const SLOT_FILES = [
+  { path: CHECKPOINT_PATH, slotSize: CHECKPOINT_SLOT_SIZE, magic: CHECKPOINT_FORMAT, crcAt: 28 },
+  {
+    path: IDENTITY_PATH,
+    slotSize: IDENTITY_SLOT_SIZE,
+    magic: IDENTITY_FORMAT,
+    crcAt: IDENTITY_CRC_AT,
+  },
+] as const;
+
 /** @throws `not-implemented`, naming the file and its format, when a later build wrote here. */
 export async function refuseLaterFormats(disk: Disk, crc32: Crc32): Promise<void> {
   for (const kind of FILE_KINDS) {
@@ -55,10 +67,11 @@ export async function refuseLaterFormats(disk: Disk, crc32: Crc32): Promise<void
       if (name.endsWith(kind.extension)) await refuse(`${kind.dir}/${name}`, { kind, disk, crc32 });
     }
   }
-  if (!(await disk.list("")).includes(CHECKPOINT_PATH)) return;
-  const kind = { magic: CHECKPOINT_FORMAT, crcAt: 28 };
-  for (const at of [0, CHECKPOINT_SLOT_SIZE])
-    await refuse(CHECKPOINT_PATH, { kind, at, disk, crc32 });
+  const names = await disk.list("");
+  for (const { path, slotSize, ...kind } of SLOT_FILES) {
+    if (!names.includes(path)) continue;
+    for (const at of [0, slotSize]) await refuse(path, { kind, at, disk, crc32 });
+  }
 }
 
 async function refuse(

@@ -11,7 +11,8 @@
  *
  * A unit is announced with `begin`, which moves on to a new segment when the
  * unit would not fit the current one; then each frame is `reserve`d, its payload
- * written at the place given, and `seal`ed.
+ * written at the place given, and `seal`ed. Units that another node sealed are
+ * `adopt`ed as they are; where segments begin each node says for itself.
  *
  * Invariant: `end` lies between units whenever control returns to the event loop.
  *
@@ -21,6 +22,7 @@
 import { assert } from "./base/assert.ts";
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
+import { Epochs } from "./epochs.ts";
 import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
@@ -48,6 +50,16 @@ export interface TailStart {
   readonly epoch: number;
   readonly segmentBase: number;
   readonly segmentBytes: number;
+  /** Of the log so far. */
+  readonly epochs?: Epochs;
+}
+
+/** Where the log ends, and with which frame. */
+export interface LogEnd {
+  readonly end: number;
+  readonly lastCrc: number;
+  readonly lastStoredAt: number;
+  readonly segmentBase: number;
 }
 
 export class LogTail {
@@ -58,6 +70,7 @@ export class LogTail {
   readonly #chunks: Chunk[] = [];
   #chunksSize = 0;
   readonly rolls: Roll[] = [];
+  readonly epochs: Epochs;
   /** Of this life of the node: how many records were appended, by kind, and their bytes. */
   readonly appended = { records: 0, byKind: new Float64Array(256), bytes: new Float64Array(256) };
   /** Called before the first record of a new segment. */
@@ -80,6 +93,7 @@ export class LogTail {
     this.#storedAt = start.lastStoredAt;
     this.#epoch = start.epoch;
     this.#segmentBase = start.segmentBase;
+    this.epochs = start.epochs ?? new Epochs();
   }
 
   /** Everything appended, written or not. */
@@ -173,10 +187,77 @@ export class LogTail {
         crc32: this.#crc32,
       },
     );
+    this.epochs.add(this.#epoch, logOffset);
     chunk.filled += size;
     this.#end += size;
     this.#count(frame.kind, size);
     return logOffset;
+  }
+
+  /**
+   * Appends whole units that another node sealed to follow what is here, as they are;
+   * the bytes are copied. Whether they are that was made sure of.
+   */
+  adopt(bytes: Uint8Array): void {
+    const view = viewOf(bytes);
+    for (let at = 0; at < bytes.length; ) {
+      const unitEnd = unitEndIn(bytes, view, at);
+      const used = this.#end - this.#segmentBase;
+      this.#storedAt = Math.max(this.#storedAt, new Frame({ bytes, view }, at).storedAt);
+      if (used > 0 && used + unitEnd - at > this.#segmentBytesMax) this.#roll();
+      while (at < unitEnd) at += this.#take(new Frame({ bytes, view }, at));
+    }
+  }
+
+  #take(frame: Frame): number {
+    const { size, at } = frame;
+    assert(frame.logOffset === this.#end, "a frame lies where it says");
+    const chunk = this.reserve(size - FRAME_HEADER_SIZE);
+    chunk.bytes.set(frame.bytes.subarray(at, at + size), chunk.filled);
+    this.#epoch = frame.epoch;
+    this.#storedAt = Math.max(this.#storedAt, frame.storedAt);
+    this.epochs.add(frame.epoch, this.#end);
+    this.#lastCrc = frame.crc;
+    chunk.filled += size;
+    this.#end += size;
+    this.#count(frame.kind, size);
+    return size;
+  }
+
+  /** The log ends there now: what lay behind is forgotten. All of it was flushed. */
+  cut(to: LogEnd): void {
+    assert(this.rolls.length === 0, "what is cut was flushed");
+    while ((this.#chunks.at(-1)?.base ?? 0) >= to.end && this.#chunks.length > 0) {
+      this.#chunksSize -= this.#chunks.pop()?.bytes.length ?? 0;
+    }
+    // Not filled any further: somebody may still be sending the bytes behind the cut.
+    const last = this.#chunks.at(-1);
+    if (last && last.base + last.filled > to.end) {
+      const bytes = last.bytes.subarray(0, to.end - last.base);
+      this.#chunksSize -= last.bytes.length - bytes.length;
+      this.#chunks[this.#chunks.length - 1] = { ...last, bytes, filled: bytes.length };
+    }
+    this.epochs.cut(to.end);
+    this.#end = to.end;
+    this.#lastCrc = to.lastCrc;
+    this.#storedAt = to.lastStoredAt;
+    this.#epoch = this.epochs.last;
+    this.#segmentBase = to.segmentBase;
+    this.#segmentBytesMax = this.#segmentBytes;
+  }
+
+  /** From here on all of the log is at hand. */
+  get base(): number {
+    return this.#chunks[0]?.base ?? this.#end;
+  }
+
+  /** crc32 of the frame that ends at a logOffset; undefined where that is not at hand, or none does. */
+  crcAt(logOffset: number): number | undefined {
+    if (logOffset === this.#end) return this.#lastCrc;
+    const bytes = this.find(logOffset, FRAME_HEADER_SIZE);
+    const behind = bytes && new Frame({ bytes, view: viewOf(bytes) }, 0);
+    if (behind?.logOffset !== logOffset) return undefined;
+    return behind.prevCrc === 0 && logOffset > 0 ? undefined : behind.prevCrc; // behind damage
   }
 
   #count(kind: number, size: number): void {
@@ -232,5 +313,14 @@ export class LogTail {
       drop++;
     }
     if (drop > 0) this.#chunks.splice(0, drop);
+  }
+}
+
+/** Behind the unit that begins at `at`. */
+function unitEndIn(bytes: Uint8Array, view: DataView, at: number): number {
+  for (let end = at; ; ) {
+    const { size, flags } = new Frame({ bytes, view }, end);
+    end += size;
+    if ((flags & FLAG_CONTINUED) === 0 || end >= bytes.length) return end;
   }
 }

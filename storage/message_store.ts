@@ -14,51 +14,50 @@
  * @module
  */
 
-import { encodeMessage, messageSizeMax } from "./base/message.ts";
 import { removeAsides } from "./base/disk.ts";
-import { CommitLog, type LogPorts } from "./commit_log.ts";
-import { type ConsumeQueue, ConsumeQueues } from "./consume_queues.ts";
+import { stableHash } from "./base/hash.ts";
+import { encodeMessage, messageSizeMax } from "./base/message.ts";
+import { CommitLog } from "./commit_log.ts";
+import { ConsumeQueues } from "./consume_queues.ts";
 import type { DamageMap } from "./damage.ts";
 import { type DedupeOptions, DedupeStore } from "./dedupe_store.ts";
 import { Disposal } from "./disposal.ts";
+import { decodeEpochMark, epochsIn } from "./epochs.ts";
 import { refuseLaterFormats } from "./format.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, FRAME_HEADER_SIZE, Frame } from "./frame.ts";
-import { Headroom, HEADROOM_DEFAULTS, type HeadroomOptions } from "./headroom.ts";
+import { Headroom, HEADROOM_DEFAULTS } from "./headroom.ts";
 import { Indexes } from "./indexes.ts";
-import { type Jobs, openSnapshot } from "./jobs.ts";
+import { Intake, type IntakeParts } from "./intake.ts";
+import { openSnapshot } from "./jobs.ts";
 import { readLogStart, removeBefore, removeSnapshotsBefore } from "./log_start.ts";
+import type { Chunk } from "./log_tail.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
-import type { FramePlace } from "./read_frames.ts";
 import { QueueReader } from "./queue_reader.ts";
+import type { FramePlace } from "./read_frames.ts";
 import { payloadOf } from "./record_sizes.ts";
 import { KINDS, type KindName, type RecordOf } from "./records/mod.ts";
-import { type Fold, recallKey, type RecordPlace, replay } from "./replay.ts";
+import type { RecordPlace } from "./replay.ts";
+import { ReplicatedLog } from "./replicated_log.ts";
 import { Scrubber } from "./scrubber.ts";
 import { Sealer } from "./sealer.ts";
 import { LOG_DIR } from "./segment.ts";
 import { openSidecars } from "./sidecar_file.ts";
-import { SpareSegment } from "./spare_segment.ts";
 import { SNAPSHOT_DIR } from "./snapshot.ts";
-import { stableHash } from "./base/hash.ts";
+import { SpareSegment } from "./spare_segment.ts";
+import { StartWalk } from "./start_walk.ts";
+import type { StoreListener, StoreOptions, StorePorts } from "./store_ports.ts";
 import { FIRST_KEY } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
-import { coversBase, openTimerFiles } from "./timer_files.ts";
+import { openTimerFiles } from "./timer_files.ts";
 import { decodeTimerMark } from "./timer_mark.ts";
-import { LastReveals, timerMarkIn, uncovered } from "./timer_start.ts";
+import { timerMarkIn, uncovered } from "./timer_start.ts";
 import { Timers } from "./timers.ts";
 
-export interface StorePorts extends LogPorts {
-  readonly jobs: Jobs;
-  /** A job failed: derived data is behind, nothing is lost. */
-  report(error: Error): void;
-}
-
-export interface StoreListener {
-  /** Bytes below `end` are in the page cache. */
-  onWritten(end: number): void;
-  /** All below `end` is confirmed; `queues` got visible messages. */
-  onConfirm(end: number, queues: readonly ConsumeQueue[]): void;
-}
+type StoreParts = Omit<IntakeParts, "onBoundary" | "hasTimers" | "failed"> & {
+  readonly spare: SpareSegment;
+  readonly headroom: Headroom;
+  readonly timerFiles: readonly TimerFile[];
+};
 
 const DEDUPE_DEFAULTS: DedupeOptions = { windowMs: 24 * 60 * 60 * 1000 };
 
@@ -74,24 +73,19 @@ export class MessageStore {
   readonly disposal: Disposal;
   readonly scrubber: Scrubber;
   readonly headroom: Headroom;
+  /** Of a member of a group. */
+  readonly replica: ReplicatedLog | undefined;
   readonly #spare: SpareSegment;
   readonly #sealer: Sealer;
+  readonly #intake: Intake;
   #listener: StoreListener = { onWritten() {}, onConfirm() {} };
-  #dispatched: number;
 
-  /** Restores and replays `fold`, and leaves the store ready for appends. */
-  static async open(
-    ports: StorePorts,
-    options: {
-      readonly segmentBytes: number;
-      readonly fold: Fold;
-      readonly dedupe?: DedupeOptions | undefined;
-      /** In so long all that is stored is read once, to find damage; undefined: it is not. */
-      readonly scrubIntervalMs?: number | undefined;
-      readonly headroom?: HeadroomOptions | undefined;
-    },
-  ): Promise<MessageStore> {
-    const { fold } = options;
+  /**
+   * Restores and replays `fold`, and leaves the store ready for appends. Of a member of
+   * a group: what is known to be confirmed is folded, and the store follows.
+   */
+  static async open(ports: StorePorts, options: StoreOptions): Promise<MessageStore> {
+    const { fold, replication } = options;
     const { disk, crc32 } = ports;
     await disk.makeDir(LOG_DIR);
     await disk.makeDir(SNAPSHOT_DIR);
@@ -109,8 +103,10 @@ export class MessageStore {
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
     const known = snapshot?.walkFrom ?? 0;
     const passed = timerMarkIn(snapshot) ?? FIRST_KEY;
+    const epochs = epochsIn(snapshot);
     const walkTimers = uncovered(sidecars.files, { timerFiles, passed });
     const intact =
+      (epochs !== undefined || !replication) &&
       sidecars.bases.includes(known) &&
       sidecars.missing.every(({ end }) => end > known) &&
       [...walkTimers].every((base) => base >= known);
@@ -118,7 +114,7 @@ export class MessageStore {
     const queues = new ConsumeQueues();
     for (const entry of snapshot?.entries ?? []) {
       const mark = decodeQueueMark(entry);
-      if (decodeTimerMark(entry)) continue;
+      if (decodeTimerMark(entry) || decodeEpochMark(entry)) continue;
       if (!mark) fold.restore(entry[0], entry[1]);
       else if (walkFrom > 0) queues.restore(mark);
     }
@@ -126,8 +122,8 @@ export class MessageStore {
     for (const sidecar of sidecars.files.values()) indexes.know(sidecar);
     const dedupe = new DedupeStore(ports, options.dedupe ?? DEDUPE_DEFAULTS);
     const timers = new Timers();
-    const reveals = new LastReveals();
-    let walked: number | undefined;
+    const derived = { queues, indexes, dedupe, timers, timerFiles, fold, from };
+    const walk = new StartWalk({ ...derived, walkTimers, sidecars: sidecars.files });
     const spare = new SpareSegment(ports, options.segmentBytes);
     const log = await CommitLog.open(ports, {
       segmentBytes: options.segmentBytes,
@@ -136,71 +132,53 @@ export class MessageStore {
       from,
       start,
       walkFrom,
-      visit(frame, { base }) {
-        if (walked !== undefined && walked !== base) {
-          dedupe.forget(walked); // or a long walk would hold the indexes of the whole log
-          if (sidecars.files.has(walked)) {
-            queues.release(walked);
-            indexes.release(walked);
-          }
-        }
-        walked = base;
-        queues.apply(frame, base);
-        indexes.apply(frame, base);
-        const sealed = sidecars.files.has(base) || coversBase(timerFiles, base);
-        if (!sealed || walkTimers.has(base)) timers.index(frame, base);
-        recallKey(frame, dedupe, base);
-        if (frame.logOffset < from) return;
-        reveals.take(frame);
-        replay(fold, frame, base);
-      },
+      epochs: epochs ?? [],
+      replication,
+      visit: (frame, segment) => walk.visit(frame, segment),
     });
     timers.startAt(start);
-    await reveals.resume(timers, { log, passed });
-    const derived = { queues, indexes, dedupe, timers, timerFiles };
-    const store = new MessageStore(ports, { log, spare, headroom, fold, ...derived });
+    await walk.reveals.resume(timers, { log, passed });
+    const decides = replication === undefined;
+    const store = new MessageStore(ports, { ...derived, log, spare, headroom, decides });
     await store.#sealer.start(sidecars.files, { logOffset: from, passed });
     await dedupe.start(log, (base) => store.#sealer.at(base)?.keyedCount);
     if (options.scrubIntervalMs) store.scrubber.start(options.scrubIntervalMs);
     headroom.watch(log);
+    store.replica?.confirm(log.toldConfirm);
+    await store.replica?.settled();
     return store;
   }
 
-  private constructor(
-    ports: StorePorts,
-    parts: {
-      readonly log: CommitLog;
-      readonly spare: SpareSegment;
-      readonly headroom: Headroom;
-      readonly queues: ConsumeQueues;
-      readonly indexes: Indexes;
-      readonly dedupe: DedupeStore;
-      readonly fold: Fold;
-      readonly timers: Timers;
-      readonly timerFiles: readonly TimerFile[];
-    },
-  ) {
-    const { log, spare, headroom, queues, indexes, timers } = parts;
+  private constructor(ports: StorePorts, parts: StoreParts) {
+    const { log, spare, queues, indexes, timers } = parts;
     queues.takeTouched();
     this.log = log;
     this.#spare = spare;
-    this.headroom = headroom;
-    headroom.onRoom = () => this.#buildLeftOver();
+    this.headroom = parts.headroom;
+    this.headroom.onRoom = () => this.#buildLeftOver();
     this.queues = queues;
     this.indexes = indexes;
     this.dedupe = parts.dedupe;
     this.timers = timers;
-    this.#dispatched = log.end;
-    this.#sealer = new Sealer(ports, parts);
+    this.#intake = new Intake({
+      ...parts,
+      onBoundary: (base) => this.#sealer.capture(base),
+      hasTimers: (base) => this.#sealer.hasTimers(base),
+      failed: (error) => ports.fatal(error instanceof Error ? error : new Error(String(error))),
+    });
+    this.#sealer = new Sealer(ports, { ...parts, intake: this.#intake });
     this.scrubber = new Scrubber(ports, { log, sealer: this.#sealer, dedupe: this.dedupe });
     this.reader = new QueueReader(queues, this.#sealer);
     const { clock } = ports;
     this.disposal = new Disposal({ ...parts, sidecars: this.#sealer, clock });
     indexes.open(this.#sealer);
-    log.tail.onRoll = (base) => this.#sealer.capture(base);
+    if (parts.decides) this.#captureAtRoll();
+    else this.replica = new ReplicatedLog(ports, log);
     log.listen({
       onWritten: (end) => this.#listener.onWritten(end),
-      onConfirm: (end) => this.#onConfirm(end),
+      onAppended: () => this.replica?.appended(),
+      onDurable: (end) => this.replica?.durable(end),
+      onConfirm: (end, frames) => this.#onConfirm(end, frames),
       onSealed: (segment) => {
         this.#sealer.seal(segment);
         this.dedupe.seal(segment);
@@ -212,6 +190,23 @@ export class MessageStore {
   #buildLeftOver(): void {
     this.#sealer.retry();
     void this.dedupe.build();
+  }
+
+  #captureAtRoll(): void {
+    this.log.tail.onRoll = (base) => this.#sealer.capture(base);
+  }
+
+  /**
+   * Whoever appends decides from now on, and folds what it appends. Resolves when all
+   * there is was folded.
+   */
+  async lead(): Promise<void> {
+    await this.replica?.rest(
+      () => this.#intake.foldedTo,
+      (frame, { base }) => this.#intake.fold(frame, base),
+    );
+    await this.#intake.decide();
+    this.#captureAtRoll();
   }
 
   get damage(): DamageMap {
@@ -307,19 +302,15 @@ export class MessageStore {
     return { logOffset, storedAt: tail.storedAt, deferred: false, continued, size };
   }
 
-  #onConfirm(end: number): void {
-    const base = this.log.segmentAt(this.#dispatched)?.base ?? this.#dispatched;
-    for (const { chunk, from, to } of this.log.tail.slices(this.#dispatched, end)) {
-      for (let at = from; at < to; ) {
-        const frame = new Frame(chunk, at);
-        this.queues.apply(frame, base); // a batch has one segment
-        this.indexes.apply(frame, base);
-        at += frame.size;
-      }
-    }
-    this.#dispatched = end;
+  #onConfirm(end: number, frames: Chunk | undefined): void {
+    this.#intake.take(end, frames);
     this.#listener.onConfirm(end, this.queues.takeTouched());
     this.#sealer.onConfirm(end);
+  }
+
+  /** Written on every member, as far as is known. */
+  get replicatedEnd(): number {
+    return this.replica?.replicatedEnd ?? this.log.writtenEnd;
   }
 
   /** The delayed messages of a sealed segment that may still wait, carried ones included. */
@@ -332,13 +323,17 @@ export class MessageStore {
    * Once it resolves, a later start knows; when it fails, everything is still there.
    */
   async dropBefore(start: number): Promise<void> {
+    const known = await this.log.checkpoint(); // to a start: all that was described behind
+    if (!known) return;
     await this.#sealer.dropBefore(start);
     this.disposal.forgetBefore(this.log.start);
+    this.replica?.trimmed();
   }
 
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
     await this.log.settled();
+    await this.replica?.close();
     await this.scrubber.close();
     await this.dedupe.close();
     await this.#spare.close();

@@ -10,10 +10,12 @@ import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { salvaging } from "./base/salvage.ts";
 import { SharedFile } from "./base/shared_file.ts";
-import type { Recovery, Segment } from "./commit_log.ts";
+import type { Recovery, Segment } from "./log_ports.ts";
+import type { Epochs } from "./epochs.ts";
 import type { Frame } from "./frame.ts";
 import { type DamagedRange, recoverSegment } from "./recovery.ts";
 import { findFrame } from "./scan.ts";
+import { WalkFacts } from "./walk_facts.ts";
 import {
   decodeSegmentHeader,
   encodeSegmentHeader,
@@ -28,8 +30,13 @@ export interface OpenedSegments {
   readonly end: number;
   readonly lastCrc: number;
   readonly lastStoredAt: number;
-  readonly epoch: number;
   readonly recovery: Recovery;
+  /** Where the walk began; the log's end where there was nothing to walk. */
+  readonly walkedFrom: number;
+  /** The greatest one that a walked frame speaks of. */
+  readonly confirmOffset: number;
+  /** Of the walked frames. */
+  readonly epochs: Epochs;
 }
 
 interface Found {
@@ -48,11 +55,17 @@ export async function openSegments(
     /** Where the log starts; what lies before was removed. */
     readonly start: number;
     readonly durableEnd: number;
-    visit(frame: Frame, segment: { readonly base: number }): void;
+    /** Called before damage at the log's end is cut; absent: it is kept. */
+    readonly lost?: ((end: number) => Promise<void>) | undefined;
+    visit(
+      frame: Frame,
+      segment: { readonly base: number /** Of the whole walk. */; readonly walkedFrom: number },
+    ): void;
   },
 ): Promise<OpenedSegments> {
   const { disk, crc32 } = ports;
   const { durableEnd } = options;
+  const facts = new WalkFacts();
   const found = await findSegments(disk, { crc32, durableEnd });
   if (found.length === 0 && durableEnd > 0) {
     const detail = `Cannot open the log: it reached ${durableEnd}, and no segment is there`;
@@ -62,7 +75,7 @@ export async function openSegments(
   const damaged: DamagedRange[] = [];
   const { start } = options;
   if (found[0] && found[0].base > start) damaged.push({ from: start, to: found[0].base });
-  let [end, lastStoredAt, epoch, frames] = [found[0]?.base ?? 0, 0, 0, 0];
+  let end = found[0]?.base ?? 0;
   let lastCrc: number | undefined = 0;
   let torn: Recovery["torn"];
   for (const [i, segment] of found.entries()) {
@@ -73,21 +86,22 @@ export async function openSegments(
       if (there < next.base) damaged.push({ from: there, to: next.base });
       continue;
     }
+    const { base } = segment;
+    const walkedFrom = (facts.from ??= base);
     const recovered = await recoverSegment(
-      { ...segment, sealedEnd: next?.base, durableEnd },
+      { ...segment, sealedEnd: next?.base, durableEnd, cutsEnd: options.lost !== undefined },
       {
         crc32,
         visit(frame) {
-          frames++;
-          lastStoredAt = Math.max(lastStoredAt, frame.storedAt);
-          epoch = Math.max(epoch, frame.epoch);
-          options.visit(frame, segment);
+          facts.take(frame);
+          options.visit(frame, { base, walkedFrom });
         },
       },
     );
     ({ end, lastCrc, torn } = recovered);
     damaged.push(...recovered.damaged);
-    lastStoredAt = Math.max(lastStoredAt, segment.firstStoredAt);
+    facts.lastStoredAt = Math.max(facts.lastStoredAt, segment.firstStoredAt);
+    if (recovered.lost) await options.lost?.(end);
     if (!next) await settleTail(segment, { ...options, crc32, end });
   }
   const segments = found.map((segment, i) => ({
@@ -96,8 +110,10 @@ export async function openSegments(
     end: found[i + 1]?.base,
   }));
   const damagedHeaders = found.filter((one) => one.headerDamaged).map((one) => one.base);
-  const recovery = { damaged, torn, damagedHeaders, frames };
-  return { segments, end, lastCrc: lastCrc ?? 0, lastStoredAt, epoch, recovery };
+  const { lastStoredAt, confirmOffset, epochs, from: walkedFrom = end } = facts;
+  const recovery = { damaged, torn, damagedHeaders, frames: facts.frames };
+  const told = { walkedFrom, confirmOffset, epochs };
+  return { segments, end, lastCrc: lastCrc ?? 0, lastStoredAt, recovery, ...told };
 }
 
 async function findSegments(

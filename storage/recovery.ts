@@ -15,6 +15,10 @@
  * tail. A synced last batch that nothing follows and no checkpoint covers yet
  * cannot be told from a torn one; a group of nodes can, one node cannot.
  *
+ * A member of a group knows more: the others have what it lost. There, damage that
+ * nothing follows is cut as well, for a log whose last frame cannot be read has no
+ * place to go on from; but it is told apart, since the node had said it had the bytes.
+ *
  * A unit whose end is missing is cut as a whole.
  *
  * What was found above the checkpoint is written and synced once more before it
@@ -46,6 +50,8 @@ export interface SegmentToRecover {
   readonly sealedEnd: number | undefined;
   /** Every frame below was synced. */
   readonly durableEnd: number;
+  /** Damage that nothing follows is cut. */
+  readonly cutsEnd?: boolean | undefined;
   /** Bytes looked at in one go; by default some MiB. */
   readonly windowSize?: number | undefined;
 }
@@ -58,6 +64,8 @@ export interface RecoveredSegment {
   readonly damaged: readonly DamagedRange[];
   /** Why and where the tail was cut, when it held more than zeros. */
   readonly torn: { readonly at: number; readonly reason: string } | undefined;
+  /** What was cut had been synced. */
+  readonly lost?: boolean;
 }
 
 /** The decision, apart from how its facts are found. */
@@ -100,11 +108,14 @@ export async function recoverSegment(
     const behind = await findFrameBehind(file, { ...range, from: stop.at });
     if (behind) confirmed ??= await greatestConfirm(file, { ...range, from: behind.logOffset });
     const facts = { at: stop.at, durableEnd: segment.durableEnd, confirmedBehind: confirmed ?? 0 };
-    if (!isDamage({ ...facts, segmentFollows: sealedEnd !== undefined })) {
+    const isDamaged = isDamage({ ...facts, segmentFollows: sealedEnd !== undefined });
+    const lost = isDamaged && !behind && sealedEnd === undefined && segment.cutsEnd === true;
+    if (!isDamaged || lost) {
       const cut = units.cut() ?? { end: stop.at, lastCrc: stop.lastCrc };
-      const torn = behind !== undefined || (await hasBytes(file, { base, from: cut.end, to }));
+      const torn =
+        lost || behind !== undefined || (await hasBytes(file, { base, from: cut.end, to }));
       const reason = stop.reason ?? "the unit has no end";
-      return { ...cut, damaged, torn: torn ? { at: cut.end, reason } : undefined };
+      return { ...cut, damaged, torn: torn ? { at: cut.end, reason } : undefined, lost };
     }
 
     units.release();

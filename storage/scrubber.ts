@@ -21,7 +21,7 @@ import type { CommitLog } from "./commit_log.ts";
 import { DerivedDamage } from "./damage.ts";
 import { DEDUPE_DIR, type RunRange, runRanges, runPath } from "./dedupe_run.ts";
 import { RunFile } from "./dedupe_run_file.ts";
-import type { StorePorts } from "./message_store.ts";
+import type { StorePorts } from "./store_ports.ts";
 import { type ScrubFile, ScrubPlan, SLICE_SIZE } from "./scrub_plan.ts";
 import { scrubSegment } from "./scrub_segment.ts";
 import { LOG_DIR, segmentPath, sidecarPath } from "./segment.ts";

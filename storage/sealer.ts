@@ -17,8 +17,9 @@ import type { CommitLog } from "./commit_log.ts";
 import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
 import type { Frame } from "./frame.ts";
 import type { Indexes } from "./indexes.ts";
+import type { Intake } from "./intake.ts";
 import type { Job } from "./jobs.ts";
-import type { StorePorts } from "./message_store.ts";
+import type { StorePorts } from "./store_ports.ts";
 import { removeBefore, writeLogStart } from "./log_start.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import type { FramePlace } from "./read_frames.ts";
@@ -47,7 +48,7 @@ interface Captured {
   readonly boundary: number;
   readonly changes: Change[];
   /** Where the timers were. */
-  readonly passed: TimerKey;
+  readonly passed: TimerKey | Promise<TimerKey>;
 }
 
 interface Sealed {
@@ -61,6 +62,7 @@ export class Sealer implements Sidecars {
   readonly #queues: ConsumeQueues;
   readonly #indexes: Indexes;
   readonly #fold: Fold;
+  readonly #intake: Intake;
   readonly #timers: Timers;
   readonly #timerFiles: TimerFiles;
   readonly #sidecars = new Map<number, SidecarFile>();
@@ -89,6 +91,7 @@ export class Sealer implements Sidecars {
       readonly queues: ConsumeQueues;
       readonly indexes: Indexes;
       readonly fold: Fold;
+      readonly intake: Intake;
       readonly timers: Timers;
       readonly timerFiles: readonly TimerFile[];
     },
@@ -98,6 +101,7 @@ export class Sealer implements Sidecars {
     this.#queues = parts.queues;
     this.#indexes = parts.indexes;
     this.#fold = parts.fold;
+    this.#intake = parts.intake;
     this.#timers = parts.timers;
     this.#timerFiles = new TimerFiles(ports, {
       timers: parts.timers,
@@ -155,7 +159,8 @@ export class Sealer implements Sidecars {
     await this.#timerFiles.start(passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
-      if (end === undefined) await sidecar?.close();
+      // What is not confirmed, or waits behind damage, is told of as sealed later.
+      if (end === undefined || end > this.#log.confirmOffset) await sidecar?.close();
       else if (sidecar) {
         this.#use(base, sidecar);
         if (this.#timers.youngBases.includes(base)) this.#timerFiles.build({ base, end });
@@ -167,12 +172,18 @@ export class Sealer implements Sidecars {
   }
 
   get #activeBase(): number {
-    return this.#log.segmentAt(this.#log.end)?.base ?? this.#log.end;
+    const { confirmOffset } = this.#log;
+    return this.#log.segmentAt(confirmOffset)?.base ?? confirmOffset;
+  }
+
+  /** Whether a file holds the timers of the segment. */
+  hasTimers(base: number): boolean {
+    return this.#timerFiles.covers(base);
   }
 
   capture(boundary: number): void {
     const changes = this.#fold.takeChanges();
-    this.#captured.push({ boundary, changes, passed: this.#timers.passed });
+    this.#captured.push({ boundary, changes, passed: this.#intake.passed });
   }
 
   seal({ base, end }: Sealed): void {
@@ -221,12 +232,14 @@ export class Sealer implements Sidecars {
 
   /** @param walkFrom where the segment begins that a start will walk from its beginning. */
   #snapshot(captured: Captured, walkFrom: number): void {
-    const { boundary: logOffset, changes: foldChanges, passed } = captured;
+    const { boundary: logOffset, changes: foldChanges } = captured;
     const dropped = this.#queues.takeDropped().map((queue): Change => [queueKey(queue), undefined]);
     const marks = this.#queues.takeMarks(walkFrom).map(encodeQueueMark);
+    const epochs = this.#log.tail.epochs.mark(logOffset);
     void this.#enqueue(async () => {
-      const mark = encodeTimerMark(passed);
-      const changes = latest([...this.#leftOver, ...foldChanges, ...dropped, ...marks, mark]);
+      const passed = await captured.passed;
+      const own = [...dropped, ...marks, encodeTimerMark(passed), epochs];
+      const changes = latest([...this.#leftOver, ...foldChanges, ...own]);
       this.#leftOver = changes;
       await this.#write({ logOffset, walkFrom, changes });
       this.#leftOver = [];
@@ -302,17 +315,19 @@ export class Sealer implements Sidecars {
     });
   }
 
-  /** Where the log ends, all of which is confirmed. */
+  /** Where the confirmed log ends, and the state is folded to. */
   #snapshotAtEnd(): void {
+    if (this.#log.confirmOffset !== this.#intake.foldedTo) return;
     const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
     const changes = [...before, ...this.#fold.takeChanges()];
-    const captured = { boundary: this.#log.end, changes, passed: this.#timers.passed };
+    const boundary = this.#log.confirmOffset;
+    const captured = { boundary, changes, passed: this.#intake.passed };
     this.#snapshot(captured, this.#activeBase);
   }
 
-  /** Writes a last snapshot, if all of the log is confirmed; closes the sidecars. */
+  /** Writes a last snapshot, if all that is folded is confirmed; closes the sidecars. */
   async close(): Promise<void> {
-    if (this.#log.confirmOffset === this.#log.end) this.#snapshotAtEnd();
+    this.#snapshotAtEnd();
     this.#closing = true;
     await this.#pending;
     await this.#ports.jobs.close();

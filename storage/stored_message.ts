@@ -15,32 +15,43 @@
 
 import { getI64, getU64 } from "./base/bytes.ts";
 import { deferredUntil, MessageFields } from "./base/message.ts";
-import { FLAG_DEFERRED, type Frame } from "./frame.ts";
+import { FLAG_DEFERRED, type Frame, FRAME_HEADER_SIZE } from "./frame.ts";
 import { KINDS } from "./records/mod.ts";
 
 const CARRY_HEAD_SIZE = 34;
 
-export interface StoredMessageFrame {
+export class StoredMessageFrame {
+  readonly #frame: Frame;
   /** Where the message's payload begins and ends, in the frame's bytes. */
   readonly at: number;
   readonly end: number;
-  readonly payload: Uint8Array;
-  /** As the frame has it; −1 while deferred, and in the own record of one that was revealed. */
-  readonly queueOffset: number;
   /** It was copied forward. */
   readonly carried: boolean;
+
+  constructor(frame: Frame, headSize: number) {
+    this.#frame = frame;
+    this.at = frame.payloadAt + headSize;
+    this.end = frame.at + frame.size;
+    this.carried = headSize > 0;
+  }
+
+  /** A view; made when asked for, since an index that looks at each message needs none. */
+  get payload(): Uint8Array {
+    return this.#frame.bytes.subarray(this.at, this.end);
+  }
+
+  /** As the frame has it; −1 while deferred, and in the own record of one that was revealed. */
+  get queueOffset(): number {
+    const { view, payloadAt } = this.#frame;
+    return this.carried ? getI64(view, payloadAt + 18) : MessageFields.queueOffset(view, this.at);
+  }
 }
 
 /** Undefined when the frame holds no message. */
 export function messageIn(frame: Frame | undefined): StoredMessageFrame | undefined {
   const head = frame && headSize(frame);
   if (!frame || head === undefined) return undefined;
-  const { bytes, view, payloadAt } = frame;
-  const [at, end] = [payloadAt + head, frame.at + frame.size];
-  if (at > end) return undefined;
-  const carried = head > 0;
-  const queueOffset = carried ? getI64(view, payloadAt + 18) : MessageFields.queueOffset(view, at);
-  return { at, end, payload: bytes.subarray(at, end), queueOffset, carried };
+  return head + FRAME_HEADER_SIZE > frame.size ? undefined : new StoredMessageFrame(frame, head);
 }
 
 function headSize({ kind }: Frame): number | undefined {

@@ -14,7 +14,7 @@
 
 import { removeAsides } from "./base/disk.ts";
 import type { CommitLog } from "./commit_log.ts";
-import type { StorePorts } from "./message_store.ts";
+import type { StorePorts } from "./store_ports.ts";
 import { compareKeys, FIRST_KEY, type TimerKey } from "./timer_entry.ts";
 import { TimerDamage, TimerFile } from "./timer_file.ts";
 import { type LogRange, TIMER_DIR, timerPath, timerRanges } from "./timer_layout.ts";

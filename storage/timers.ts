@@ -120,11 +120,10 @@ export class Timers {
   /** Goes on where an earlier life of the node stopped. @param revealed beyond `passed`, on their own. */
   resume(passed: TimerKey, revealed: Iterable<number> = []): void {
     for (const bodyLogOffset of revealed) this.#revealed.add(bodyLogOffset);
-    if (compareKeys(passed, this.#taken) <= 0) return;
-    this.#taken = this.#passed = passed;
-    for (const cursor of this.#cursors) cursor.skipTo(passed);
+    if (compareKeys(passed, this.#taken) > 0) this.#taken = this.#passed = passed;
+    for (const cursor of this.#cursors) cursor.skipTo(this.#taken);
     for (const young of this.#young.values()) {
-      while (young.dueAt < Infinity && compareKeys(young, passed) <= 0) young.advance();
+      while (young.dueAt < Infinity && compareKeys(young, this.#taken) <= 0) young.advance();
     }
   }
 

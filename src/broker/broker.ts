@@ -5,11 +5,14 @@
  *   drain      waits end now and none begins
  *   close      what was appended is flushed and snapshotted
  *
+ * Of a node alone: what is synced is confirmed. A member of a group leads for a while
+ * only; how it comes to, and what it does until then, is standby.ts.
+ *
  * @module
  */
 
 import type { Log } from "../../storage/base/logger.ts";
-import { type Collect, counter } from "../../storage/base/metrics.ts";
+import type { Collect } from "../../storage/base/metrics.ts";
 import {
   DerivedDamage,
   type HeadroomOptions,
@@ -19,13 +22,8 @@ import {
 } from "../../storage/mod.ts";
 import type { BrokerGroupApi } from "./api_share.ts";
 import { BrokerFold } from "./fold.ts";
-import { groupsApi, markAllReady } from "./groups_api.ts";
-import { messagesApi } from "./messages_api.ts";
-import { brokerMetrics } from "./metrics.ts";
-import { shareApi } from "./share_api.ts";
-import { Shell, type ShellPorts } from "./shell.ts";
-import { topicsApi } from "./topics_api.ts";
-import { transactionsApi } from "./transactions_api.ts";
+import { startBroker } from "./start.ts";
+import type { ShellPorts } from "./shell.ts";
 
 export interface BrokerPorts
   extends Omit<StorePorts, "report" | "damaged">,
@@ -71,117 +69,42 @@ export interface Broker {
 /** @throws when the data directory cannot be read or is of a later build. */
 export async function openBroker(ports: BrokerPorts, options: BrokerOptions): Promise<Broker> {
   const fold = new BrokerFold();
-  let derived = 0;
-  const report = (error: Error) => {
-    const damaged = error instanceof DerivedDamage;
-    if (damaged) derived++;
-    const what = damaged ? "A derived file is built again" : "A background job failed";
-    ports.log(damaged ? "warn" : "error", what, { error: error.message });
-  };
-  const { segmentBytes, idempotencyWindowMs: windowMs, scrubIntervalMs } = options;
-  const store = await MessageStore.open(
-    {
-      ...ports,
-      report,
-      damaged: (range, by) =>
-        ports.log("error", "Stored data is damaged: the range is stepped over", { ...range, by }),
-    },
-    { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs, headroom: options.headroom },
-  );
-  const shell = new Shell({ ...ports, report }, { ...options, store, fold });
-  listen(shell);
-  shell.diskWatch.start();
-  for (const name of fold.groups.names()) {
-    const group = fold.groups.named(name);
-    if (group) markAllReady(shell, group);
+  const reports = new Reports(ports.log);
+  const store = await MessageStore.open(storePorts(ports, reports), storeOptions(options, fold));
+  const epoch = store.log.tail.epoch + 1;
+  const broker = startBroker(ports, { store, fold, options, epoch, reports });
+  await broker.started();
+  return broker;
+}
+
+/** What background jobs have to say goes to the log, and is counted. */
+export class Reports {
+  readonly #log: Log;
+  /** Derived files that were found damaged. */
+  derived = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
   }
-  await startEpoch(shell, { nodeId: options.nodeId, bootId: ports.entropy(16) });
-  fold.forgetBefore(store.log.start);
-  shell.expiry.start();
-  shell.forwarding.wake();
-  shell.timers.arm();
 
-  const api: BrokerGroupApi = {
-    topics: topicsApi(shell),
-    messages: messagesApi(shell),
-    groups: groupsApi(shell),
-    transactions: transactionsApi(shell),
-    share: shareApi(shell),
-    status: () => ({
-      nodeId: options.nodeId,
-      group: String(options.brokerGroup ?? 0),
-      ready: !shell.room.draining,
-      epoch: store.log.tail.epoch,
-      durableEnd: store.log.confirmOffset,
-      confirmOffset: store.log.confirmOffset,
-      clockSkewMs: shell.clockSkewMs,
-      damaged: store.damage.ranges,
-      disk: store.headroom.level,
-    }),
+  readonly report = (error: Error): void => {
+    const damaged = error instanceof DerivedDamage;
+    if (damaged) this.derived++;
+    const what = damaged ? "A derived file is built again" : "A background job failed";
+    this.#log(damaged ? "warn" : "error", what, { error: error.message });
   };
+}
+
+export function storePorts(ports: BrokerPorts, { report }: Reports): StorePorts {
   return {
-    api,
-    recovery: store.log.recovery,
-    metrics: async () => [
-      ...(await brokerMetrics(shell)),
-      counter({
-        name: "tidegate_derived_files_mended_total",
-        help: "Files derived from the log that were found damaged and are built again",
-        value: derived,
-      }),
-    ],
-    drain() {
-      shell.room.draining = true;
-      shell.readers.wakeAll();
-      shell.checks.waiters.wakeAll();
-      shell.receivers.releaseAll();
-      shell.scout.settleSkips();
-    },
-    close() {
-      shell.diskWatch.stop();
-      shell.timers.stop();
-      shell.expiry.stop();
-      shell.forwarding.stop();
-      shell.checks.stop();
-      return store.close();
-    },
+    ...ports,
+    report,
+    damaged: (range, by) =>
+      ports.log("error", "Stored data is damaged: the range is stepped over", { ...range, by }),
   };
 }
 
-/** What the log confirms goes to whoever waits for it. */
-function listen(shell: Shell): void {
-  const { core, store } = shell;
-  store.listen({
-    onWritten: (end) => shell.replies.onWritten(end),
-    onConfirm(end, queues) {
-      const groups = new Set(
-        queues.flatMap(({ topicGen, queueId }) => {
-          const topic = core.fold.topics.of(topicGen);
-          if (topic) shell.expiry.stored(topic);
-          const subscribers = topic ? [...core.fold.groups.subscribers(topic.name)] : [];
-          for (const subscription of subscribers) shell.refresh(subscription, queueId);
-          return subscribers.map(({ group }) => group);
-        }),
-      );
-      shell.replies.onConfirm(end);
-      shell.forwarding.confirmed();
-      for (const topicGen of new Set(queues.map((queue) => queue.topicGen))) {
-        shell.readers.wake(topicGen);
-      }
-      for (const group of groups) shell.receivers.pump(group);
-      shell.timers.arm(); // the next reveal waits for the last one
-    },
-  });
-}
-
-async function startEpoch(
-  shell: Shell,
-  { nodeId, bootId }: { nodeId: string; bootId: Uint8Array },
-): Promise<void> {
-  const { tail } = shell.store.log;
-  const epoch = tail.epoch + 1;
-  tail.startEpoch(epoch);
-  shell.store.append("epoch-start", { epoch, leader: nodeId, bootId }, shell.now());
-  shell.store.log.flush();
-  await shell.replies.settled();
+export function storeOptions(options: BrokerOptions, fold: BrokerFold) {
+  const { segmentBytes, idempotencyWindowMs: windowMs, scrubIntervalMs, headroom } = options;
+  return { segmentBytes, fold, dedupe: { windowMs }, scrubIntervalMs, headroom };
 }

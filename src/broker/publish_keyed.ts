@@ -226,7 +226,8 @@ async function answer(
 /** Whether the record at `logOffset` is as safe as an answer under `acks` promises. */
 function isAnswered({ store }: Shell, acks: Acks, logOffset: number): boolean {
   const { confirmOffset, writtenEnd } = store.log;
-  return logOffset < (acks === "durable" ? confirmOffset : writtenEnd);
+  const ends = { durable: confirmOffset, replicated: store.replicatedEnd, leader: writtenEnd };
+  return logOffset < ends[acks];
 }
 
 async function readFirst(

@@ -4,12 +4,14 @@
  * A decision is folded at append, so its outcome, be it an answer, a refusal or
  * what a read saw, may rest on records that a crash could still take back. The
  * answer is given when the log up to where it stood at the decision is confirmed,
- * or, for a publish to a topic with weaker `acks`, written.
+ * or, for a publish to a topic with weaker `acks`, written: here (`leader`), or on
+ * every member of the group (`replicated`).
  *
  * When the disk fails nothing held back is ever answered: the process ends. When
  * it has no room for what was appended, and gets none in time, whoever waits is
  * told what is known: nothing took effect, where nothing was appended; else that
- * nobody knows, for what was appended is stored once there is room.
+ * nobody knows, for what was appended is stored once there is room. Where the node
+ * stops leading its group, that nobody knows is all there is to say.
  *
  * @module
  */
@@ -17,9 +19,11 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { Acks } from "./api.ts";
 
-interface LogEnds {
+export interface LogEnds {
   readonly end: number;
   readonly writtenEnd: number;
+  /** Written on every member; of a node alone, here. */
+  readonly replicatedEnd: number;
   readonly confirmOffset: number;
 }
 
@@ -30,6 +34,7 @@ export class Replies {
   readonly #log: LogEnds;
   readonly #confirmed = new Held();
   readonly #written = new Held();
+  readonly #replicated = new Held();
   #gaveUp = false;
 
   constructor(log: LogEnds) {
@@ -52,9 +57,11 @@ export class Replies {
 
   /** As `confirmed`, of a publish, at the level of a topic's acks. */
   acknowledged<T>(acks: Acks, value: T): Promise<T> {
-    // On one node a record is on all members once it is written here.
     if (acks === "durable") return this.confirmed(value, "some");
-    return this.#hold(this.#written, { value, done: this.#log.writtenEnd, effect: "some" });
+    const { writtenEnd, replicatedEnd } = this.#log;
+    return acks === "leader"
+      ? this.#hold(this.#written, { value, done: writtenEnd, effect: "some" })
+      : this.#hold(this.#replicated, { value, done: replicatedEnd, effect: "some" });
   }
 
   /** Runs a decision; its answer, or the error it throws, is given once confirmed. */
@@ -82,17 +89,27 @@ export class Replies {
 
   onWritten(end: number): void {
     this.#written.release(end);
+    this.#replicated.release(this.#log.replicatedEnd);
+  }
+
+  onReplicated(end: number): void {
+    this.#replicated.release(end);
   }
 
   onConfirm(end: number): void {
+    this.#replicated.release(end);
     this.#confirmed.release(end);
   }
 
   /** There is no room for what was appended: whoever asked, or asks, is told at once. */
   giveUp(): void {
     this.#gaveUp = true;
-    this.#written.giveUp();
-    this.#confirmed.giveUp();
+    for (const held of [this.#written, this.#replicated, this.#confirmed]) held.giveUp();
+  }
+
+  /** This node leads no more: what comes of the rest is not for it to say. */
+  abandon(): void {
+    for (const held of [this.#written, this.#replicated, this.#confirmed]) held.abandon();
   }
 
   /** There is room again. */
@@ -149,5 +166,14 @@ class Held {
     this.#held = held.filter(({ effect }) => effect === undefined);
     this.#first = 0;
     for (const { effect, reject } of held) if (effect) reject(noRoom(effect));
+  }
+
+  abandon(): void {
+    const held = this.#held.slice(this.#first);
+    this.#held = [];
+    this.#first = 0;
+    const detail =
+      "Cannot tell whether the request took effect: the node stopped leading its group";
+    for (const { reject } of held) reject(new TidegateError("outcome-unknown", detail));
   }
 }

@@ -96,7 +96,20 @@ export class Shell {
       halvesMax,
       visibleEnd: ({ topicGen, queueId }) => store.queues.find(topicGen, queueId)?.end ?? 0,
     };
-    this.replies = new Replies(store.log);
+    this.replies = new Replies({
+      get end() {
+        return store.log.end;
+      },
+      get writtenEnd() {
+        return store.log.writtenEnd;
+      },
+      get replicatedEnd() {
+        return store.replicatedEnd;
+      },
+      get confirmOffset() {
+        return store.log.confirmOffset;
+      },
+    });
     this.room = new WaitRoom(parts.waitersMax);
     this.readers = new KeyedWaiters(ports.clock, this.room);
     const { clock } = ports;

@@ -69,7 +69,8 @@ export async function repairInto(
   }
   await to.syncDir(LOG_DIR);
   const checkpoint = await CheckpointFile.open(to, crc32);
-  await checkpoint.write({ durableEnd: total.end, epoch: total.epoch });
+  const place = { durableEnd: total.end, confirmOffset: total.end, epoch: total.epoch };
+  await checkpoint.write(place);
   await checkpoint.close();
   const { segments, frames, end } = total;
   return { segments, frames, end };

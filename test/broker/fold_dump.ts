@@ -22,7 +22,7 @@ import { transactionEntry } from "../../src/broker/transactions.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
-import { type Entry, inlineJobs, MessageStore } from "../../storage/mod.ts";
+import { type Entry, inlineJobs, MessageStore, type Replication } from "../../storage/mod.ts";
 
 export interface Told {
   /** Of the fold, by key, in hex. */
@@ -39,18 +39,34 @@ export async function checkToldAlike(disk: MemoryDisk): Promise<void> {
   const withSnapshot = await tell(whole);
   for (const name of await alone.list("snapshots")) await alone.remove(`snapshots/${name}`);
   const fromLog = await tell(alone);
-  const readable = (told: Told) => ({ ...told, entries: Object.fromEntries(told.entries) });
   assert.deepEqual(readable(fromLog), readable(withSnapshot), "the log alone tells all");
 }
 
-async function tell(disk: MemoryDisk): Promise<Told> {
+/** Two members tell the same, and each the same both ways. @param disks as they are with all confirmed. */
+export async function checkMembersAlike(disks: readonly [MemoryDisk, MemoryDisk]): Promise<void> {
+  const replication = { lost: () => assert.fail("nothing is lost") };
+  const told: Told[] = [];
+  for (const disk of disks) {
+    const alone = disk.clone();
+    told.push(await tell(disk.clone(), replication));
+    for (const name of await alone.list("snapshots")) await alone.remove(`snapshots/${name}`);
+    told.push(await tell(alone, replication));
+  }
+  for (const one of told.slice(1)) assert.deepEqual(readable(one), readable(told[0] as Told));
+}
+
+function readable(told: Told) {
+  return { ...told, entries: Object.fromEntries(told.entries) };
+}
+
+async function tell(disk: MemoryDisk, replication?: Replication): Promise<Told> {
   const fold = new BrokerFold();
   const jobs = inlineJobs({ disk, crc32 });
   const fatal = (error: Error) => {
     throw error;
   };
   const ports = { disk, clock: new ManualClock(), crc32, jobs, fatal, report: fatal };
-  const store = await MessageStore.open(ports, { segmentBytes: 64 * 1024, fold });
+  const store = await MessageStore.open(ports, { segmentBytes: 64 * 1024, fold, replication });
   fold.forgetBefore(store.log.start);
   const queues: string[] = [];
   for (const topic of fold.topics.all()) {

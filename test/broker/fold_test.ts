@@ -13,6 +13,7 @@ import { ManualClock } from "../../storage/base/clock_manual.ts";
 import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { decodeEpochMark } from "../../storage/epochs.ts";
 import { newestSnapshot } from "../../storage/jobs.ts";
 import { inlineJobs, MessageStore } from "../../storage/mod.ts";
 import { decodeQueueMark } from "../../storage/queue_marks.ts";
@@ -27,7 +28,9 @@ const SEGMENT_BYTES = 2048;
 async function foldedEntries(disk: MemoryDisk): Promise<Entry[]> {
   const { snapshot } = await newestSnapshot(disk, crc32);
   const entries = snapshot?.entries ?? [];
-  return entries.filter((entry) => !decodeQueueMark(entry) && !decodeTimerMark(entry));
+  const isOwn = (entry: Entry) =>
+    decodeQueueMark(entry) ?? decodeTimerMark(entry) ?? decodeEpochMark(entry);
+  return entries.filter((entry) => !isOwn(entry));
 }
 
 /** Tells all that changed, also what a start has put into a snapshot. */

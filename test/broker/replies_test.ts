@@ -11,20 +11,23 @@ import { Replies } from "../../src/broker/replies.ts";
 import { turn } from "../suites/broker_api_kit.ts";
 
 describe("Replies", () => {
-  const log = () => ({ end: 100, writtenEnd: 50, confirmOffset: 20 });
+  const log = () => ({ end: 100, writtenEnd: 50, replicatedEnd: 30, confirmOffset: 20 });
 
   it("gives an answer once the log up to the decision is confirmed", async () => {
     const ends = log();
     const replies = new Replies(ends);
     const seen: string[] = [];
     void replies.confirmed("a", "none").then((answer) => seen.push(answer));
-    void replies.acknowledged("replicated", "written").then((answer) => seen.push(answer));
+    void replies.acknowledged("leader", "written").then((answer) => seen.push(answer));
+    void replies.acknowledged("replicated", "everywhere").then((answer) => seen.push(answer));
     void replies.acknowledged("durable", "durable").then((answer) => seen.push(answer));
     ends.end = 200;
     void replies.acknowledged("leader", "later").then((answer) => seen.push(answer));
     const steps: [step: () => void, answers: string[]][] = [
       [() => replies.onWritten(99), []],
       [() => replies.onWritten(100), ["written"]],
+      [() => replies.onReplicated(99), []],
+      [() => replies.onReplicated(100), ["everywhere"]],
       [() => replies.onConfirm(99), []],
       [() => replies.onConfirm(100), ["a", "durable"]],
       [() => replies.onConfirm(200), []],
@@ -37,8 +40,44 @@ describe("Replies", () => {
     }
   });
 
+  it("takes what is written here for written everywhere where this node is alone", async () => {
+    const ends = log();
+    const replies = new Replies(ends);
+    let answered = false;
+    void replies.acknowledged("replicated", 1).then(() => {
+      answered = true;
+    });
+    ends.replicatedEnd = 100;
+    replies.onWritten(100);
+    await turn();
+    assert(answered);
+  });
+
+  it("takes what is confirmed for written everywhere", async () => {
+    const replies = new Replies(log());
+    const answer = replies.acknowledged("replicated", 1);
+    replies.onConfirm(100);
+    assert.equal(await answer, 1);
+  });
+
+  it("says that it does not know of what is held back when it stops leading", async () => {
+    const replies = new Replies(log());
+    const held = [
+      replies.confirmed(1, "none"),
+      replies.acknowledged("leader", 2),
+      replies.acknowledged("replicated", 3),
+    ];
+    replies.abandon();
+    for (const one of held) await assert.rejects(one, { code: "outcome-unknown" });
+  });
+
   it("gives it at once when there is nothing to wait for", async () => {
-    const replies = new Replies({ end: 100, writtenEnd: 100, confirmOffset: 100 });
+    const replies = new Replies({
+      ...log(),
+      writtenEnd: 100,
+      replicatedEnd: 100,
+      confirmOffset: 100,
+    });
     assert.equal(await replies.confirmed(1, "none"), 1);
     assert.equal(await replies.acknowledged("leader", 2), 2);
     assert.equal(await replies.decide(() => 3), 3);
@@ -82,7 +121,7 @@ describe("Replies", () => {
     const steps = fc.array(fc.tuple(fc.nat(5), fc.nat(8)), { maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(steps, async (all) => {
-        const ends = { end: 0, writtenEnd: 0, confirmOffset: 0 };
+        const ends = { end: 0, writtenEnd: 0, replicatedEnd: 0, confirmOffset: 0 };
         const replies = new Replies(ends);
         const asked: number[] = [];
         const answered: number[] = [];

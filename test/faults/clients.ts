@@ -16,7 +16,7 @@ import { Producer } from "./producers.ts";
 import { type RepeatBy, Repeater } from "./repeaters.ts";
 import { followByPolling, followByStream } from "./readers.ts";
 import { type Recorder, storedFrom } from "./recorder.ts";
-import type { Target } from "./target.ts";
+import { pause, type Target } from "./target.ts";
 import { answerChecks, type Plans, Transactor, undecided } from "./transactors.ts";
 
 export interface Crowd {
@@ -121,7 +121,7 @@ async function catchUp(port: number, recorder: Recorder): Promise<void> {
   const settled = async () => Date.now() > lastDue && (await lagOf(sender, GROUP)) === 0;
   // Those that do not catch up have met a fault, and the checker names it.
   await until(settled, "consumers catch up", CATCH_UP_MS).catch(() => {});
-  const stored = (await readAll(sender, TOPIC)).length;
+  const stored = (await patiently(() => readAll(sender, TOPIC))).length;
   const read = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
   await until(read, "readers catch up", CATCH_UP_MS).catch(() => {});
 }
@@ -130,7 +130,22 @@ export async function readBack(port: number): Promise<FinalState> {
   const sender = client(port);
   const queues = [];
   for (let queueId = 0; queueId < QUEUES; queueId++) {
-    queues.push((await readAll(sender, TOPIC, { queueId })).map(storedFrom));
+    const messages = await patiently(() => readAll(sender, TOPIC, { queueId }));
+    queues.push(messages.map(storedFrom));
   }
-  return { queues, lag: await lagOf(sender, GROUP) };
+  return { queues, lag: await patiently(() => lagOf(sender, GROUP)) };
+}
+
+const TRIES = 5;
+
+/** A look at what is there may break off, and is begun again: nothing is judged by it but its end. */
+async function patiently<T>(look: () => Promise<T>): Promise<T> {
+  for (let left = TRIES; ; left--) {
+    try {
+      return await look();
+    } catch (error) {
+      if (left === 1) throw error;
+      await pause(1000);
+    }
+  }
 }

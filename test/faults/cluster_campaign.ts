@@ -12,7 +12,8 @@
  */
 
 import { Prng } from "../../storage/base/prng.ts";
-import type { RuntimeName } from "../e2e/server.ts";
+import { request } from "../e2e/http.ts";
+import { type RuntimeName, until } from "../e2e/server.ts";
 import { Acks, spread } from "./acks.ts";
 import { check, type Violation } from "./checker.ts";
 import { type Clients, type Crowd, prepare, readBack, startClients } from "./clients.ts";
@@ -179,5 +180,11 @@ async function readAgain(group: BrokerGroup) {
   await Promise.all(group.nodes.map((node) => node.kill()));
   for (const node of group.nodes) node.start();
   await group.whole(WHOLE_MS);
-  return readBack(group.ports[0] as number);
+  const [port] = group.ports as [number];
+  const served = async () => {
+    const answer = await request(port, { path: "/readyz" }).catch(() => undefined);
+    return answer?.status === 200;
+  };
+  await until(served, "the gateway is ready", WHOLE_MS);
+  return readBack(port);
 }

@@ -6,7 +6,7 @@ import { CheckpointFile, decodeCheckpoints, encodeCheckpoint } from "../../stora
 
 const SLOT = 512;
 const slot = (sequence: number, durableEnd: number) =>
-  encodeCheckpoint({ sequence, durableEnd, epoch: 1 }, crc32);
+  encodeCheckpoint({ sequence, durableEnd, confirmOffset: durableEnd, epoch: 1 }, crc32);
 
 function file(even: Uint8Array, odd: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(2 * SLOT);
@@ -59,9 +59,9 @@ describe("CheckpointFile", () => {
       const checkpoint = await CheckpointFile.open(disk, crc32);
       const found = checkpoint.latest.durableEnd;
       assert(found === written || found === written - 1, `${found} after ${written}`);
-      await checkpoint.write({ durableEnd: found + 1, epoch: 1 });
+      await checkpoint.write({ durableEnd: found + 1, confirmOffset: found, epoch: 1 });
       assert.equal((await CheckpointFile.open(disk.crash(), crc32)).latest.durableEnd, found + 1);
-      void checkpoint.write({ durableEnd: found + 2, epoch: 1 }); // the power goes before it is synced
+      void checkpoint.write({ durableEnd: found + 2, confirmOffset: found, epoch: 1 }); // the power goes before it is synced
       written = found + 2;
       disk = disk.crash();
     }

@@ -149,15 +149,23 @@ describe("the files", () => {
   });
 
   it("a checkpoint slot keeps its bytes", () => {
-    const checkpoint = { sequence: 5, durableEnd: 2 ** 33 + 1, epoch: 2 };
+    const checkpoint = {
+      sequence: 5,
+      durableEnd: 2 ** 33 + 1,
+      confirmOffset: 2 ** 32 + 3,
+      epoch: 2,
+    };
     const bytes = encodeCheckpoint(checkpoint, crc32);
     assert.equal(bytes.length, 512);
     assert.equal(
       hex(bytes.subarray(0, 32)),
       "54494445434b5031000000000000000500000002000000010000000238d3fdb1",
     );
-    assert(bytes.subarray(32).every((byte) => byte === 0));
+    assert.equal(hex(bytes.subarray(32, 44)), "00000001000000036d5acab2");
+    assert(bytes.subarray(44).every((byte) => byte === 0));
     assert.deepEqual(decodeCheckpoints(bytes, crc32), checkpoint);
+    bytes.fill(0, 32); // as an earlier build wrote it
+    assert.deepEqual(decodeCheckpoints(bytes, crc32), { ...checkpoint, confirmOffset: 0 });
   });
 
   const unit = {

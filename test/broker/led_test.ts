@@ -1,0 +1,73 @@
+/**
+ * The contract of `BrokerApi` over a broker that leads: all it appends and answers goes
+ * by way of what replication asks of a log. In a group of one; in a group of two; and
+ * in one whose leader dies before every call, so that each is answered by who followed
+ * until then, while who led before comes back and follows.
+ *
+ * @module
+ */
+
+import { testBrokerApi } from "../suites/broker_api.ts";
+import { openLedBroker } from "../suites/open_broker.ts";
+import { openPairBroker } from "../suites/replicated_pair.ts";
+import { Restless } from "./restless.ts";
+
+testBrokerApi("leading a group of one", openLedBroker);
+
+const ROTATION = {
+  reason: "where the rotation stood is not kept: after a start it begins anew",
+  tests: ["spreads messages without a key over all queues", "in turn", "moves that queue alone"],
+};
+
+const LATER = {
+  reason: "a call that waits for a start is a call made later",
+  tests: ["has copied the body when it returns"],
+};
+
+const DRAIN = {
+  reason: "a drain ends with the process that drains",
+  tests: ["drain ends waits and lets none begin"],
+};
+
+const LONG = {
+  reason: "thousands of messages would be thousands of segments",
+  tests: ["finds the one in thousands", "looks far behind a key"],
+};
+
+const PASSED = {
+  reason: "behind a key that is held up, what was passed over is looked at again after a start",
+  tests: ["lag() of an ordered group counts nothing that was passed over"],
+};
+
+const WRITTEN = {
+  reason: "what is only written is lost with the power",
+  tests: ["with acks replicated", "with acks leader"],
+};
+
+testBrokerApi(
+  "elected again, after losing power, before every call",
+  async (options) => {
+    return new Restless(await openLedBroker({ segmentBytes: 1024, ...options }), "crash");
+  },
+  [ROTATION, LATER, DRAIN, LONG, PASSED, WRITTEN],
+);
+
+testBrokerApi("leading a group of two", openPairBroker);
+
+const NAMED = [ROTATION, LATER, DRAIN, LONG, PASSED];
+
+testBrokerApi(
+  "handed over to who followed, before every call",
+  async (options) => {
+    return new Restless(await openPairBroker({ segmentBytes: 1024, ...options }), "kill");
+  },
+  NAMED,
+);
+
+testBrokerApi(
+  "handed over to who followed, with the power of the leader lost, before every call",
+  async (options) => {
+    return new Restless(await openPairBroker({ segmentBytes: 1024, ...options }), "crash");
+  },
+  [...NAMED, WRITTEN],
+);
