@@ -39,7 +39,6 @@ export class NodeLogs {
     const options = {
       ...brokerOptions(config),
       nodeId: config.node,
-      group: String(number),
       brokerGroup: number,
       autoCreate: false, // topics are the coordinator's to make
     };
