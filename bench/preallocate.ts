@@ -47,7 +47,9 @@ const HOW = {
 
 type Fallocate = (fd: number, mode: number, from: number, size: number) => number;
 
-const { dlopen } = (await import("bun:ffi" as string)) as {
+/** Bun's own; not known to the types. */
+const FFI: string = "bun:ffi";
+const { dlopen } = (await import(FFI)) as {
   dlopen(library: string, symbols: object): { symbols: { fallocate: Fallocate } };
 };
 const { fallocate: allocate } = dlopen("libc.so.6", {

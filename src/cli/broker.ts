@@ -14,7 +14,8 @@ import { digest } from "../../storage/base/digest_node.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import { workerJobs } from "../../storage/jobs_node.ts";
-import { type Broker, openBroker } from "../broker/mod.ts";
+import type { Jobs } from "../../storage/mod.ts";
+import { type Broker, type BrokerOptions, type BrokerPorts, openBroker } from "../broker/mod.ts";
 import { openCheckCaller } from "../webhook/caller_node.ts";
 import { checkUrlFault, secretFault } from "../webhook/mod.ts";
 import type { Config } from "../config.ts";
@@ -49,35 +50,13 @@ export interface BrokerParts {
  */
 export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promise<Broker> {
   const jobs = workerJobs(dataDir.path);
-  const ports = {
-    disk: openNodeDisk(dataDir.path),
-    clock: systemClock,
-    crc32,
-    digest,
-    jobs,
-    entropy: (size: number) => new Uint8Array(randomBytes(size)),
-    log: parts.log,
-    checks: checksPort({ allowPrivate: parts.config.webhookAllowPrivate }),
-    fatal: (error: Error) => parts.fatal(error),
-  };
+  const ports = brokerPorts(dataDir, { ...parts, jobs });
   const release = async () => {
     await jobs.close();
     dataDir.release();
   };
   try {
-    const { segmentBytes, autoCreate, delayMax, retentionMax, waitersMax, idempotencyWindow } =
-      parts.config;
-    const options = {
-      nodeId: hostname(),
-      segmentBytes,
-      autoCreate,
-      delayMaxMs: delayMax,
-      retentionMaxMs: retentionMax,
-      waitersMax,
-      idempotencyWindowMs: idempotencyWindow,
-      scrubIntervalMs: parts.config.scrubInterval,
-      headroom: headroomOptions(parts.config),
-    };
+    const options = { ...brokerOptions(parts.config), nodeId: hostname() };
     const broker = await openBroker(ports, options);
     tellRecovery(broker, parts.log);
     const close = async () => {
@@ -92,6 +71,39 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     await release();
     throw cannotOpen(dataDir, error);
   }
+}
+
+/** What a broker over the directory asks of the world. */
+export function brokerPorts(
+  { path }: DataDir,
+  { config, log, fatal, jobs }: BrokerParts & { readonly jobs: Jobs },
+): BrokerPorts {
+  return {
+    disk: openNodeDisk(path),
+    clock: systemClock,
+    crc32,
+    digest,
+    jobs,
+    entropy: (size: number) => new Uint8Array(randomBytes(size)),
+    log,
+    checks: checksPort({ allowPrivate: config.webhookAllowPrivate }),
+    fatal: (error: Error) => fatal(error),
+  };
+}
+
+export function brokerOptions(config: BrokerParts["config"]): Omit<BrokerOptions, "nodeId"> {
+  const { segmentBytes, autoCreate, delayMax, retentionMax, waitersMax, idempotencyWindow } =
+    config;
+  return {
+    segmentBytes,
+    autoCreate,
+    delayMaxMs: delayMax,
+    retentionMaxMs: retentionMax,
+    waitersMax,
+    idempotencyWindowMs: idempotencyWindow,
+    scrubIntervalMs: config.scrubInterval,
+    headroom: headroomOptions(config),
+  };
 }
 
 function headroomOptions({ diskHigh, diskFull, diskReserve }: BrokerParts["config"]) {
@@ -115,7 +127,7 @@ function tellRecovery({ recovery, api }: Broker, log: Log): void {
   for (const base of damagedHeaders) log("error", "The header of a segment is damaged", { base });
 }
 
-function cannotOpen({ path }: DataDir, error: unknown): Error {
+export function cannotOpen({ path }: DataDir, error: unknown): Error {
   if (error instanceof TidegateError || !(error instanceof Error) || !("code" in error)) {
     return error as Error; // Said well enough already, or a defect.
   }

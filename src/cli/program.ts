@@ -9,6 +9,7 @@ import manifest from "../../package.json" with { type: "json" };
 import { TidegateError } from "../../storage/base/errors.ts";
 import { ConfigError } from "../config.ts";
 import { backupCommands } from "./backup.ts";
+import { brokerCommand } from "./broker_command.ts";
 import { checkCommand } from "./check.ts";
 import { electCommand } from "./elect.ts";
 import { CliError, EXIT, type ExitName } from "./exit.ts";
@@ -60,6 +61,7 @@ function buildProgram(terminal: Terminal): Command {
     })
     .addHelpText("after", AFTER_HELP);
   serveCommand(program, terminal);
+  brokerCommand(program, terminal);
   gatewayCommand(program, terminal);
   topicCommand(program, terminal);
   groupCommand(program, terminal);

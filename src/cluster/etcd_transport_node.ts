@@ -153,11 +153,13 @@ class Attempt {
     this.#request = request;
     this.#deadline = deadline;
     request.on("socket", (socket) => {
-      if (!socket.connecting) this.connected = true;
-      const ready = () => {
+      if (!socket.connecting) {
+        this.connected = true; // kept from a request before, and not to be listened to once more
+        return;
+      }
+      socket.once("connect", () => {
         this.connected = true;
-      };
-      socket.once("connect", ready);
+      });
     });
   }
 

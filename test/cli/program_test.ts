@@ -38,7 +38,7 @@ describe("tidegate", () => {
     });
   }
 
-  for (const command of ["serve", "gateway", "elect"] as const) {
+  for (const command of ["serve", "broker", "gateway", "elect"] as const) {
     it(`tells every setting in ${command} --help, with its variable`, async () => {
       const { printed } = await runCommand([command, "--help"]);
       const help = printed.join(" ").replaceAll(/\s+/g, " ");

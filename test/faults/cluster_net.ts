@@ -51,7 +51,7 @@ export interface ClusterNet {
 /** Why there are no namespaces here; false where there are. */
 export function cannotNamespace(): string | false {
   if (process.getuid?.() !== 0) return "needs root, to make network namespaces";
-  const missing = needs("ip", "bash", "timeout");
+  const missing = needs("ip", "nsenter", "bash", "timeout");
   if (missing !== false) return missing;
   const name = `tgtry${process.pid}`;
   const made = spawnSync("ip", ["netns", "add", name]);
@@ -134,8 +134,9 @@ class Namespaces implements ClusterNet {
     return { host: this.#address(name), port: name === "etcd" ? ETCD_PORT : NODE_PORT };
   }
 
+  /** Not `ip netns exec`: it would give each a view of the mounts too, and keep disks from being unmounted. */
   under(name: string): readonly string[] {
-    return name === OUTSIDE ? [] : ["ip", "netns", "exec", this.#namespace(name)];
+    return name === OUTSIDE ? [] : ["nsenter", `--net=/run/netns/${this.#namespace(name)}`];
   }
 
   /** `ip` in the namespace of `name`, and its device there. */

@@ -12,28 +12,33 @@ import { cannotInCluster, type ClusterFaultName, runClusterCampaign } from "./cl
 import { firstDifference } from "./cluster_compare.ts";
 import { Acks, spread } from "./acks.ts";
 
-const SLICE: readonly ClusterFaultName[] = [
-  "leader-kill",
-  "partition",
-  "follower-pause",
-  "etcd-kill",
-  "all-kill",
-];
+/** All of it on one runtime: a minute is long where there are three. */
+const SLICE: readonly ClusterFaultName[] =
+  currentRuntime === "bun"
+    ? ["leader-kill", "partition", "follower-pause", "etcd-kill", "all-kill"]
+    : ["leader-kill", "all-kill"];
 const SEED = 1;
 
-describe("a broker group", { skip: cannotInCluster(SLICE) }, () => {
+/** What this machine lets us do; what it does not is said. */
+const here = SLICE.filter((fault) => {
+  const reason = cannotInCluster([fault]);
+  if (reason !== false) console.error(`!!!! ${fault} is not tried here: ${reason}`);
+  return reason === false;
+});
+
+describe("a broker group", { skip: here.length === 0 && cannotInCluster(SLICE) }, () => {
   it("keeps what it promised through a little of everything", { timeout: 180_000 }, () =>
     withTempDir(async (dir) => {
       const lines: string[] = [];
       const log = (line: string) => void lines.push(line);
-      const options = { faults: SLICE, count: SLICE.length, runtime: currentRuntime, seed: SEED };
+      const options = { faults: here, count: here.length, runtime: currentRuntime, seed: SEED };
       const result = await runClusterCampaign({ ...options, dir, log }).catch((error: unknown) => {
         console.error(lines.join("\n"));
         throw error;
       });
-      const replay = `npm run faults -- --world cluster --fault ${SLICE.join()} --count 5 --seed ${SEED}`;
+      const replay = `npm run faults -- --world cluster --fault ${here.join()} --count ${here.length} --seed ${SEED}`;
       assert.deepEqual(result.violations, [], `${lines.join("\n")}\n${replay}`);
-      assert.equal(result.effective, SLICE.length, lines.join("\n"));
+      assert.equal(result.effective, here.length, lines.join("\n"));
       assert(result.acked > 100, "it was under load");
     }),
   );

@@ -132,7 +132,7 @@ const PLANTED: readonly Plant[] = [
     seeds: 200,
     patches: [
       {
-        file: "storage/message_store.ts",
+        file: "storage/start_walk.ts",
         find: "recallKey(frame, dedupe, base);",
         put: "void recallKey;",
       },
