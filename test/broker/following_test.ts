@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Standby } from "../../src/broker/mod.ts";
-import { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { segmentBases } from "../../storage/segment.ts";
 import { ids, message, readAll, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestStandby } from "../suites/open_broker.ts";
