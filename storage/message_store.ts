@@ -314,8 +314,11 @@ export class MessageStore {
   }
 
   /** The delayed messages of a sealed segment that may still wait, carried ones included. */
-  timersIn(segment: { readonly base: number; readonly end: number }): Promise<FramePlace[]> {
-    return this.#sealer.timersIn(segment);
+  timersIn(
+    segment: { readonly base: number; readonly end: number },
+    visit: (place: FramePlace) => void,
+  ): Promise<void> {
+    return this.#sealer.timersIn(segment, visit);
   }
 
   /**

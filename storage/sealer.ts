@@ -284,18 +284,16 @@ export class Sealer implements Sidecars {
     return this.#pending;
   }
 
-  async timersIn(segment: Sealed): Promise<FramePlace[]> {
+  async timersIn(segment: Sealed, visit: (place: FramePlace) => void): Promise<void> {
     const { passed } = this.#timers;
     const until = this.#sidecars.get(segment.base)?.timersUntil;
-    if (until !== undefined && (until === 0 || until < passed.dueAt)) return [];
-    const places: FramePlace[] = [];
-    const visit = (frame: Frame) => {
+    if (until !== undefined && (until === 0 || until < passed.dueAt)) return;
+    const take = (frame: Frame) => {
       const timer = timerOf(frame);
       const { logOffset, size } = frame;
-      if (timer && compareKeys(timer, passed) > 0) places.push({ logOffset, size });
+      if (timer && compareKeys(timer, passed) > 0) visit({ logOffset, size });
     };
-    await walkSegment({ ...segment, windowSize: LOOP_WINDOW_SIZE }, visit, this.#ports);
-    return places;
+    await walkSegment({ ...segment, windowSize: LOOP_WINDOW_SIZE }, take, this.#ports);
   }
 
   /** The log starts at `start`, a segment's base, from now on: durable before anything is unlinked. */

@@ -12,6 +12,9 @@
  *                                                                    ▼
  *                                                  storage: nothing before X is needed
  *
+ * X is chosen so that at most half of what goes is copied. A log of messages that
+ * wait has nothing visible at its beginning, and would be copied again each minute.
+ *
  * Each step is small and waits until the one before is confirmed, so that a move
  * neither floods the log nor holds up others. A crash in between costs the copies
  * made so far; nothing is removed before all of them are confirmed.
@@ -27,6 +30,8 @@ import { carryHalves, carryHeld, carryTimers } from "./held.ts";
 import type { TimerSource } from "./timer_core.ts";
 
 const LOOK_MS = { wake: 1000, rest: 60_000 } as const;
+/** What waits in a segment only becomes less; it takes reading all of it to know. */
+const COUNT_MS = 3_600_000;
 /** Appended in one go, about. */
 const STEP = { records: 256, bytes: 1024 * 1024 } as const;
 
@@ -42,6 +47,8 @@ interface ForwardingPorts {
 export class Forwarding implements TimerSource {
   readonly #core: Core;
   readonly #ports: ForwardingPorts;
+  /** By segment: bytes of the messages that wait there, when they were counted. */
+  readonly #waiting = new Map<number, { readonly bytes: number; readonly at: number }>();
   #lookAt = Infinity;
   #looking = false;
   #stopped = false;
@@ -91,7 +98,7 @@ export class Forwarding implements TimerSource {
 
   async #look(): Promise<void> {
     const { store } = this.#ports;
-    const start = await store.disposal.nextStart();
+    const start = await this.#worthwhile(await store.disposal.nextStart());
     if (start <= store.log.start || this.#stopped) return;
     this.#trimLetters();
     for (const { base, end } of store.log.segments) {
@@ -104,6 +111,32 @@ export class Forwarding implements TimerSource {
     if (!(await this.#isFree(start)) || this.#stopped || store.log.failed) return;
     await store.dropBefore(start);
     this.#core.fold.forgetBefore(store.log.start);
+    for (const base of this.#waiting.keys()) if (base < start) this.#waiting.delete(base);
+  }
+
+  /** The greatest start, `most` or before, for which no more is copied than is gained. */
+  async #worthwhile(most: number): Promise<number> {
+    const { log } = this.#ports.store;
+    let [start, size, waiting] = [log.start, 0, 0];
+    for (const { base, end } of [...log.segments]) {
+      if (end === undefined || end > most || this.#stopped) break;
+      size += end - base;
+      waiting += await this.#waitingIn({ base, end });
+      if (2 * waiting <= size) start = end;
+    }
+    return start;
+  }
+
+  async #waitingIn(segment: { readonly base: number; readonly end: number }): Promise<number> {
+    const { store, now } = this.#ports;
+    const known = this.#waiting.get(segment.base);
+    if (known && now() - known.at < COUNT_MS) return known.bytes;
+    let bytes = 0;
+    await store.timersIn(segment, ({ size }) => {
+      bytes += size;
+    });
+    this.#waiting.set(segment.base, { bytes, at: now() });
+    return bytes;
   }
 
   /** Of what was removed and is held, and of what waits for a decision. */

@@ -120,7 +120,8 @@ export async function* carryTimers(
   segment: { readonly base: number; readonly end: number },
 ): AsyncGenerator<number> {
   const { core, store, now } = shelf;
-  const places = await store.timersIn(segment);
+  const places: { readonly logOffset: number; readonly size: number }[] = [];
+  await store.timersIn(segment, (place) => places.push(place));
   for (const batch of batches(places, ({ size }) => size)) {
     let bytes = 0;
     for (const frame of await readFrames(store.log, batch)) {

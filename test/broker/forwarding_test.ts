@@ -184,6 +184,27 @@ describe("the log's start", () => {
     await broker.close();
   });
 
+  it("a log of messages that wait is not copied over and over, and goes when they came", async () => {
+    const broker = await opened();
+    const waiting = names("w", 60);
+    for (const id of waiting) {
+      await broker.api.messages.publish("orders", message(id, { delayMs: 3 * HOUR_MS }));
+    }
+    const before = await bases(broker);
+    assert(before.length > 4);
+    for (let minutes = 0; minutes < 90; minutes++) {
+      broker.clock.advance(60_000);
+      await settled();
+    }
+    assert.deepEqual(await bases(broker), before, "nothing was copied, nothing went");
+    broker.clock.advance(2 * HOUR_MS);
+    await settled();
+    assert.deepEqual(ids(await readAll(broker.api)), waiting);
+    await age(broker, 2 * HOUR_MS);
+    assert(((await bases(broker))[0] ?? 0) >= (before.at(-1) ?? 0), "then they went");
+    await broker.close();
+  });
+
   it("transactions wait for their decision", async () => {
     let broker = await opened();
     const { api } = broker;
