@@ -10,7 +10,8 @@
  *   goes to            bun  deno  bun  bun  deno  bun  node  bun  deno  bun
  *
  * What cannot be dealt out, as one long walk, is whole on Bun and a part as long
- * on the others. Every test runs on every runtime; only how often is told here.
+ * on the others; so are suites that run over one more variant of the same thing.
+ * Every file runs on every runtime; only how much of it is told here.
  *
  * EFFORT=full in the environment: all of it, on each. SEED=42: that seed alone.
  *

@@ -10,6 +10,7 @@
 import { testBrokerApi } from "../suites/broker_api.ts";
 import { openLedBroker } from "../suites/open_broker.ts";
 import { openPairBroker } from "../suites/replicated_pair.ts";
+import { isWhole } from "../effort.ts";
 import { Restless } from "./restless.ts";
 
 testBrokerApi("leading a group of one", openLedBroker);
@@ -44,14 +45,6 @@ const WRITTEN = {
   tests: ["with acks replicated", "with acks leader"],
 };
 
-testBrokerApi(
-  "elected again, after losing power, before every call",
-  async (options) => {
-    return new Restless(await openLedBroker({ segmentBytes: 1024, ...options }), "crash");
-  },
-  [ROTATION, LATER, DRAIN, LONG, PASSED, WRITTEN],
-);
-
 testBrokerApi("leading a group of two", openPairBroker);
 
 const NAMED = [ROTATION, LATER, DRAIN, LONG, PASSED];
@@ -64,10 +57,21 @@ testBrokerApi(
   NAMED,
 );
 
-testBrokerApi(
-  "handed over to who followed, with the power of the leader lost, before every call",
-  async (options) => {
-    return new Restless(await openPairBroker({ segmentBytes: 1024, ...options }), "crash");
-  },
-  [...NAMED, WRITTEN],
-);
+// What the log does at a loss of power is the same on every runtime.
+if (isWhole) {
+  testBrokerApi(
+    "elected again, after losing power, before every call",
+    async (options) => {
+      return new Restless(await openLedBroker({ segmentBytes: 1024, ...options }), "crash");
+    },
+    [ROTATION, LATER, DRAIN, LONG, PASSED, WRITTEN],
+  );
+
+  testBrokerApi(
+    "handed over to who followed, with the power of the leader lost, before every call",
+    async (options) => {
+      return new Restless(await openPairBroker({ segmentBytes: 1024, ...options }), "crash");
+    },
+    [...NAMED, WRITTEN],
+  );
+}
