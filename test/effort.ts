@@ -10,7 +10,8 @@
  *   goes to            bun  deno  bun  bun  deno  bun  node  bun  deno  bun
  *
  * What cannot be dealt out, as one long walk, is whole on Bun and a part as long
- * on the others. Every test runs on every runtime; only how often is told here.
+ * on the others; so are suites that run over one more variant of the same thing.
+ * Every file runs on every runtime; only how much of it is told here.
  *
  * EFFORT=full in the environment: all of it, on each. SEED=42: that seed alone.
  *
@@ -24,15 +25,18 @@ const DEALT = ["bun", "deno", "bun", "bun", "deno", "bun", "node", "bun", "deno"
 const SHARE = DEALT.filter((runtime) => runtime === currentRuntime).length / DEALT.length;
 const { EFFORT, SEED } = process.env;
 
+/** All of it was asked for. */
+export const isFull = EFFORT === "full";
+
 /** Whether what cannot be dealt out is whole here. */
-export const isWhole = EFFORT === "full" || currentRuntime === "bun";
+export const isWhole = isFull || currentRuntime === "bun";
 
 /** For a test that needs most of it: `it(name, { skip: sampled }, …)`. */
 export const sampled = isWhole ? false : "a part of the histories need not meet everything";
 
 /** Whether the one at `index`, of many that are alike, has its turn here. */
 export function hasTurn(index: number): boolean {
-  return EFFORT === "full" || DEALT[index % DEALT.length] === currentRuntime;
+  return isFull || DEALT[index % DEALT.length] === currentRuntime;
 }
 
 /** How often, of `whole` times; at least once. */

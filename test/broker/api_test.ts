@@ -9,6 +9,7 @@
 import { testBrokerApi } from "../suites/broker_api.ts";
 import type { Opened } from "../suites/broker_api_kit.ts";
 import { openTestBroker } from "../suites/open_broker.ts";
+import { isFull } from "../effort.ts";
 import { Restless, type Stop } from "./restless.ts";
 
 testBrokerApi("running", openTestBroker);
@@ -54,7 +55,8 @@ const PASSED = {
 const testStopped = "Bun" in globalThis || "Deno" in globalThis ? testBrokerApi : () => {};
 
 testStopped("killed before every call", open("kill"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
-testStopped("closed before every call", open("close"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
+if (isFull)
+  testStopped("closed before every call", open("close"), [ROTATION, LATER, DRAIN, LONG, PASSED]);
 testStopped("losing power before every call", open("crash"), [
   ROTATION,
   LATER,

@@ -1,13 +1,13 @@
 /**
  * A broker that is stopped and started again before every call that finds no
- * other under way: what holds over it rests on nothing but the disk. Where not all
- * of it runs (test/effort.ts), before some of them.
+ * other under way: what holds over it rests on nothing but the disk. Each runtime has
+ * its share of the calls (test/effort.ts); EFFORT=full: before every one.
  *
  * @module
  */
 
 import type { BrokerApi } from "../../src/broker/api.ts";
-import { hasTurn, isWhole } from "../effort.ts";
+import { hasTurn } from "../effort.ts";
 import type { Opened } from "../suites/broker_api_kit.ts";
 import type { TestBroker } from "../suites/open_broker.ts";
 
@@ -53,7 +53,7 @@ export class Restless implements Opened {
     const call = async (name: string, args: unknown[]) => {
       if (this.#underWay++ === 0) {
         const call = this.#calls++;
-        if (isWhole || hasTurn(call)) this.#restarting = this.#restart();
+        if (hasTurn(call)) this.#restarting = this.#restart();
       }
       try {
         await this.#restarting;

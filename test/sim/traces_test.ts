@@ -14,8 +14,8 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: ["b2383781", "d3e01eb0", "52ed9de9", "e97cf0e4", "41df3d8f", "695d5890"],
-  broker: ["cee1395d", "60ffbd9f", "57d718d5", "643ccdb", "afb6efd8", "cb8a9d46"],
+  storage: ["b2383781", "d3e01eb0", "52ed9de9", "e97cf0e4", "41df3d8f", "f49c4f90"],
+  broker: ["cee1395d", "541c9167", "dddd847a", "643ccdb", "afb6efd8", "698b13d5"],
 } as const;
 
 describe("a seed", () => {
