@@ -13,6 +13,7 @@ import { describe, it } from "node:test";
 import { sampled, seedGroups } from "../effort.ts";
 import { SIGHTS, type Sight, simulate } from "./broker_world.ts";
 
+const LAST = 200;
 const PER_TEST = 20;
 
 async function run(seed: number): Promise<ReadonlySet<Sight>> {
@@ -26,7 +27,7 @@ async function run(seed: number): Promise<ReadonlySet<Sight>> {
 describe("the broker, stopped at any moment", () => {
   const seen = new Set<Sight>();
 
-  for (const { title, seeds } of seedGroups(200, PER_TEST)) {
+  for (const { title, seeds } of seedGroups(LAST, PER_TEST)) {
     it(`keeps its promises, ${title}`, { timeout: 60_000 }, async () => {
       for (const seed of seeds) {
         for (const sight of await run(seed)) seen.add(sight);
@@ -34,11 +35,13 @@ describe("the broker, stopped at any moment", () => {
     });
   }
 
-  it("went through every kind of trouble", { skip: sampled }, () => {
-    assert.deepEqual(
-      SIGHTS.filter((sight) => !seen.has(sight)),
-      [],
-    );
+  it("went through every kind of trouble", { skip: sampled }, async () => {
+    const missing = () => SIGHTS.filter((sight) => !seen.has(sight));
+    // The rarest is met by one in sixty: it is looked for until it is.
+    for (let seed = LAST + 1; missing().length > 0 && seed <= 3 * LAST; seed++) {
+      for (const sight of await run(seed)) seen.add(sight);
+    }
+    assert.deepEqual(missing(), []);
   });
 
   it("does the same again for the same seed", async () => {

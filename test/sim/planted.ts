@@ -159,8 +159,8 @@ const PLANTED: readonly Plant[] = [
     patches: [
       {
         file: "storage/flusher.ts",
-        find: "    await disk.syncDir(LOG_DIR);\n    const shared",
-        put: "    void LOG_DIR;\n    const shared",
+        find: "    await disk.syncDir(LOG_DIR);\n    return { ...roll",
+        put: "    void LOG_DIR;\n    return { ...roll",
       },
     ],
   },
