@@ -74,13 +74,15 @@ export class Scout {
     if (group.unseen.size === 0 || this.#looking.has(group)) return;
     this.#looking.add(group);
     const run = async () => {
-      for (let wish = wanted(group); wish; wish = wanted(group)) {
-        await this.step(group, wish.topic);
+      try {
+        for (let wish = wanted(group); wish; wish = wanted(group)) {
+          await this.step(group, wish.topic);
+        }
+      } finally {
+        this.#looking.delete(group); // in the turn of the last look: what comes then is looked at anew
       }
     };
-    run()
-      .catch(report)
-      .finally(() => this.#looking.delete(group));
+    run().catch(report);
   }
 
   /** Logs how far queues were passed: those of a group, or all. */
