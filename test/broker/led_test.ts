@@ -11,39 +11,9 @@ import { testBrokerApi } from "../suites/broker_api.ts";
 import { openLedBroker } from "../suites/open_broker.ts";
 import { openPairBroker } from "../suites/replicated_pair.ts";
 import { isFull, isWhole } from "../effort.ts";
-import { Restless } from "./restless.ts";
+import { DRAIN, LATER, LONG, PASSED, Restless, ROTATION, WRITTEN } from "./restless.ts";
 
 testBrokerApi("leading a group of one", openLedBroker);
-
-const ROTATION = {
-  reason: "where the rotation stood is not kept: after a start it begins anew",
-  tests: ["spreads messages without a key over all queues", "in turn", "moves that queue alone"],
-};
-
-const LATER = {
-  reason: "a call that waits for a start is a call made later",
-  tests: ["has copied the body when it returns"],
-};
-
-const DRAIN = {
-  reason: "a drain ends with the process that drains",
-  tests: ["drain ends waits and lets none begin"],
-};
-
-const LONG = {
-  reason: "thousands of messages would be thousands of segments",
-  tests: ["finds the one in thousands", "looks far behind a key"],
-};
-
-const PASSED = {
-  reason: "behind a key that is held up, what was passed over is looked at again after a start",
-  tests: ["lag() of an ordered group counts nothing that was passed over"],
-};
-
-const WRITTEN = {
-  reason: "what is only written is lost with the power",
-  tests: ["with acks replicated", "with acks leader"],
-};
 
 testBrokerApi("leading a group of two", openPairBroker);
 
