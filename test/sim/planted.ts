@@ -263,8 +263,21 @@ export const PLANTS: readonly Plant[] = PLANTED.flatMap((plant) => {
   return [plant, { ...plant, name, world: "failover" as const, seeds: 500 }];
 });
 
+/** The files of the tree that a bug is in, with it. @throws when the code is no longer as the patch has it. */
+export function patched(plant: Plant): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const { file, find, put } of plant.patches) {
+    const parts = (files.get(file) ?? readFileSync(join(ROOT, file), "utf8")).split(find);
+    if (parts.length !== 2) {
+      throw new Error(`${plant.name}: "${find}" is ${parts.length - 1} times in ${file}, not once`);
+    }
+    files.set(file, parts.join(put));
+  }
+  return files;
+}
+
 /** The tree without tests that do not matter, with the bug in it. */
-export function plantedTree(plant: Plant): string {
+function plantedTree(plant: Plant): string {
   const tree = mkdtempSync(join(tmpdir(), "tidegate-planted-"));
   for (const part of ["src", "storage", "routes", "test", "package.json", "deno.json"]) {
     const contract = join(ROOT, "test", "contract");
@@ -272,14 +285,7 @@ export function plantedTree(plant: Plant): string {
     cpSync(join(ROOT, part), join(tree, part), { recursive: true, filter });
   }
   symlinkSync(join(ROOT, "node_modules"), join(tree, "node_modules"));
-  for (const { file, find, put } of plant.patches) {
-    const path = join(tree, file);
-    const parts = readFileSync(path, "utf8").split(find);
-    if (parts.length !== 2) {
-      throw new Error(`${plant.name}: "${find}" is ${parts.length - 1} times in ${file}, not once`);
-    }
-    writeFileSync(path, parts.join(put));
-  }
+  for (const [file, source] of patched(plant)) writeFileSync(join(tree, file), source);
   return tree;
 }
 

@@ -6,10 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
 import { describe, it } from "node:test";
 import { currentRuntime } from "../e2e/server.ts";
-import { hunt, PLANTS, plantedTree } from "./planted.ts";
+import { hunt, patched, PLANTS } from "./planted.ts";
 
 const QUICK = ["M6", "M8", "M19", "M22"];
 
@@ -22,6 +21,6 @@ describe("a planted bug", () => {
   }
 
   it("applies to the code there is, each of them", () => {
-    for (const plant of PLANTS) rmSync(plantedTree(plant), { recursive: true });
+    for (const plant of PLANTS) assert(patched(plant).size > 0, plant.name);
   });
 });

@@ -39,8 +39,8 @@ export interface Appended {
   readonly id?: string;
   /** What it says about which messages. */
   readonly about?: readonly About[];
-  /** Bytes of it changed at rest. */
-  rotten?: boolean;
+  /** Bytes of it changed at rest: by which of the damage, in the order of its coming. */
+  rotten?: readonly number[];
   /** It cannot be read, and no snapshot has what it did. */
   outOfFold?: boolean;
   /** It cannot be read, and a start that was cut short may have written a snapshot without it. */
@@ -65,10 +65,16 @@ export interface Hidden {
   readonly keys: readonly string[];
 }
 
+/** Each doubles the ways to be tried. */
+const MAX_FATES = 16;
+
 export class StorageOracle {
   #log: Appended[] = [];
   /** Ranges that rotted, widened to records. */
   readonly #rot: DamagedRange[] = [];
+  #rots = 0;
+  /** Where the snapshots ended that stores began from. */
+  readonly #froms = new Set<number>();
   #from = 0;
 
   /** Where the last record ends. */
@@ -91,9 +97,10 @@ export class StorageOracle {
     for (const record of this.#log) {
       const { place, end } = record;
       if (end <= from || place.logOffset >= to) continue;
-      record.rotten = true;
+      record.rotten = [...(record.rotten ?? []), this.#rots];
       this.#rot.push({ from: place.logOffset, to: end });
     }
+    this.#rots++;
   }
 
   get rotten(): boolean {
@@ -107,6 +114,7 @@ export class StorageOracle {
   /** A store begins from a snapshot that has all below `from`. */
   opening(from: number): void {
     this.#from = from;
+    this.#froms.add(from);
     for (const record of this.#log) {
       const isBehind = record.place.logOffset >= from;
       // The power may have brought back a snapshot from before it rotted, which had been removed.
@@ -230,13 +238,26 @@ export class StorageOracle {
   #compareFold(open: OpenStore): void {
     const found = JSON.stringify(open.fold.dump());
     const doubtful = this.#log.filter((record) => record.doubtful && !record.outOfFold);
+    const fates = this.#sharedFates(doubtful);
+    assert(fates.length <= MAX_FATES, `${fates.length} fates are too many to be tried`);
     // Some of them may be in it: those that a snapshot had which was written before they rotted.
     for (let out = 0; JSON.stringify(this.#recount()) !== found; ) {
-      out++;
-      for (const [i, record] of doubtful.entries()) record.outOfFold = ((out >> i) & 1) === 1;
-      if (out >= 2 ** doubtful.length - 1) assert.deepEqual(open.fold.dump(), this.#recount());
+      if (++out >= 2 ** fates.length) assert.deepEqual(open.fold.dump(), this.#recount());
+      for (const [i, records] of fates.entries()) {
+        for (const record of records) record.outOfFold = ((out >> i) & 1) === 1;
+      }
     }
     for (const record of doubtful) record.doubtful = false; // this process is known now
+  }
+
+  /** One process walked, or did not walk, what lies between two snapshots; what rotted at once, before or after it. */
+  #sharedFates(doubtful: readonly Appended[]): Appended[][] {
+    const froms = [...this.#froms].toSorted((a, b) => a - b);
+    const between = ({ logOffset }: RecordPlace) => froms.findIndex((from) => from > logOffset);
+    const fates = Map.groupBy(doubtful, ({ place, rotten = [] }) =>
+      [between(place), ...rotten].join(),
+    );
+    return [...fates.values()];
   }
 
   #recount(): Record<string, string> {
@@ -287,8 +308,8 @@ export class StorageOracle {
     const found = new Map<string, Shown[]>();
     const below = this.#log.filter((one) => one.end <= end);
     const dropped = new Set(below.map((one) => one.dropped));
-    const shown = below.flatMap(({ visible, rotten = false }) =>
-      visible.map((one): Shown => ({ ...one, rotten })),
+    const shown = below.flatMap(({ visible, rotten }) =>
+      visible.map((one): Shown => ({ ...one, rotten: rotten !== undefined })),
     );
     for (const one of shown) {
       if (dropped.has(one.topicGen)) continue;
