@@ -48,6 +48,8 @@ import type { CallMethod, StreamMethod } from "./method.ts";
 
 export interface PeerPorts extends ConversationPorts, HandshakePorts {
   readonly dial: Dial;
+  /** A try to connect came to this: `why` it failed, undefined when it did not. */
+  tell?(why: string | undefined): void;
 }
 
 export interface PeerOptions {
@@ -178,6 +180,7 @@ export class Peer implements Subscriber {
   }
 
   #onOpen(connection: ClientConnection): void {
+    this.#ports.tell?.(undefined);
     this.#state = { kind: "open", connection, since: this.#clock.elapsed() };
     const waiting = [...this.#waiting.keys()];
     this.#waiting.clear();
@@ -205,6 +208,7 @@ export class Peer implements Subscriber {
   }
 
   #rest(why: string): void {
+    this.#ports.tell?.(why);
     const cancel = this.#clock.after(this.#backoff.next(), () => this.#connect());
     this.#state = { kind: "resting", why, cancel };
     this.#giveUp(why);
