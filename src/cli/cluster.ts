@@ -94,12 +94,12 @@ export class Acquaintance {
     );
   }
 
-  #tell(try_: {
+  #tell(attempt: {
     readonly node: string;
     readonly address: string;
-    readonly why?: string | undefined;
-  }) {
-    const { node, address, why } = try_;
+    readonly why: string | undefined;
+  }): void {
+    const { node, address, why } = attempt;
     const told = this.#unreached.get(node);
     if (told === why) return;
     if (why === undefined) {

@@ -97,6 +97,11 @@ export class Peer implements Subscriber {
     return this.#state.kind === "open";
   }
 
+  /** Whether a call would fail at once: the last try to connect failed, and the next is not yet due. */
+  get isResting(): boolean {
+    return this.#state.kind === "resting";
+  }
+
   /** Connects before the first call does. */
   open(): void {
     if (this.#state.kind === "idle") this.#connect();

@@ -142,7 +142,8 @@ class World {
       const context = { signal: AbortSignal.any([]), peer: from };
       return (await service.handler(read, context as never)) as Response;
     };
-    return { call, open() {}, close() {}, isOpen: true, subscribe: () => assert.fail() };
+    const state = { isOpen: true, isResting: false };
+    return { call, open() {}, close() {}, ...state, subscribe: () => assert.fail() };
   }
 
   async start(): Promise<void> {

@@ -151,6 +151,17 @@ describe("a Replica that follows", () => {
     assert.equal(desk.now, 0, "no time has passed");
   });
 
+  it("yields to nobody when it is the heir, for nobody else would run", () => {
+    const desk = new Desk({}, C);
+    const state = stateOf({ leader: undefined, heir: "c", syncSet: [A, C] });
+    desk.see({ revision: 6, state });
+    desk.see({ revision: 6, state });
+    const more = { member: A, lastEpoch: 1, durableEnd: 150, able: true };
+    const [canvass] = desk.sent("canvass");
+    desk.hear("a", { kind: "standing", id: canvass?.id ?? 0, ...more });
+    assert.deepEqual(desk.last("promise").promised, { epoch: 2, revision: 6 });
+  });
+
   it("appends once, and says that it is synced only when it is", () => {
     const desk = new Desk();
     desk.see({});
