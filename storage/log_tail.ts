@@ -22,6 +22,7 @@
 import { assert } from "./base/assert.ts";
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
+import { TidegateError } from "./base/errors.ts";
 import { Epochs } from "./epochs.ts";
 import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
 
@@ -77,6 +78,7 @@ export class LogTail {
   onRoll: (base: number) => void = () => {};
   /** Goes into every frame; the owner moves it. */
   confirmOffset: number;
+  #closed = false;
   #end: number;
   #lastCrc: number;
   #storedAt: number;
@@ -119,6 +121,15 @@ export class LogTail {
     return this.#segmentBase;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** No unit is begun any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
   startEpoch(epoch: number): void {
     assert(epoch > this.#epoch, "epochs rise");
     this.#epoch = epoch;
@@ -128,8 +139,11 @@ export class LogTail {
    * Announces a unit of at most `sizeMax` bytes, frame headers included.
    *
    * @returns its leader time: `now`, or the last one if the clock stepped back.
+   * @throws {TidegateError} `draining` once closed; nothing is changed.
    */
   begin(now: number, sizeMax: number): number {
+    if (this.#closed)
+      throw new TidegateError("draining", "Cannot store anything: the node is stopping");
     this.#storedAt = Math.max(this.#storedAt, now);
     const used = this.#end - this.#segmentBase;
     if (used > 0 && used + sizeMax > this.#segmentBytesMax) this.#roll();

@@ -335,6 +335,7 @@ export class MessageStore {
 
   /** Flushes, snapshots and closes; after the disk has failed, only closes. */
   async close(): Promise<void> {
+    this.log.tail.close();
     await this.log.settled();
     await this.replica?.close();
     await this.scrubber.close();

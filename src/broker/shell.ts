@@ -121,7 +121,7 @@ export class Shell {
       now,
       flush,
       lookFor: (group) => this.scout.start(group),
-      mayGrant: () => !this.isStuck,
+      mayGrant: () => !this.isStuck && !this.store.log.tail.closed,
     });
     this.scout = new Scout(this.core, {
       clock,

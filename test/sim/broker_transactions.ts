@@ -39,10 +39,19 @@ interface Surroundings {
   life(): number;
 }
 
-/** What a call is told that the disk has no room for, or that rests on what it has none for. */
-export function roomCode(error: unknown): "disk-full" | "outcome-unknown" | undefined {
+export type Refusal = "disk-full" | "draining" | "outcome-unknown";
+
+/** What a call is told that the disk has no room for, or a broker that ends no time; or that rests on such. */
+export function refusal(error: unknown): Refusal | undefined {
   const code = error instanceof TidegateError ? error.code : undefined;
-  return code === "disk-full" || code === "outcome-unknown" ? code : undefined;
+  const known = code === "disk-full" || code === "draining" || code === "outcome-unknown";
+  return known ? code : undefined;
+}
+
+/** Nothing came of it. */
+export function isRefused(error: unknown): boolean {
+  const code = refusal(error);
+  return code !== undefined && code !== "outcome-unknown";
 }
 
 export const CHECK_RULES = { firstCheckMs: 1000, checkIntervalMs: 1000, maxChecks: 3 };
@@ -124,7 +133,7 @@ export class SimTransactions {
     const life = this.#world.life();
     const { id } = await api.transactions.begin(begun).catch((error: unknown) => {
       const here = life === this.#world.life();
-      if (here && roomCode(error) === "disk-full") ids.forEach((one) => this.#refused(one));
+      if (here && isRefused(error)) ids.forEach((one) => this.#refused(one));
       throw error;
     });
     if (life === this.#world.life()) wish.id = id;
@@ -156,7 +165,7 @@ export class SimTransactions {
       return [wish.id, wanted];
     } catch (error) {
       if (life !== this.#world.life()) return undefined;
-      if (roomCode(error)) throw error;
+      if (refusal(error)) throw error;
       assert(error instanceof TidegateError && error.code === "transaction-decided", String(error));
       const state = error.details["state"] as Transaction["state"];
       assert.notEqual(state, wanted, "only the opposite is refused");

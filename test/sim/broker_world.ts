@@ -35,7 +35,13 @@ import { OnceWishes, type Wish } from "./broker_once.ts";
 import { Oracle } from "./broker_oracle.ts";
 import { Pacer, rest } from "./pacer.ts";
 import { HEADROOM_DEFAULTS } from "../../storage/headroom.ts";
-import { CHECK_RULES, roomCode, SimTransactions } from "./broker_transactions.ts";
+import {
+  CHECK_RULES,
+  isRefused,
+  type Refusal,
+  refusal,
+  SimTransactions,
+} from "./broker_transactions.ts";
 
 export const SIGHTS = [
   "power cut",
@@ -44,6 +50,7 @@ export const SIGHTS = [
   "disk failed",
   "disk full",
   "refused for want of room",
+  "refused by one that ends",
   "told that nobody knows",
   "went on when there was room",
   "derived file spoilt",
@@ -244,10 +251,11 @@ class World {
   readonly #waitingForRoom: (() => void)[] = [];
 
   /** Of this life: a process whose log's disk has failed answers nobody, and ends. */
-  #fatal(): () => void {
+  #fatal(): (error: Error) => void {
     const life = this.#life;
-    return () => {
+    return (error) => {
       if (life !== this.#life) return;
+      if (!this.#failsOnce) this.#failed ??= error;
       this.#diskFailed = true;
       this.seen.add("disk failed");
     };
@@ -310,11 +318,11 @@ class World {
       .then(
         (value) => answer(() => heard(value)),
         (error: unknown) => {
-          const code = this.#roomCode(error);
+          const code = this.#refusal(error);
           if (!code) throw error;
           answer(() => {
             this.#note("no room", code);
-            if (code === "disk-full") notApplied();
+            if (isRefused(error)) notApplied();
           });
         },
       )
@@ -323,8 +331,10 @@ class World {
       });
   }
 
-  #roomCode(error: unknown) {
-    const code = this.#wasShort ? roomCode(error) : undefined;
+  #refusal(error: unknown): Refusal | undefined {
+    const code = refusal(error);
+    if (!(code === "draining" ? this.#closing : this.#wasShort)) return undefined;
+    if (code === "draining") this.seen.add("refused by one that ends");
     if (code === "disk-full") this.seen.add("refused for want of room");
     if (code === "outcome-unknown") this.seen.add("told that nobody knows");
     return code;
@@ -381,7 +391,7 @@ class World {
       () => "recalled" as const,
       (error: unknown) => {
         assert(error instanceof TidegateError, String(error));
-        if (roomCode(error)) throw error;
+        if (refusal(error)) throw error;
         return error.code;
       },
     );
@@ -419,8 +429,8 @@ class World {
         if (one instanceof TidegateError) {
           // What is known of older keys cannot be built again by a disk that fails, or a node that ends.
           const isInProgress = one.code === "idempotency-in-progress";
-          const expected = isInProgress || this.#isOverloaded(one) || this.#roomCode(one);
-          assert(expected, String(one));
+          const isExpected = isInProgress || this.#isOverloaded(one) || this.#isOfSpoiltRun(one);
+          assert(isExpected || this.#refusal(one), String(one));
           if (isInProgress) this.seen.add("in progress");
         } else if (one.replayed) this.#noteReplay(wish);
       }
@@ -458,13 +468,18 @@ class World {
     return asked.catch((error: unknown) => {
       const known = error instanceof TidegateError ? error : undefined;
       if (known?.code === "idempotency-in-progress") return [known];
-      if (known && this.#isOverloaded(known)) return [known];
-      if (!known || !this.#roomCode(known)) throw error;
-      if (known.code === "disk-full") {
+      if (known && (this.#isOverloaded(known) || this.#isOfSpoiltRun(known))) return [known];
+      if (!known || !this.#refusal(known)) throw error;
+      if (isRefused(known)) {
         for (const { id } of messages) this.#oracle.publishRefused(id);
       }
       return [known];
     });
+  }
+
+  /** A run that was spoilt while the log had all of it may be all there is when that is noticed. */
+  #isOfSpoiltRun({ code }: TidegateError): boolean {
+    return code === "data-damaged" && this.#runSpoilt;
   }
 
   #isOverloaded({ code }: TidegateError): boolean {
@@ -499,6 +514,7 @@ class World {
   /** Of those who will go, soon. */
   /** Snapshots a bit was flipped in: the power may bring them back. */
   readonly #spoilt = new Set<string>();
+  #runSpoilt = false;
   readonly #aborts: AbortController[] = [];
 
   #settle(): void {
@@ -612,7 +628,7 @@ class World {
       const reading = this.#api.messages.read({ ...request, start });
       const page: ReadPage | string | void = await this.#orExpired(reading).catch(
         async (error: unknown) => {
-          if (!this.#roomCode(error)) throw error;
+          if (!this.#refusal(error)) throw error;
           await new Promise<void>((goOn) => void this.#waitingForRoom.push(goOn));
         },
       );
@@ -714,6 +730,7 @@ class World {
     const at = this.#prng.below(disk.bytes(path).length);
     const bit = 1 << this.#prng.below(8);
     if (path.endsWith(".snap")) this.#spoilt.add(path);
+    if (path.endsWith(".run")) this.#runSpoilt = true;
     disk.damage(path, (bytes) => {
       bytes[at] = (bytes[at] ?? 0) ^ bit;
     });
@@ -777,7 +794,7 @@ class World {
       const results = await this.#drive(this.#askOnce(wish));
       this.#heardOnce(results);
       assert(
-        results.every((one) => !(one instanceof TidegateError)),
+        results.every((one) => !(one instanceof TidegateError) || this.#isOfSpoiltRun(one)),
         "each is stored by now",
       );
     }

@@ -60,6 +60,14 @@ describe("LogTail", () => {
     assert.deepEqual(times, [150, 150, 151, 151]);
   });
 
+  it("begins nothing once it is closed", () => {
+    const tail = tailAt(0);
+    append(tail, 50);
+    tail.close();
+    assert.throws(() => tail.begin(100, 50), { code: "draining" });
+    assert.equal(tail.end, 50);
+  });
+
   it("writes the confirmOffset known at append into each frame", () => {
     const tail = tailAt(1000);
     const first = append(tail, 50);
