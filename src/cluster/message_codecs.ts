@@ -14,6 +14,8 @@
  *   canvass    id
  *   standing   id · member · lastEpoch · durableEnd · able u8
  *   began      epoch · start · confirmOffset
+ *   wish       id · file · at
+ *   piece      crc u32 · the bytes
  *
  * Frames travel as they lie in the log, to the payload's end: they are copied once,
  * into the bytes that are sent, and what is read back is a view.
@@ -22,6 +24,7 @@
  */
 
 import { assert } from "../../storage/base/assert.ts";
+import type { KeysPiece } from "../../storage/mod.ts";
 import { type ByteReader, type ByteWriter, type Codec, ProtocolError } from "../rpc/mod.ts";
 import type { LogRange } from "./effects.ts";
 import type { Member } from "./group_state.ts";
@@ -35,6 +38,7 @@ import type {
   Fetch,
   Mend,
   Mended,
+  PieceWish,
   Stale,
   Standing,
 } from "./messages.ts";
@@ -221,6 +225,21 @@ export const beganCodec: Codec<Began> = {
     start: readCount(reader),
     confirmOffset: readCount(reader),
   }),
+};
+
+export const pieceWishCodec: Codec<PieceWish> = {
+  write(writer, { id, file, at }) {
+    for (const count of [id, file, at]) writeCount(writer, count);
+  },
+  read: (reader) => ({ id: readCount(reader), file: readCount(reader), at: readCount(reader) }),
+};
+
+export const pieceCodec: Codec<KeysPiece> = {
+  write(writer, { crc, bytes }) {
+    writer.u32(crc);
+    writer.raw(bytes);
+  },
+  read: (reader) => ({ crc: reader.u32(), bytes: reader.rest() }),
 };
 
 export const standingCodec: Codec<Standing> = {
