@@ -95,7 +95,8 @@ async function runOn(name, files) {
     tellSlowest(fileSeconds(xml));
     return result;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    // What a runtime left running may still write compiled code.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }
 
