@@ -49,14 +49,16 @@ export class Giving {
 
   async begin(node: string): Promise<GivenBeginning> {
     const held = await this.#beginning();
-    await this.#letGo(node);
-    if (this.#ended || this.#held.size >= HELD_MAX) {
+    const before = this.#held.get(node);
+    if (this.#ended || (!before && this.#held.size >= HELD_MAX)) {
       await held.release();
       throw unavailable();
     }
     const one: Held = { id: ++this.#ids, held, cancel: () => {} };
     this.#held.set(node, one);
     this.#wait(node, one);
+    before?.cancel();
+    await before?.held.release();
     return { ...held.beginning, id: one.id, files: held.files };
   }
 

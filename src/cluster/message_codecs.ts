@@ -14,6 +14,8 @@
  *   canvass    id
  *   standing   id · member · lastEpoch · durableEnd · able u8
  *   began      epoch · start · confirmOffset
+ *   given      id · start · prevCrc · storedAt · describedTo · epoch, 0: not known · its from ·
+ *              files u32 · each: from · to · size
  *   wish       id · file · at
  *   piece      crc u32 · the bytes
  *
@@ -36,6 +38,7 @@ import type {
   Diverged,
   Entries,
   Fetch,
+  GivenBeginning,
   Mend,
   Mended,
   PieceWish,
@@ -44,6 +47,8 @@ import type {
 } from "./messages.ts";
 
 const EMPTY = new Uint8Array(0);
+/** Of a file in a beginning. */
+const FILE_SIZE = 24;
 
 /** A count, an offset or an id. */
 function writeCount(writer: ByteWriter, value: number): void {
@@ -225,6 +230,33 @@ export const beganCodec: Codec<Began> = {
     start: readCount(reader),
     confirmOffset: readCount(reader),
   }),
+};
+
+export const givenCodec: Codec<GivenBeginning> = {
+  write(writer, { id, start, prevCrc, storedAt, describedTo, epoch, files }) {
+    for (const count of [id, start]) writeCount(writer, count);
+    writer.u32(prevCrc);
+    for (const count of [storedAt, describedTo]) writeCount(writer, count);
+    writeEpoch(writer, epoch?.epoch ?? 0);
+    writeCount(writer, epoch?.from ?? 0);
+    writer.u32(files.length);
+    for (const { size, ...range } of files) {
+      writeRange(writer, range);
+      writeCount(writer, size);
+    }
+  },
+  read(reader) {
+    const [id, start, prevCrc] = [readCount(reader), readCount(reader), reader.u32()];
+    const [storedAt, describedTo] = [readCount(reader), readCount(reader)];
+    const [epoch, from] = [reader.u32(), readCount(reader)];
+    const count = reader.u32();
+    if (count * FILE_SIZE > reader.left) throw new ProtocolError("fewer files than it says");
+    const files = Array.from({ length: count }, () => {
+      return { ...readRange(reader), size: readCount(reader) };
+    });
+    const known = epoch > 0 ? { epoch: { epoch, from } } : {};
+    return { id, start, prevCrc, storedAt, describedTo, ...known, files };
+  },
 };
 
 export const pieceWishCodec: Codec<PieceWish> = {

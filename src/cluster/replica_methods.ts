@@ -18,6 +18,7 @@ import {
   divergedCodec,
   entriesCodec,
   fetchCodec,
+  givenCodec,
   mendCodec,
   mendedCodec,
   pieceCodec,
@@ -93,7 +94,7 @@ export const BEGINNING: CallMethod<undefined, GivenBeginning> = {
   about: "What a log is to know of before its first frame",
   effect: "none",
   request: json(),
-  response: json(),
+  response: givenCodec,
 };
 
 export const PIECE: CallMethod<PieceWish, KeysPiece> = {

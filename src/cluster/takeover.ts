@@ -46,7 +46,7 @@ export class Takeover {
   readonly #stopping = new AbortController();
   #replacement: LogReplacement | undefined;
   #endedAt = Number.NEGATIVE_INFINITY;
-  /** How often a beginning was taken over, and the bytes of the files that came with them. */
+  /** How often a beginning was taken over, and bytes of the files that come with one, as they come. */
   readonly counts = { done: 0, bytes: 0 };
 
   constructor(ports: TakeoverPorts) {
@@ -101,7 +101,6 @@ export class Takeover {
     await this.#replacement.finish(start > 0 ? given : undefined);
     this.#replacement = undefined;
     this.counts.done++;
-    this.counts.bytes += bytes;
     journal("info", "The log begins where the leader's does", { start, bytes });
     return true;
   }
@@ -135,6 +134,7 @@ export class Takeover {
       throw new TidegateError("data-damaged", "Cannot take an empty piece of the log's beginning");
     }
     await this.#replacement?.put(file, at, piece);
+    this.counts.bytes += piece.bytes.length;
     return piece.bytes.length;
   }
 

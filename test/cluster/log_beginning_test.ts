@@ -100,6 +100,32 @@ class Running {
   }
 }
 
+/** Publishes one message after the other, until it is told to end. */
+class Load {
+  readonly #answered: string[] = [];
+  readonly #running: Promise<void>;
+  #ended = false;
+
+  constructor(publish: (id: string) => Promise<void>) {
+    this.#running = this.#run(publish);
+    this.#running.catch(() => {}); // `end` tells
+  }
+
+  async #run(publish: (id: string) => Promise<void>): Promise<void> {
+    for (let i = 0; !this.#ended; i++) {
+      await publish(`load-${i}`);
+      this.#answered.push(`load-${i}`);
+    }
+  }
+
+  /** @returns what was answered. */
+  async end(): Promise<readonly string[]> {
+    this.#ended = true;
+    await this.#running;
+    return this.#answered;
+  }
+}
+
 describe("a broker group whose log has lost its beginning", { timeout: 120_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), "tidegate-beginning-"));
   const coordinator = new EmbeddedCoordinator(systemClock);
@@ -196,13 +222,15 @@ describe("a broker group whose log has lost its beginning", { timeout: 120_000 }
   it("takes in a node that lost its disk, which then leads and knows the keys of before", async () => {
     const first = await whole();
     await moveOn();
-    await ask((api) => api.messages.publish("kept", message("one")));
     const [lost, other] = NAMES.filter((name) => name !== first) as [string, string];
+    const load = new Load(async (id) => {
+      await ask((api) => api.messages.publish("kept", message(id, { idempotencyKey: id })));
+    });
     await stop(lost);
     rmSync(dirOf(lost), { recursive: true });
     const again = await start(lost);
     await whole();
-    assert.equal(again.node.takenOver.done, 1);
+    assert(again.node.takenOver.done > 0);
     assert(again.node.takenOver.bytes > 0, "keys came along");
     assert((basesOf(lost)[0] as number) > 0);
     await stop(other);
@@ -211,7 +239,10 @@ describe("a broker group whose log has lost its beginning", { timeout: 120_000 }
     assert.equal(await whole(), lost);
     await back;
     await publishKeyed();
-    assert.deepEqual(ids(await readAll(await api(), { topic: "kept" })), ["one"]);
+    const answered = await load.end();
+    assert(answered.length > 0, "some were published meanwhile");
+    const stored = ids(await readAll(await api(), { topic: "kept" }));
+    assert.deepEqual(stored.toSorted(), answered.toSorted(), "each is there once");
   });
 
   it("has a node back by itself that was away for too long", async () => {
@@ -221,7 +252,7 @@ describe("a broker group whose log has lost its beginning", { timeout: 120_000 }
     assert((basesOf(leader() as string)[0] as number) >= end, "the log begins behind its end");
     const back = await start(away);
     await whole();
-    assert.equal(back.node.takenOver.done, 1);
+    assert(back.node.takenOver.done > 0, "more than once where the log moves on meanwhile");
     assert(readdirSync(join(dirOf(away), "set-aside", "log")).length > 0);
     await publishKeyed();
   });

@@ -18,6 +18,8 @@ export interface PlantedInCluster {
   readonly plants: Plants & StandInPlants;
   /** It is of the broker on the group. */
   readonly broker?: boolean;
+  /** It is of members that join late. */
+  readonly late?: boolean;
   /** A seed whose history breaks with it: for the test, which cannot hunt for long. */
   readonly breaks: number;
   /** It must be found within so many. */
@@ -129,6 +131,20 @@ const PLANTED: readonly Omit<PlantedInCluster, "seeds">[] = [
     broker: true,
     breaks: 2816,
   },
+  {
+    name: "leaves-keys",
+    about: "takes over the beginning of a log without the keys of what is gone",
+    plants: { leavesKeys: true },
+    late: true,
+    breaks: 110,
+  },
+  {
+    name: "uses-half",
+    about: "uses what a stop left of a beginning",
+    plants: { usesHalf: true },
+    late: true,
+    breaks: 374,
+  },
 ];
 
 export const PLANTED_IN_CLUSTER: readonly PlantedInCluster[] = PLANTED.map((planted) => {
@@ -136,13 +152,13 @@ export const PLANTED_IN_CLUSTER: readonly PlantedInCluster[] = PLANTED.map((plan
 });
 
 /** Histories from seed 1 on, until one breaks. */
-export function huntInCluster({ plants, broker = false, seeds }: PlantedInCluster): {
+export function huntInCluster({ plants, broker = false, late = false, seeds }: PlantedInCluster): {
   readonly seed: number | undefined;
   readonly said: string;
 } {
   for (let seed = 1; seed <= seeds; seed++) {
     try {
-      simulate(seed, { plants, broker });
+      simulate(seed, { plants, broker, late });
     } catch (error) {
       return { seed, said: (error as Error).message.split("\n")[0]?.slice(0, 120) ?? "" };
     }
