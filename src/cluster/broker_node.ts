@@ -25,10 +25,10 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { NodeStatus } from "../broker/api.ts";
 import { serveCalls, Services } from "../rpc/mod.ts";
 import { BrokerGate } from "./broker_gate.ts";
-import { within } from "./deadline.ts";
 import { Directory } from "./directory.ts";
 import type { LifeEnd } from "./driver_ports.ts";
 import type { Giving } from "./giving.ts";
+import { LeaderlessWatch } from "./leaderless.ts";
 import { Life } from "./life.ts";
 import type { NodeLog } from "./node_log.ts";
 import type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
@@ -43,7 +43,6 @@ const REFRESH_MS = 5000;
 const TELL_MS = 2000;
 /** For calls that are to be answered before the node hands over. */
 const WRITES_MS = 1500;
-const HANDOVER_MS = 4000;
 
 export class BrokerNode {
   readonly services = new Services();
@@ -52,6 +51,7 @@ export class BrokerNode {
   readonly #options: NodeOptions;
   readonly #directory: Directory;
   readonly #links: ReplicaLinks;
+  readonly #leaderless: LeaderlessWatch;
   #number = 0;
   #state: NodeState = "starting";
   #life: Life | undefined;
@@ -71,6 +71,7 @@ export class BrokerNode {
     this.#directory = new Directory(coordinator);
     this.#links = new ReplicaLinks({ clock, connect: (entry) => ports.connect(entry) });
     this.#takeover = new Takeover({ ...ports, leader: () => this.#reachLeader() });
+    this.#leaderless = new LeaderlessWatch(ports.journal);
     this.gate = new BrokerGate({
       clock,
       leader: () => this.#leader(),
@@ -130,11 +131,10 @@ export class BrokerNode {
   }
 
   /**
-   * Hands over what it leads, ends its lease and closes its files: in ten seconds, or
+   * Hands over what it leads, has others do without it, ends its lease and closes its files: in ten seconds, or
    * nearly, whatever the others do.
    */
   async drain(): Promise<void> {
-    const { clock } = this.#ports;
     this.#draining = true;
     this.#takeover.stop();
     this.gate.drain();
@@ -142,10 +142,7 @@ export class BrokerNode {
     for (let waited = 0; this.gate.writesUnderWay > 0 && waited < WRITES_MS; waited += 20) {
       await this.#pause(20);
     }
-    const life = this.#life;
-    life?.driver.drain();
-    const handsOver = life?.driver.replica.leads === true && life.hasOthers;
-    if (handsOver) await within(clock, { ms: HANDOVER_MS, work: life.ended });
+    await this.#life?.depart();
     await this.#stop();
   }
 
@@ -246,6 +243,7 @@ export class BrokerNode {
 
   #tell(): void {
     const { replica } = this.#life?.driver ?? {};
+    if (replica) this.#leaderless.look(this.#ports.clock.elapsed(), replica);
     if (!replica?.leads || replica.log.start === 0) return;
     const { start, confirmOffset } = replica.log;
     this.#links.tell({ epoch: replica.epoch, start, confirmOffset });
