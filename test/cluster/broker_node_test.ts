@@ -62,6 +62,8 @@ class Member {
   readonly node: BrokerNode;
   disk: MemoryLogDisk;
   disks = 1;
+  /** What is on the disk cannot be opened. */
+  unusable = false;
   readonly logs: MemoryReplicaLog[] = [];
 
   constructor(world: World, name: string) {
@@ -76,6 +78,7 @@ class Member {
           void world.logged.push(`${name}: ${message} ${JSON.stringify(fields)}`),
         entropy: (size) => Uint8Array.from({ length: size }, () => world.prng.below(256)),
         openLog: async () => {
+          if (this.unusable) throw new TidegateError("data-damaged", "Cannot open the log");
           const log = new MemoryReplicaLog(this.disk, { clock, syncMs: () => 2 });
           this.logs.push(log);
           return nodeLog(log);
@@ -104,6 +107,7 @@ class Member {
         keys.push(piece.bytes.slice());
       },
       finish: async (beginning) => {
+        this.unusable = false;
         if (beginning) disk.begin(beginning, new Uint8Array(Buffer.concat(keys)));
         this.disk = disk;
       },
@@ -455,6 +459,34 @@ describe("BrokerNode", () => {
       assert(world.clock.elapsed() - before < 20_000);
       const told = world.logged.filter((line) => line.includes("gives way to the leader's"));
       assert(told[1]?.includes(`"start":${leader.disk.start}`), told.join());
+    });
+
+    it("has an empty log where the leader's begins at 0 and its own cannot be opened", async () => {
+      const world = new World(["a", "b", "c"]);
+      await world.start(["a", "b"]);
+      await world.publish(3);
+      const c = world.member("c");
+      c.unusable = true;
+      void c.node.start("c:1");
+      await world.until(() => world.setSize === 3, "all count");
+      assert.deepEqual([c.disk.start, c.disks, c.node.takenOver.done], [0, 2, 1]);
+      await world.until(() => c.texts.length === 3, "it has all");
+    });
+
+    it("leaves alone what cannot be opened while nobody leads, and stops when it is told to", async () => {
+      const world = new World(["a", "b", "c"]);
+      const c = world.member("c");
+      c.unusable = true;
+      let ended = false;
+      void c.node.start("c:1").then(() => {
+        ended = true;
+      });
+      await world.run(5000);
+      assert.deepEqual([ended, c.disks], [false, 1]);
+      const stopped = c.node.drain();
+      await world.run(2000);
+      await stopped;
+      assert.equal(ended, true);
     });
 
     it("comes back by itself when it was away for too long", async () => {
