@@ -528,8 +528,11 @@ export class SimNode {
   /** Somebody publishes again what was answered once, with the same key. */
   publishAgain(value: number): void {
     const { replica } = this;
-    if (!replica?.serves || !replica.admits || this.paused) return;
-    this.#world.oracle.keyAsked(this, value);
+    const { oracle, etcd } = this.#world;
+    // What one appends that only thinks it leads is never confirmed, so nobody is answered.
+    const leads = etcd.state.leader?.boot === this.member.boot;
+    if (!leads || !replica?.serves || !replica.admits || this.paused) return;
+    oracle.keyAsked(this, value);
     if (this.disk.keys.has(value)) this.#world.saw("key of before known");
   }
 
