@@ -15,8 +15,9 @@
 
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import type { Disk, DiskFile } from "./base/disk.ts";
+import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
+import { salvaging } from "./base/salvage.ts";
 import { CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
 import { Bloom, isBloomSize } from "./bloom.ts";
 import { DerivedDamage } from "./damage.ts";
@@ -159,6 +160,11 @@ export class RunFile {
     const bytes = await readSealed(this.#file, { from, size }, this.#crc32);
     if (!bytes) throw new RunDamage(this.header);
     return bytes;
+  }
+
+  /** As they lie in the file, whatever they are; bad spots as zeros. */
+  bytes(at: number, size: number): Promise<Uint8Array> {
+    return readRange(salvaging(this.#file), at, size);
   }
 
   /** Closes the file, once nobody holds it. */

@@ -65,7 +65,7 @@ export class DedupeStore {
   /** Sealed, and nothing answers for them. */
   readonly #gaps = new Map<number, Sealed>();
   /** Damaged, and the log no longer has their segments. */
-  readonly #lost: RunRange[] = [];
+  readonly lost: RunRange[] = [];
   readonly #discards = new Map<RunFile, Promise<void>>();
   #building: Promise<void> = Promise.resolve();
   /** The building that has not begun yet. */
@@ -129,7 +129,7 @@ export class DedupeStore {
    * cannot be read; retryable: `overloaded` while keys of a segment are in no run.
    */
   older(keyHash: Uint8Array, now: number): undefined | Promise<DedupeEntry | undefined> {
-    if (this.#lost[0]) return Promise.reject(unreadable(this.#lost[0]));
+    if (this.lost[0]) return Promise.reject(unreadable(this.lost[0]));
     if (this.#gaps.size > 0) return this.#mend().then(() => this.older(keyHash, now));
     return this.#runs.lookup(keyHash, now - this.windowMs)?.catch(async (error: unknown) => {
       if (!(error instanceof RunDamage)) throw error;
@@ -338,7 +338,7 @@ export class DedupeStore {
       if (!(error instanceof RunDamage)) throw error;
       this.#ports.report(error);
       if (this.#isInLog(range)) await this.#runs.removeFile(range);
-      else this.#lost.push(range);
+      else this.lost.push(range);
     }
   }
 

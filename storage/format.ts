@@ -16,6 +16,7 @@ import { type Disk, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { salvaging } from "./base/salvage.ts";
 import { readSealed } from "./blocks.ts";
+import { BEGINNING_CRC_AT, BEGINNING_FORMAT } from "./beginning.ts";
 import { CHECKPOINT_FORMAT, CHECKPOINT_PATH, CHECKPOINT_SLOT_SIZE } from "./checkpoint.ts";
 import { DEDUPE_DIR, RUN_FORMAT } from "./dedupe_run.ts";
 import { IDENTITY_CRC_AT, IDENTITY_FORMAT, IDENTITY_PATH, IDENTITY_SLOT_SIZE } from "./identity.ts";
@@ -44,6 +45,7 @@ const FILE_KINDS: readonly FileKind[] = [
   { dir: LOG_DIR, extension: ".log", magic: SEGMENT_FORMAT, crcAt: 28 },
   { dir: LOG_DIR, extension: ".idx", magic: SIDECAR_FORMAT },
   { dir: LOG_DIR, extension: "start", magic: LOG_START_FORMAT, crcAt: 16 },
+  { dir: LOG_DIR, extension: "beginning", magic: BEGINNING_FORMAT, crcAt: BEGINNING_CRC_AT },
   { dir: SNAPSHOT_DIR, extension: ".snap", magic: SNAPSHOT_FORMAT, crcAt: 32 },
   { dir: DEDUPE_DIR, extension: ".run", magic: RUN_FORMAT },
   { dir: TIMER_DIR, extension: ".tmr", magic: TIMER_FORMAT },

@@ -17,6 +17,7 @@
 import { removeAsides } from "./base/disk.ts";
 import { stableHash } from "./base/hash.ts";
 import { encodeMessage, messageSizeMax } from "./base/message.ts";
+import { readBegun } from "./beginning.ts";
 import { CommitLog } from "./commit_log.ts";
 import { ConsumeQueues } from "./consume_queues.ts";
 import type { DamageMap } from "./damage.ts";
@@ -29,7 +30,7 @@ import { Headroom, HEADROOM_DEFAULTS } from "./headroom.ts";
 import { Indexes } from "./indexes.ts";
 import { Intake, type IntakeParts } from "./intake.ts";
 import { openSnapshot } from "./jobs.ts";
-import { readLogStart, removeBefore, removeSnapshotsBefore } from "./log_start.ts";
+import { removeBefore, removeSnapshotsBefore } from "./log_start.ts";
 import type { Chunk } from "./log_tail.ts";
 import { decodeQueueMark } from "./queue_marks.ts";
 import { QueueReader } from "./queue_reader.ts";
@@ -92,25 +93,25 @@ export class MessageStore {
     await refuseLaterFormats(disk, crc32);
     for (const dir of [LOG_DIR, SNAPSHOT_DIR]) await removeAsides(disk, dir);
     const headroom = await Headroom.open(ports, options.headroom ?? HEADROOM_DEFAULTS);
-    const start = await readLogStart(disk, crc32);
+    const { start, wholeFrom, epochs: known } = await readBegun(disk, crc32);
     await removeBefore(disk, start);
-    await removeSnapshotsBefore(disk, start);
+    await removeSnapshotsBefore(disk, wholeFrom);
     const sidecars = await openSidecars(ports);
     const timerFiles = await openTimerFiles(ports);
     const snapshot = await openSnapshot(ports, ports.report);
     const from = snapshot?.logOffset ?? 0;
     fold.begin({ whole: start === 0 || snapshot !== undefined });
     // A sidecar that is gone is built again from the queues as they stood then, so from the start.
-    const known = snapshot?.walkFrom ?? 0;
+    const walkable = snapshot?.walkFrom ?? 0;
     const passed = timerMarkIn(snapshot) ?? FIRST_KEY;
-    const epochs = epochsIn(snapshot);
+    const epochs = snapshot ? epochsIn(snapshot) : known;
     const walkTimers = uncovered(sidecars.files, { timerFiles, passed });
     const intact =
       (epochs !== undefined || !replication) &&
-      sidecars.bases.includes(known) &&
-      sidecars.missing.every(({ end }) => end > known) &&
-      [...walkTimers].every((base) => base >= known);
-    const walkFrom = intact ? known : 0;
+      sidecars.bases.includes(walkable) &&
+      sidecars.missing.every(({ end }) => end > walkable) &&
+      [...walkTimers].every((base) => base >= walkable);
+    const walkFrom = intact ? walkable : 0;
     const queues = new ConsumeQueues();
     for (const entry of snapshot?.entries ?? []) {
       const mark = decodeQueueMark(entry);

@@ -4,6 +4,14 @@
  * @module
  */
 
+export type { Beginning } from "./beginning.ts";
+export {
+  HeldBeginning,
+  type KeysFile,
+  type KeysPiece,
+  type LentBeginning,
+} from "./held_beginning.ts";
+export { endReplacement, isReplacing, ReplacedLog } from "./replaced_log.ts";
 export type { DamagedRange } from "./recovery.ts";
 export type { Recovery, Replication, Segment } from "./log_ports.ts";
 export type { ConsumeQueue } from "./consume_queues.ts";

@@ -22,7 +22,10 @@ import {
   type AnnouncedUnits,
   type DamagedRange,
   type EpochStart,
+  endReplacement,
+  HeldBeginning,
   Identity,
+  type LentBeginning,
   MessageStore,
   type Promised,
   storeMetrics,
@@ -89,6 +92,7 @@ export class Standby {
   static async open(ports: BrokerPorts, options: BrokerOptions): Promise<Standby> {
     const fold = new BrokerFold();
     const reports = new Reports(ports.log);
+    await endReplacement(ports.disk);
     const identity = await Identity.open(ports);
     let standby: Standby | undefined;
     const own = storePorts(ports, reports);
@@ -229,6 +233,11 @@ export class Standby {
     } catch (error) {
       return this.#fail(error);
     }
+  }
+
+  /** For a node that lacks it, of one that leads. */
+  beginning(): Promise<LentBeginning> {
+    return HeldBeginning.of(this.#store, this.#ports);
   }
 
   /** As after a failed sync of the log: nothing is to be relied on. */

@@ -23,7 +23,9 @@ import { crc32 } from "../../storage/base/checksum_node.ts";
 import { systemClock } from "../../storage/base/clock_node.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import { readBegun } from "../../storage/beginning.ts";
 import { readLogStart } from "../../storage/log_start.ts";
+import { isReplacing } from "../../storage/replaced_log.ts";
 import { LOG_DIR } from "../../storage/segment.ts";
 import { type DataDir, holdDataDir } from "./data_dir.ts";
 import { CliError, EXIT } from "./exit.ts";
@@ -88,8 +90,10 @@ async function backUp(from: string, to: string): Promise<Result> {
   const target = holdDataDir(to);
   try {
     for (;;) {
-      const start = await readLogStart(ports.source, crc32);
+      const { start, wholeFrom } = await readBegun(ports.source, crc32);
       const { end, epoch } = await sourceEnd(ports, { served: held === undefined });
+      if (await isReplacing(ports.source)) throw notWhole();
+      if (end < wholeFrom && Number.isFinite(wholeFrom)) throw notWhole();
       const { durableEnd: known } = await readCheckpoint(ports.target, crc32);
       await requireSameLog(ports, { from, to, known, end });
       try {
@@ -104,6 +108,12 @@ async function backUp(from: string, to: string): Promise<Result> {
     target.release();
     held?.release();
   }
+}
+
+/** Its member of a broker group has joined, and is on its way. */
+function notWhole(): CliError {
+  const message = "Cannot back up: the node has not caught up with its broker group; try another";
+  return new CliError("unavailable", message);
 }
 
 /** Nobody may start over the directory while it is read; undefined when a node has it already. */

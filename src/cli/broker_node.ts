@@ -52,7 +52,7 @@ export async function openBrokerNode(
       journal: log,
       entropy: RPC_PORTS.entropy,
       openLog: (number) => logs.open(number),
-      setLogAside: () => logs.setAside(),
+      replaceLog: () => logs.replace(),
       connect: (entry) => acquaintance.peer(entry),
       fatal,
     },

@@ -5,21 +5,15 @@
  * @module
  */
 
-import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { crc32 } from "../../storage/base/checksum_node.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { workerJobs } from "../../storage/jobs_node.ts";
+import { ReplacedLog } from "../../storage/mod.ts";
 import { openStandby } from "../broker/mod.ts";
-import type { NodeLog } from "../cluster/mod.ts";
+import type { LogReplacement, NodeLog } from "../cluster/mod.ts";
 import type { Config } from "../config.ts";
 import { type BrokerParts, brokerOptions, brokerPorts, cannotOpen } from "./broker.ts";
 import type { DataDir } from "./data_dir.ts";
-
-const ASIDE = "set-aside";
-/** It stays where it is: a lock of this process, and what it set aside before. */
-const STAYS = new Set(["LOCK", ASIDE]);
-/** The disk's name goes first: what is left behind a stop half-way counts for nothing. */
-const IDENTITY = "identity";
 
 export class NodeLogs {
   readonly #dataDir: DataDir;
@@ -49,20 +43,9 @@ export class NodeLogs {
     }
   }
 
-  /** The next life begins with nothing; of logs set aside the last one is kept. */
-  async setAside(): Promise<void> {
-    const { path } = this.#dataDir;
-    const aside = join(path, ASIDE);
-    rmSync(aside, { recursive: true, force: true });
-    mkdirSync(aside);
-    const names = readdirSync(path).filter((name) => !STAYS.has(name));
-    const ordered = names.toSorted((a, b) => Number(b === IDENTITY) - Number(a === IDENTITY));
-    const disk = openNodeDisk(path);
-    for (const name of ordered) {
-      renameSync(join(path, name), join(aside, name));
-      if (name === IDENTITY) await disk.syncDir("");
-    }
-    await disk.syncDir("");
+  /** Sets aside what is there. No log of it is open. */
+  replace(): Promise<LogReplacement> {
+    return ReplacedLog.begin({ disk: openNodeDisk(this.#dataDir.path), crc32 });
   }
 
   async close(): Promise<void> {

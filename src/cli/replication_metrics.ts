@@ -7,9 +7,15 @@
 import { counter, type Family, gauge } from "../../storage/base/metrics.ts";
 import type { BrokerNode } from "../cluster/mod.ts";
 
-type Facts = Pick<BrokerNode, "state" | "life" | "isMember" | "counts">;
+type Facts = Pick<BrokerNode, "state" | "life" | "isMember" | "counts" | "takenOver">;
 
-export function replicationMetrics({ state, life, isMember, counts }: Facts): readonly Family[] {
+export function replicationMetrics({
+  state,
+  life,
+  isMember,
+  counts,
+  takenOver,
+}: Facts): readonly Family[] {
   const replica = life?.driver.replica;
   const { log } = replica ?? {};
   const members = replica?.sighting.state?.syncSet.length ?? 0;
@@ -39,7 +45,12 @@ export function replicationMetrics({ state, life, isMember, counts }: Facts): re
   const counters: [name: string, help: string, value: number][] = [
     ["elections_won_total", "How often the node came to lead", counts.led],
     ["depositions_total", "How often it ceased to", counts.deposed],
-    ["logs_set_aside_total", "How often its log was set aside and fetched anew", counts.setAside],
+    ["logs_set_aside_total", "How often its log gave way to the leader's", takenOver.done],
+    [
+      "beginning_bytes_total",
+      "Bytes of files that came with the beginning of a leader's log",
+      takenOver.bytes,
+    ],
   ];
   const name = (what: string) => `tidegate_replication_${what}`;
   return [

@@ -5,7 +5,7 @@
  *   start ──▶ living ────────────────────────────────────▶ between ──▶ living …
  *               │  ▲   core: take a snapshot                  │  ▲
  *               │  └──────────────────────────────────────────┘  └─ the log is set aside, and
- *               │ core: this must not be                            fetched from the leader
+ *               │ core: this must not be                            the leader's is taken over
  *               ├────────▶ quarantined      serves nothing, keeps everything
  *               │ drain
  *               └────────▶ stopped          handed over, lease ended, files closed
@@ -27,13 +27,15 @@ import { serveCalls, Services } from "../rpc/mod.ts";
 import { BrokerGate } from "./broker_gate.ts";
 import { Directory } from "./directory.ts";
 import type { LifeEnd } from "./driver_ports.ts";
+import type { Giving } from "./giving.ts";
 import { LeaderlessWatch } from "./leaderless.ts";
 import { Life } from "./life.ts";
 import type { NodeLog } from "./node_log.ts";
 import type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
 import type { Began } from "./messages.ts";
-import { ReplicaLinks } from "./replica_links.ts";
-import { BEGAN, FORCE, serveMessages, START } from "./replica_methods.ts";
+import { type LinkPeer, ReplicaLinks } from "./replica_links.ts";
+import { BEGAN, BEGINNING, FORCE, PIECE, serveMessages } from "./replica_methods.ts";
+import { Takeover } from "./takeover.ts";
 
 const AGAIN_MS = 1000;
 const FORCES = 5;
@@ -59,7 +61,8 @@ export class BrokerNode {
   #refreshing = false;
   readonly #ends = new Set<() => void>();
   /** How often it came to lead, and how often a life ended. */
-  readonly counts = { led: 0, deposed: 0, setAside: 0 };
+  readonly counts = { led: 0, deposed: 0 };
+  readonly #takeover: Takeover;
 
   constructor(ports: NodePorts, options: NodeOptions) {
     const { clock, coordinator } = ports;
@@ -67,6 +70,7 @@ export class BrokerNode {
     this.#options = options;
     this.#directory = new Directory(coordinator);
     this.#links = new ReplicaLinks({ clock, connect: (entry) => ports.connect(entry) });
+    this.#takeover = new Takeover({ ...ports, leader: () => this.#reachLeader() });
     this.#leaderless = new LeaderlessWatch(ports.journal);
     this.gate = new BrokerGate({
       clock,
@@ -79,7 +83,8 @@ export class BrokerNode {
     });
     this.services.call(BEGAN, async (began, { peer }) => this.#onBegan(began, peer));
     this.services.call(FORCE, async (_, { peer }) => this.force(peer));
-    this.services.call(START, async () => ({ start: this.#start() }));
+    this.services.call(BEGINNING, async (_, { peer }) => this.#giving.begin(peer));
+    this.services.call(PIECE, async (wish, { peer }) => this.#giving.piece(peer, wish));
     serveCalls(this.services, { calls: this.gate, clock });
   }
 
@@ -131,6 +136,7 @@ export class BrokerNode {
    */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.#takeover.stop();
     this.gate.drain();
     this.#life?.broker?.drain();
     for (let waited = 0; this.gate.writesUnderWay > 0 && waited < WRITES_MS; waited += 20) {
@@ -156,7 +162,8 @@ export class BrokerNode {
   async #live(): Promise<void> {
     const { journal } = this.#ports;
     const log = await this.#openLog();
-    if (this.#draining) return await log.close();
+    if (this.#draining) return await log?.close();
+    if (!log) return;
     const life: Life = new Life(
       {
         ...this.#ports,
@@ -174,17 +181,19 @@ export class BrokerNode {
     life.start();
   }
 
-  async #openLog(): Promise<NodeLog> {
-    for (;;) {
+  /** Undefined when the node drains before there is one that can be used. */
+  async #openLog(): Promise<NodeLog | undefined> {
+    while (!this.#draining) {
       try {
         return await this.#ports.openLog(this.#number);
       } catch (error) {
         const lost = error instanceof TidegateError && error.code === "data-damaged";
         if (!lost) throw error;
         this.#ports.journal("error", "The log cannot be used: it is begun anew", { error });
-        await this.#replace();
+        await this.#takeover.run(undefined);
       }
     }
+    return undefined;
   }
 
   #onEnd(life: Life, end: LifeEnd): void {
@@ -201,33 +210,20 @@ export class BrokerNode {
     await life.close();
     if (this.#life === life) this.#life = undefined;
     if (this.#draining || end.kind === "quarantined") return;
-    if (end.kind === "snapshot") await this.#replace();
+    if (end.kind === "snapshot") await this.#takeover.run(life.driver.replica.log.end);
     if (!this.#draining) await this.#live();
   }
 
-  /**
-   * The log is no use any more: it is set aside, and the leader's is fetched from its
-   * beginning. Where that is gone, the own one stays until there is another way.
-   */
-  async #replace(): Promise<void> {
-    const { journal, coordinator } = this.#ports;
-    while (!this.#draining) {
-      try {
-        const { state } = await coordinator.look(this.#options.group);
-        const peer = state?.leader && this.#links.peer(state.leader.node);
-        const { start } = (await peer?.call(START, undefined)) ?? {};
-        if (start === 0) {
-          await this.#ports.setLogAside();
-          this.counts.setAside++;
-          return;
-        }
-        if (start !== undefined)
-          journal("error", "The leader's log lacks what this node needs", { start });
-      } catch (error) {
-        journal("warn", "The leader's log could not be taken over", { error });
-      }
-      await this.#pause(AGAIN_MS);
-    }
+  async #reachLeader(): Promise<{ readonly node: string; readonly peer: LinkPeer } | undefined> {
+    const { state } = await this.#ports.coordinator.look(this.#options.group);
+    const node = state?.leader?.node;
+    const peer = node === undefined ? undefined : this.#links.peer(node);
+    return node !== undefined && peer ? { node, peer } : undefined;
+  }
+
+  /** How often its log gave way to the leader's, and what came with that. */
+  get takenOver(): Takeover["counts"] {
+    return this.#takeover.counts;
   }
 
   // The others
@@ -253,11 +249,13 @@ export class BrokerNode {
     this.#links.tell({ epoch: replica.epoch, start, confirmOffset });
   }
 
-  /** @throws `unavailable` when this node does not lead. */
-  #start(): number {
-    const { replica } = this.#life?.driver ?? {};
-    if (replica?.leads) return replica.log.start;
-    throw new TidegateError("unavailable", "Cannot say where the log begins: another node leads");
+  /** @throws `unavailable` between two lives. */
+  get #giving(): Giving {
+    if (this.#life) return this.#life.giving;
+    throw new TidegateError(
+      "unavailable",
+      "Cannot give the log's beginning: the node does not lead",
+    );
   }
 
   #onBegan({ epoch, ...place }: Began, from: string): undefined {

@@ -137,7 +137,7 @@ export type Effect =
   /**
    * This life of the node ends: its log is no use any more, for the leader's begins
    * later. It is set aside, and the node begins again on a disk of a new name, in a
-   * new boot, from a snapshot of `from`; so it does not count until it is taken in anew.
+   * new boot, where the log of `from` begins; so it does not count until it is taken in anew.
    */
   | { readonly kind: "snapshot"; readonly from: string; readonly epoch: number }
   /** Something that must not be: serve nothing, keep everything, call a person. */

@@ -6,12 +6,15 @@
  */
 
 import type { Clock } from "../../storage/base/clock.ts";
+import { TidegateError } from "../../storage/base/errors.ts";
 import type { Log } from "../../storage/base/logger.ts";
+import type { LentBeginning } from "../../storage/mod.ts";
 import type { BrokerGate } from "./broker_gate.ts";
 import type { Coordinator } from "./coordinator.ts";
 import { within } from "./deadline.ts";
 import type { LifeEnd } from "./driver_ports.ts";
 import type { Restored } from "./effects.ts";
+import { Giving } from "./giving.ts";
 import { foundingState, type Member, memberOf, sameBoot } from "./group_state.ts";
 import type { Message } from "./messages.ts";
 import type { NodeBroker, NodeLog } from "./node_log.ts";
@@ -51,6 +54,8 @@ export class Life {
   readonly self: Member;
   readonly driver: ReplicaDriver;
   readonly log: NodeLog;
+  /** To nodes that lack it, while this one leads. */
+  readonly giving: Giving;
   /** Resolves when it ends by itself. */
   readonly ended: Promise<LifeEnd>;
   broker: NodeBroker | undefined;
@@ -88,6 +93,11 @@ export class Life {
         },
       },
     );
+    this.giving = new Giving({
+      clock: ports.clock,
+      pace: this.driver.pace,
+      beginning: () => this.#beginning(),
+    });
   }
 
   get restored(): Restored {
@@ -148,6 +158,7 @@ export class Life {
   async close(): Promise<void> {
     this.#cancel();
     await this.driver.stop();
+    await this.giving.end();
     await this.#leading.catch(() => {}); // told to the driver, which is over
     await this.log.close();
   }
@@ -166,6 +177,17 @@ export class Life {
       },
     });
     journal("info", "This node leads", { epoch, end: driver.replica.log.end });
+  }
+
+  /**
+   * Also while it cannot confirm anything: whoever asks may be the one it lacks for that.
+   *
+   * @throws rejects: `unavailable` when it does not lead.
+   */
+  async #beginning(): Promise<LentBeginning> {
+    if (this.driver.replica.leads) return await this.log.beginning();
+    const detail = "Cannot give the log's beginning: the node does not lead";
+    throw new TidegateError("unavailable", detail);
   }
 
   /** A group that has no state gets one: from whoever has nothing that it could contradict. */

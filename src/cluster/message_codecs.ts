@@ -14,6 +14,10 @@
  *   canvass    id
  *   standing   id · member · lastEpoch · durableEnd · able u8
  *   began      epoch · start · confirmOffset
+ *   given      id · start · prevCrc · storedAt · describedTo · epoch, 0: not known · its from ·
+ *              files u32 · each: from · to · size
+ *   wish       id · file · at
+ *   piece      crc u32 · the bytes
  *
  * Frames travel as they lie in the log, to the payload's end: they are copied once,
  * into the bytes that are sent, and what is read back is a view.
@@ -22,6 +26,7 @@
  */
 
 import { assert } from "../../storage/base/assert.ts";
+import type { KeysPiece } from "../../storage/mod.ts";
 import { type ByteReader, type ByteWriter, type Codec, ProtocolError } from "../rpc/mod.ts";
 import type { LogRange } from "./effects.ts";
 import type { Member } from "./group_state.ts";
@@ -33,13 +38,17 @@ import type {
   Diverged,
   Entries,
   Fetch,
+  GivenBeginning,
   Mend,
   Mended,
+  PieceWish,
   Stale,
   Standing,
 } from "./messages.ts";
 
 const EMPTY = new Uint8Array(0);
+/** Of a file in a beginning. */
+const FILE_SIZE = 24;
 
 /** A count, an offset or an id. */
 function writeCount(writer: ByteWriter, value: number): void {
@@ -230,6 +239,48 @@ export const beganCodec: Codec<Began> = {
     start: readCount(reader),
     confirmOffset: readCount(reader),
   }),
+};
+
+export const givenCodec: Codec<GivenBeginning> = {
+  write(writer, { id, start, prevCrc, storedAt, describedTo, epoch, files }) {
+    for (const count of [id, start]) writeCount(writer, count);
+    writer.u32(prevCrc);
+    for (const count of [storedAt, describedTo]) writeCount(writer, count);
+    writeEpoch(writer, epoch?.epoch ?? 0);
+    writeCount(writer, epoch?.from ?? 0);
+    writer.u32(files.length);
+    for (const { size, ...range } of files) {
+      writeRange(writer, range);
+      writeCount(writer, size);
+    }
+  },
+  read(reader) {
+    const [id, start, prevCrc] = [readCount(reader), readCount(reader), reader.u32()];
+    const [storedAt, describedTo] = [readCount(reader), readCount(reader)];
+    const [epoch, from] = [reader.u32(), readCount(reader)];
+    const count = reader.u32();
+    if (count * FILE_SIZE > reader.left) throw new ProtocolError("fewer files than it says");
+    const files = Array.from({ length: count }, () => {
+      return { ...readRange(reader), size: readCount(reader) };
+    });
+    const known = epoch > 0 ? { epoch: { epoch, from } } : {};
+    return { id, start, prevCrc, storedAt, describedTo, ...known, files };
+  },
+};
+
+export const pieceWishCodec: Codec<PieceWish> = {
+  write(writer, { id, file, at }) {
+    for (const count of [id, file, at]) writeCount(writer, count);
+  },
+  read: (reader) => ({ id: readCount(reader), file: readCount(reader), at: readCount(reader) }),
+};
+
+export const pieceCodec: Codec<KeysPiece> = {
+  write(writer, { crc, bytes }) {
+    writer.u32(crc);
+    writer.raw(bytes);
+  },
+  read: (reader) => ({ crc: reader.u32(), bytes: reader.rest() }),
 };
 
 export const standingCodec: Codec<Standing> = {

@@ -18,6 +18,7 @@
  * @module
  */
 
+import type { Beginning, KeysFile } from "../../storage/mod.ts";
 import type { EpochEnd } from "./epoch_table.ts";
 import type { Member } from "./group_state.ts";
 
@@ -125,6 +126,23 @@ export interface Began {
   readonly epoch: number;
   readonly start: number;
   readonly confirmOffset: number;
+}
+
+/**
+ * What a node begins its log with that lacks the leader's beginning, and the files
+ * that come with it. Not for the core either: it is asked for between two lives.
+ */
+export interface GivenBeginning extends Beginning {
+  /** Under which pieces of the files are asked for. */
+  readonly id: number;
+  readonly files: readonly KeysFile[];
+}
+
+export interface PieceWish {
+  readonly id: number;
+  /** Which one of the files. */
+  readonly file: number;
+  readonly at: number;
 }
 
 export type Message =

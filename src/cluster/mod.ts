@@ -33,7 +33,7 @@ export { EtcdClient, type EtcdCredentials } from "./etcd_client.ts";
 export { foundingState, type GroupState, type Member } from "./group_state.ts";
 export type { Message } from "./messages.ts";
 export type { NodeBroker, NodeLog } from "./node_log.ts";
-export type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
+export type { LogReplacement, NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
 export { Replica } from "./replica.ts";
 export type { LinkEntry, LinkPeer } from "./replica_links.ts";
 export type { ReplicaLog } from "./replica_log.ts";

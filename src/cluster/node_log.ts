@@ -7,6 +7,7 @@
  */
 
 import type { Collect } from "../../storage/base/metrics.ts";
+import type { LentBeginning } from "../../storage/mod.ts";
 import type { BrokerGroupApi } from "../broker/api.ts";
 import type { ReplicaLog } from "./replica_log.ts";
 
@@ -22,6 +23,8 @@ export interface NodeLog extends ReplicaLog {
   readonly metrics: Collect;
   /** The own log may begin where the leader's does, once it has confirmed as much. */
   trim(leader: { readonly start: number; readonly confirmOffset: number }): void;
+  /** What another log is to know of before this one's first frame, while it leads. */
+  beginning(): Promise<LentBeginning>;
   /** Resolves once the record that begins the epoch is appended. */
   lead(epoch: number): Promise<NodeBroker>;
   /** Makes durable what was appended and closes the files. */

@@ -6,9 +6,13 @@
 
 import type { Clock } from "../../storage/base/clock.ts";
 import type { Log } from "../../storage/base/logger.ts";
+import type { ReplacedLog } from "../../storage/mod.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { NodeLog } from "./node_log.ts";
 import type { LinkEntry, LinkPeer } from "./replica_links.ts";
+
+/** What takes the place of a log. A crash in the midst leaves nothing at all. */
+export type LogReplacement = Pick<ReplacedLog, "clear" | "put" | "finish">;
 
 export interface NodePorts {
   readonly clock: Clock;
@@ -17,8 +21,8 @@ export interface NodePorts {
   entropy(size: number): Uint8Array;
   /** Opens what the data directory holds; `number` is the broker group's. */
   openLog(number: number): Promise<NodeLog>;
-  /** Moves what the data directory holds out of the way: the next log begins with nothing. */
-  setLogAside(): Promise<void>;
+  /** Moves what the data directory holds out of the way; it holds nothing until `finish`. */
+  replaceLog(): Promise<LogReplacement>;
   connect(entry: LinkEntry): LinkPeer;
   /** The log cannot be written: must not return. */
   fatal(error: unknown): void;

@@ -32,6 +32,7 @@ import type { DriverEvents, DriverOptions, DriverPorts, LifeEnd } from "./driver
 import { type Effect, type ReplicaEvent, type SwapOutcome, TICK_MS } from "./effects.ts";
 import { within } from "./deadline.ts";
 import type { Entries, Message } from "./messages.ts";
+import { Pace } from "./pace.ts";
 import { Replica } from "./replica.ts";
 import { Transfers } from "./transfers.ts";
 
@@ -40,6 +41,8 @@ const SWAP_MS = 2500;
 
 export class ReplicaDriver {
   readonly replica: Replica;
+  /** Of what goes to others than the members of the SyncStateSet. */
+  readonly pace: Pace;
   readonly #ports: DriverPorts;
   readonly #events: DriverEvents;
   readonly #options: DriverOptions;
@@ -60,12 +63,12 @@ export class ReplicaDriver {
     this.#events = events;
     const crcAt = (logOffset: number) => log.crcAt(logOffset);
     this.replica = new Replica({ self: options.self, restored: log.restored, crcAt });
+    this.pace = new Pace(ports.clock, options.catchUpRate);
     this.#transfers = new Transfers({
-      clock: ports.clock,
       log,
+      pace: this.pace,
       send: (to, message) => this.#send(to, message),
       failed: (error) => this.#fail(error),
-      bytesPerSecond: options.catchUpRate,
     });
     log.listen({
       appended: (tail) => this.#take({ kind: "appended", ...tail }),

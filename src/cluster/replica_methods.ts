@@ -9,6 +9,7 @@
  * @module
  */
 
+import type { KeysPiece } from "../../storage/mod.ts";
 import { type CallMethod, type Codec, json, type Services } from "../rpc/mod.ts";
 import {
   beganCodec,
@@ -17,12 +18,15 @@ import {
   divergedCodec,
   entriesCodec,
   fetchCodec,
+  givenCodec,
   mendCodec,
   mendedCodec,
+  pieceCodec,
+  pieceWishCodec,
   staleCodec,
   standingCodec,
 } from "./message_codecs.ts";
-import type { Began, Message } from "./messages.ts";
+import type { Began, GivenBeginning, Message, PieceWish } from "./messages.ts";
 
 export type MessageMethod = CallMethod<Message, undefined>;
 
@@ -82,15 +86,25 @@ export const FORCE: CallMethod<undefined, undefined> = {
   response: nothing,
 };
 
-/** Asked of the leader by whoever would have to begin with nothing. */
-export const START: CallMethod<undefined, { readonly start: number }> = {
+/** Asked of the leader by whoever lacks the beginning of its log. 1011 was asked for its place alone. */
+export const BEGINNING: CallMethod<undefined, GivenBeginning> = {
   kind: "call",
-  id: 1011,
-  name: "replica.start",
-  about: "Where the leader's log begins",
+  id: 1012,
+  name: "replica.beginning",
+  about: "What a log is to know of before its first frame",
   effect: "none",
   request: json(),
-  response: json(),
+  response: givenCodec,
+};
+
+export const PIECE: CallMethod<PieceWish, KeysPiece> = {
+  kind: "call",
+  id: 1013,
+  name: "replica.piece",
+  about: "Some bytes of a file that goes with a beginning",
+  effect: "none",
+  request: pieceWishCodec,
+  response: pieceCodec,
 };
 
 /** Lets `services` take messages; whoever sends one is who it says it is, or it is dropped. */

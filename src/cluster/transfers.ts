@@ -11,9 +11,9 @@
  * @module
  */
 
-import type { Clock } from "../../storage/base/clock.ts";
 import type { Effect } from "./effects.ts";
 import type { Message } from "./messages.ts";
+import type { Pace } from "./pace.ts";
 import type { ReplicaLog } from "./replica_log.ts";
 
 type Transfer = Effect & { readonly kind: "transfer" };
@@ -21,14 +21,11 @@ type MendEffect = Effect & { readonly kind: "mend" };
 
 /** Bytes at once, but for a unit that is larger. */
 export const TRANSFER_BYTES_MAX = 1024 * 1024;
-const TRANSFER_BYTES_MIN = 64 * 1024;
-/** Of others' bytes that may pass at once: a follower does not wait longer than that for them. */
-const BURST_MS = 100;
 
 export interface TransfersParts {
-  readonly clock: Clock;
   readonly log: Pick<ReplicaLog, "transfer" | "mend">;
-  readonly bytesPerSecond: number;
+  /** Of all that do not count, together. */
+  readonly pace: Pace;
   send(to: string, message: Message): void;
   failed(error: unknown): void;
 }
@@ -42,9 +39,6 @@ export class Transfers {
   readonly #parts: TransfersParts;
   readonly #lines = new Map<string, Line>();
   readonly #mending = new Set<string>();
-  readonly #timers = new Set<() => void>();
-  /** From when on the rate has room again, for all that do not count together. */
-  #freeAt = 0;
   #stopped = false;
 
   constructor(parts: TransfersParts) {
@@ -53,8 +47,7 @@ export class Transfers {
 
   stop(): void {
     this.#stopped = true;
-    for (const cancel of this.#timers) cancel();
-    this.#timers.clear();
+    this.#parts.pace.stop();
     this.#lines.clear();
   }
 
@@ -70,7 +63,7 @@ export class Transfers {
   async #run(line: Line): Promise<void> {
     line.busy = true;
     for (let next = line.next; next && !this.#stopped; next = line.next) {
-      if (!next.counts) await this.#turn();
+      if (!next.counts) await this.#parts.pace.turn();
       const { transfer, counts } = line.next ?? next; // a newer one may have come meanwhile
       line.next = undefined;
       try {
@@ -84,42 +77,12 @@ export class Transfers {
 
   async #send(transfer: Transfer, counts: boolean): Promise<void> {
     const { to, head, until, frameEpoch } = transfer;
-    const maxBytes = counts ? TRANSFER_BYTES_MAX : this.#share;
+    const maxBytes = counts ? TRANSFER_BYTES_MAX : this.#parts.pace.share;
     const wish = { from: head.from, until, epoch: frameEpoch, maxBytes };
     const units = await this.#parts.log.transfer(wish);
     if (!units || this.#stopped) return;
-    if (!counts) this.#spend(units.bytes.length);
+    if (!counts) this.#parts.pace.spend(units.bytes.length);
     this.#parts.send(to, { kind: "entries", ...head, frameEpoch, ...units });
-  }
-
-  get #share(): number {
-    const bytes = Math.floor((this.#parts.bytesPerSecond * BURST_MS) / 1000);
-    return Math.min(TRANSFER_BYTES_MAX, Math.max(TRANSFER_BYTES_MIN, bytes));
-  }
-
-  #spend(bytes: number): void {
-    const now = this.#parts.clock.elapsed();
-    this.#freeAt = Math.max(this.#freeAt, now) + (bytes * 1000) / this.#parts.bytesPerSecond;
-  }
-
-  /** Resolves when the rate has room. */
-  async #turn(): Promise<void> {
-    const { clock } = this.#parts;
-    for (;;) {
-      const waitMs = this.#freeAt - clock.elapsed();
-      if (waitMs <= 0 || this.#stopped) return;
-      await new Promise<void>((resolve) => {
-        const cancel = clock.after(Math.ceil(waitMs), () => {
-          this.#timers.delete(stop);
-          resolve();
-        });
-        const stop = () => {
-          cancel();
-          resolve();
-        };
-        this.#timers.add(stop);
-      });
-    }
   }
 
   mend(mend: MendEffect): void {

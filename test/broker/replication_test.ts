@@ -12,7 +12,7 @@ import { describe, it } from "node:test";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { SEGMENT_HEADER_SIZE, segmentBases, segmentPath } from "../../storage/segment.ts";
-import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
+import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { sampled, seeds } from "../effort.ts";
 import { GROUP, ids, message, readAll, receipts, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { ReplicatedPair } from "../suites/replicated_pair.ts";
@@ -24,8 +24,19 @@ const SECOND_MS = 1000;
 const GROUPS = ["g", "h"] as const;
 /** Nothing of it expires. */
 const KEPT = "kept";
+/** All of it does soon, and its idempotency keys are remembered. */
+const KEYED = "keyed";
 
-const SIGHTS = ["led", "cut", "followed again", "unknown", "trimmed"] as const;
+const SIGHTS = [
+  "led",
+  "cut",
+  "followed again",
+  "unknown",
+  "trimmed",
+  "joined late",
+  "led having joined late",
+  "answered by a key of before",
+] as const;
 const seen = new Set<(typeof SIGHTS)[number]>();
 
 class Walk {
@@ -39,6 +50,9 @@ class Walk {
   readonly #maybe = new Set<string>();
   readonly #receipts: { group: string; receipt: string; at: number }[] = [];
   readonly #transactions: string[] = [];
+  /** The follower began where the log did, and has not been level with the leader since. */
+  #joining = false;
+  #joinedLate = new Set<MemoryDisk>();
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
@@ -54,7 +68,7 @@ class Walk {
     this.#pair = await ReplicatedPair.open({ segmentBytes: this.#segmentBytes, chance });
     const config = { ...TOPIC, retention: { timeMs: null, bytes: null } };
     await this.#api.topics.put(KEPT, config);
-    for (const name of ["a", "b"]) await this.#api.topics.put(name, SHORT);
+    for (const name of ["a", "b", KEYED]) await this.#api.topics.put(name, SHORT);
     for (const name of GROUPS) {
       const subscriptions = [{ topic: KEPT }, { topic: "a" }];
       await this.#api.groups.put(name, { ...GROUP, subscriptions, leaseMs: 20_000 });
@@ -80,7 +94,8 @@ class Walk {
     else if (roll < 78) await this.#pass();
     else if (roll < 80) this.#pair.maxBytes = this.#prng.pick([1, 500, 5000, 1 << 20]);
     else if (roll < 84) await this.#check();
-    else if (roll < 88) await this.#restartFollower();
+    else if (roll < 87) await this.#restartFollower();
+    else if (roll < 89) await this.#joinAgain();
     else if (roll < 92) await this.#fail();
     else await this.#partAndFail();
   }
@@ -88,7 +103,8 @@ class Walk {
   async #publish(): Promise<void> {
     const key = this.#prng.chance(50) ? `i${this.#prng.below(40)}` : undefined;
     const id = key ?? `m${this.#number++}`;
-    const topic = key !== undefined || this.#prng.chance(60) ? KEPT : "a";
+    const keyed = Number(key?.slice(1)) < 30 ? KEYED : KEPT;
+    const topic = key === undefined && this.#prng.chance(40) ? "a" : key ? keyed : KEPT;
     const delayMs =
       key === undefined && this.#prng.chance(25) ? this.#prng.below(60_000) : undefined;
     const body = new Uint8Array(key === undefined ? this.#prng.below(300) : 20).fill(7);
@@ -99,6 +115,9 @@ class Walk {
     if (topic === KEPT) this.#stored.add(id);
     if (key === undefined) return;
     const first = this.#answers.get(key);
+    if (first && topic === KEYED && this.#pair.leader.start > 0) {
+      if (this.#joinedLate.has(this.#pair.leader.disk)) seen.add("answered by a key of before");
+    }
     if (first) assert.deepEqual(answer, first, `the first answer of ${key}`);
     this.#answers.set(key, answer);
   }
@@ -161,14 +180,29 @@ class Walk {
     seen.add("followed again");
   }
 
+  /** The follower's disk is another, or what it has is of no use. */
+  async #joinAgain(): Promise<void> {
+    const { leader, follower } = this.#pair;
+    if (leader.start === 0) return;
+    const disk = this.#prng.chance(50) ? new MemoryDisk(this.#prng.word()) : this.#left(follower);
+    await this.#pair.replaceFollower(disk);
+    this.#joinedLate.add(disk);
+    this.#joining = true;
+    seen.add("joined late");
+  }
+
   async #fail(): Promise<void> {
     await this.#pair.settle();
+    this.#joining = false;
+    const { disk } = this.#pair.follower;
+    if (this.#joinedLate.has(disk)) seen.add("led having joined late");
     await this.#pair.fail(this.#left(this.#pair.leader));
     seen.add("led");
   }
 
   /** The leader goes on by itself for a while, and what it appends then is nobody's. */
   async #partAndFail(): Promise<void> {
+    if (this.#joining) return this.#fail(); // it counts once it has all that is confirmed
     const { leader } = this.#pair;
     await this.#pair.part();
     const unanswered: Promise<unknown>[] = [];

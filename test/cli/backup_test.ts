@@ -12,8 +12,10 @@ import { describe, it } from "node:test";
 import { holdDataDir } from "../../src/cli/data_dir.ts";
 import { EXIT } from "../../src/cli/exit.ts";
 import type { Findings } from "../../src/cli/verify.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import { writeBeginning } from "../../storage/beginning.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
 import { withTempDir } from "../e2e/server.ts";
 import { dropSome, flipBit, writeDataDir, type Written } from "../fakes/data_dir.ts";
@@ -66,6 +68,23 @@ async function findingsOf(dir: string): Promise<Partial<Findings>> {
 }
 
 describe("tidegate backup and restore", () => {
+  it("make no backup of a member that has not caught up with its group", () =>
+    withDirs(async ({ data, backup, written }) => {
+      const disk = openNodeDisk(data);
+      const refuse = async () => {
+        const { exitCode, warned } = await runCommand(["backup", data, backup]);
+        assert.equal(exitCode, EXIT.unavailable.code);
+        assert.match(warned.join(), /has not caught up/);
+      };
+      await writeBeginning(disk, { start: 0, describedTo: written.end + 1 }, crc32);
+      await refuse();
+      await writeBeginning(disk, { start: 0, describedTo: written.end }, crc32);
+      writeFileSync(join(data, "replacing"), "TIDEREP1");
+      await refuse();
+      rmSync(join(data, "replacing"));
+      assert.equal((await runCommand(["backup", data, backup])).exitCode, EXIT.ok.code);
+    }));
+
   it("give back the same log, whole", () =>
     withDirs(async ({ data, backup, restored, written }) => {
       assert(written.segments.length > 2);

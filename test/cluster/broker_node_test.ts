@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate } from "node:timers";
+import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
@@ -18,8 +19,9 @@ import { Directory } from "../../src/cluster/directory.ts";
 import type { Entries } from "../../src/cluster/messages.ts";
 import type { NodeLog } from "../../src/cluster/node_log.ts";
 import type { LinkPeer } from "../../src/cluster/replica_links.ts";
-import { FORCE } from "../../src/cluster/replica_methods.ts";
-import { ByteReader, ByteWriter, type CallMethod } from "../../src/rpc/mod.ts";
+import type { LogReplacement } from "../../src/cluster/node_ports.ts";
+import { BEGINNING, FORCE, PIECE } from "../../src/cluster/replica_methods.ts";
+import { ByteReader, ByteWriter, type CallMethod, type Codec } from "../../src/rpc/mod.ts";
 import { MemoryLogDisk, MemoryReplicaLog } from "../fakes/replica_log.ts";
 
 const GROUP = "g";
@@ -35,6 +37,7 @@ function nodeLog(log: MemoryReplicaLog): NodeLog {
     diskId: log.disk.id,
     metrics: () => [],
     trim: ({ start }) => void log.asked.push(`trim ${start}`),
+    beginning: () => log.beginning(),
     async lead(epoch) {
       log.lead(epoch);
       return { api, drain() {} };
@@ -59,6 +62,8 @@ class Member {
   readonly node: BrokerNode;
   disk: MemoryLogDisk;
   disks = 1;
+  /** What is on the disk cannot be opened. */
+  unusable = false;
   readonly logs: MemoryReplicaLog[] = [];
 
   constructor(world: World, name: string) {
@@ -73,18 +78,47 @@ class Member {
           void world.logged.push(`${name}: ${message} ${JSON.stringify(fields)}`),
         entropy: (size) => Uint8Array.from({ length: size }, () => world.prng.below(256)),
         openLog: async () => {
+          if (this.unusable) throw new TidegateError("data-damaged", "Cannot open the log");
           const log = new MemoryReplicaLog(this.disk, { clock, syncMs: () => 2 });
           this.logs.push(log);
           return nodeLog(log);
         },
-        setLogAside: async () => {
-          this.disk = new MemoryLogDisk(`${name}-disk-${++this.disks}`);
-        },
+        replaceLog: async () => this.#replaceLog(),
         connect: ({ node }) => world.peer(name, node),
         fatal: (error) => void world.failed.push(error),
       },
-      { group: GROUP, node: name, minSync: 2, catchUpRate: 64 * 1024 * 1024 },
+      { group: GROUP, node: name, minSync: 2, catchUpRate: world.catchUpRate },
     );
+  }
+
+  #replaceLog(): LogReplacement {
+    const disk = new MemoryLogDisk(`${this.name}-disk-${++this.disks}`);
+    let keys: Uint8Array[] = [];
+    return {
+      clear: async () => {
+        keys = [];
+      },
+      put: async (_file, at, piece) => {
+        assert.equal(
+          at,
+          keys.reduce((sum, { length }) => sum + length, 0),
+        );
+        assert.equal(crc32(piece.bytes), piece.crc);
+        keys.push(piece.bytes.slice());
+      },
+      finish: async (beginning) => {
+        this.unusable = false;
+        if (beginning) disk.begin(beginning, new Uint8Array(Buffer.concat(keys)));
+        this.disk = disk;
+      },
+    };
+  }
+
+  /** Its log lets go of the first half. @param keys of it, that are left. */
+  trim(keys: Uint8Array): void {
+    const { frames } = this.disk;
+    this.disk.trim(frames[frames.length >> 1]?.from as number, keys);
+    this.logs.at(-1)?.trimmed(this.disk.start);
   }
 
   get texts(): readonly string[] {
@@ -101,18 +135,31 @@ function isHeartbeat(message: unknown): message is Entries {
   return kind === "entries" && from === to;
 }
 
+function overTheWire<T>(codec: Codec<T>, value: T): T {
+  const writer = new ByteWriter();
+  codec.write(writer, value);
+  const reader = ByteReader.of(writer.take());
+  const read = codec.read(reader);
+  reader.end();
+  return read;
+}
+
 class World {
   readonly clock = new ManualClock();
   readonly prng = new Prng(3);
   readonly coordinator = new EmbeddedCoordinator(this.clock);
   readonly members: readonly Member[];
   readonly logged: string[] = [];
+  /** Who called whom, and what. */
+  readonly called: string[] = [];
   readonly failed: unknown[] = [];
   readonly cuts = new Set<string>();
+  readonly catchUpRate: number;
   /** What becomes of a heartbeat on its way. */
   tamper = (message: Entries): Entries => message;
 
-  constructor(names: readonly string[]) {
+  constructor(names: readonly string[], { catchUpRate = 64 * 1024 * 1024 } = {}) {
+    this.catchUpRate = catchUpRate;
     this.members = names.map((name) => new Member(this, name));
   }
 
@@ -131,24 +178,36 @@ class World {
       request: Request,
     ): Promise<Response> => {
       await new Promise<void>((resolve) => void this.clock.after(1, resolve));
-      if (this.cuts.has(`${from} ${to}`))
-        throw new TidegateError("unavailable", "Cannot call: cut");
-      const writer = new ByteWriter();
-      method.request.write(writer, request);
-      let read: unknown = method.request.read(ByteReader.of(writer.take()));
+      const lost = this.cuts.has(`${from} ${to}`) || this.cuts.has(`${from} ${to} ${method.name}`);
+      if (lost) throw new TidegateError("unavailable", "Cannot call: cut");
+      this.called.push(`${from} ${to} ${method.name}`);
+      let read: unknown = overTheWire(method.request, request);
       if (isHeartbeat(read)) read = this.tamper(read);
       const service = this.member(to).node.services.of(method.id);
       assert(service?.method.kind === "call");
       const context = { signal: AbortSignal.any([]), peer: from };
-      return (await service.handler(read, context as never)) as Response;
+      const response = await service.handler(read, context as never);
+      return overTheWire(method.response, response as Response);
     };
     const state = { isOpen: true, isResting: false };
     return { call, open() {}, close() {}, ...state, subscribe: () => assert.fail() };
   }
 
-  async start(): Promise<void> {
-    for (const { node, name } of this.members) await node.start(`${name}:1`);
-    await this.until(() => this.setSize === this.members.length, "all count");
+  async start(names = this.members.map(({ name }) => name)): Promise<void> {
+    for (const name of names) await this.member(name).node.start(`${name}:1`);
+    await this.until(() => this.setSize === names.length, "all count");
+  }
+
+  async publish(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const answer = this.leader?.publish(`m${i}`);
+      await this.run(20);
+      await answer;
+    }
+  }
+
+  callsOf(name: string): number {
+    return this.called.filter((call) => call.endsWith(` ${name}`)).length;
   }
 
   get setSize(): number {
@@ -334,6 +393,144 @@ describe("BrokerNode", () => {
     const { state } = await world.coordinator.look(GROUP);
     assert.equal(state?.unclean.length, 1);
     assert(world.logged.some((line) => line.includes("Told to lead")));
+  });
+
+  describe("whose group has a log that lost its beginning", () => {
+    /** Two that have it, and a third that has nothing. */
+    async function shortened(): Promise<World> {
+      const world = new World(["a", "b", "c"], { catchUpRate: 640 * 1024 });
+      await world.start(["a", "b"]);
+      await world.publish(10);
+      for (const [i, name] of ["a", "b"].entries()) {
+        world.member(name).trim(new Uint8Array(200_000).fill(i + 1));
+      }
+      await world.run(50);
+      return world;
+    }
+
+    it("begins where the leader's log does, with what is left of before, and comes to count", async () => {
+      const world = await shortened();
+      const { leader } = world;
+      const c = world.member("c");
+      const before = world.clock.elapsed();
+      await c.node.start("c:1");
+      await world.until(() => world.setSize === 3, "all count");
+      assert.equal(c.disk.start, leader?.disk.start);
+      assert.deepEqual(c.disk.keys, leader?.disk.keys);
+      assert.deepEqual(c.node.takenOver, { done: 1, bytes: 200_000 });
+      assert.equal(world.callsOf("replica.piece"), 4, "in pieces of what the rate allows");
+      assert(world.clock.elapsed() - before >= 200, "at the rate of those that catch up");
+      assert(leader?.logs.at(-1)?.asked.includes("release") === false, "held for a minute");
+      await world.run(61_000);
+      assert(leader?.logs.at(-1)?.asked.includes("release"));
+      await world.publish(1);
+      await world.until(() => c.texts.includes("m0"), "it follows");
+      void leader?.node.drain();
+      await world.until(() => world.leader !== undefined && world.leader !== leader, "one leads");
+    });
+
+    it("begins anew with another leader, and mixes nothing", async () => {
+      const world = await shortened();
+      const [first, c] = [world.leader as Member, world.member("c")];
+      await c.node.start("c:1");
+      await world.until(() => world.callsOf("replica.piece") === 2, "some is brought");
+      const other = world.member(first.name === "a" ? "b" : "a");
+      void first.node.drain();
+      await world.until(() => first.node.state === "stopped", "it has left");
+      await world.until(() => c.node.isMember && other.node.isMember, "the others go on");
+      assert.deepEqual(c.disk.keys, other.disk.keys);
+      assert(world.logged.some((line) => line.includes("could not be taken over")));
+      assert.equal(c.disks, 2, "the log was set aside once");
+    });
+
+    it("begins anew, after a rest, where the log has moved on meanwhile", async () => {
+      const world = await shortened();
+      const [leader, c] = [world.leader as Member, world.member("c")];
+      world.cuts.add(`${leader.name} c replica.entries`);
+      await c.node.start("c:1");
+      await world.until(() => c.disk.start > 0, "it has a beginning");
+      leader.trim(new Uint8Array(50_000).fill(7));
+      const before = world.clock.elapsed();
+      world.cuts.clear();
+      await world.until(() => world.setSize === 3, "all count");
+      assert.equal(c.disk.start, leader.disk.start);
+      assert.equal(c.disk.keys.length, 50_000);
+      assert.equal(c.node.takenOver.done, 2);
+      assert(world.clock.elapsed() - before < 20_000);
+      const told = world.logged.filter((line) => line.includes("gives way to the leader's"));
+      assert(told[1]?.includes(`"start":${leader.disk.start}`), told.join());
+    });
+
+    it("has an empty log where the leader's begins at 0 and its own cannot be opened", async () => {
+      const world = new World(["a", "b", "c"]);
+      await world.start(["a", "b"]);
+      await world.publish(3);
+      const c = world.member("c");
+      c.unusable = true;
+      void c.node.start("c:1");
+      await world.until(() => world.setSize === 3, "all count");
+      assert.deepEqual([c.disk.start, c.disks, c.node.takenOver.done], [0, 2, 1]);
+      await world.until(() => c.texts.length === 3, "it has all");
+    });
+
+    it("leaves alone what cannot be opened while nobody leads, and stops when it is told to", async () => {
+      const world = new World(["a", "b", "c"]);
+      const c = world.member("c");
+      c.unusable = true;
+      let ended = false;
+      void c.node.start("c:1").then(() => {
+        ended = true;
+      });
+      await world.run(5000);
+      assert.deepEqual([ended, c.disks], [false, 1]);
+      const stopped = c.node.drain();
+      await world.run(2000);
+      await stopped;
+      assert.equal(ended, true);
+    });
+
+    it("comes back by itself when it was away for too long", async () => {
+      const world = new World(["a", "b", "c"]);
+      await world.start();
+      const c = world.members.find((one) => one !== world.leader) as Member;
+      for (const { name } of world.members) {
+        world.cuts.add(`${c.name} ${name}`).add(`${name} ${c.name}`);
+      }
+      await world.until(() => world.setSize === 2, "it counts no longer");
+      await world.publish(10);
+      const { leader } = world;
+      leader?.trim(new Uint8Array(1000).fill(1));
+      world.cuts.clear();
+      await world.until(() => world.setSize === 3, "all count");
+      assert.deepEqual([c.disk.start, c.disks], [leader?.disk.start, 2]);
+    });
+
+    it("is stopped while it takes over, and gives up at once", async () => {
+      const world = await shortened();
+      const c = world.member("c");
+      await c.node.start("c:1");
+      await world.until(() => world.callsOf("replica.piece") === 2, "some is brought");
+      let stopped = false;
+      void c.node.drain().then(() => {
+        stopped = true;
+      });
+      await world.until(() => stopped, "it has stopped", 5000);
+      assert.equal(c.disk.start, 0);
+    });
+
+    it("is not given anything by a node that does not lead", async () => {
+      const world = await shortened();
+      const follower = world.members.find((one) => one !== world.leader) as Member;
+      const asked = world.peer("c", follower.name).call(BEGINNING, undefined);
+      const refused = assert.rejects(asked, { code: "unavailable" });
+      await world.run(50);
+      await refused;
+      const wish = { id: 99, file: 0, at: 0 };
+      const piece = world.peer("c", world.leader?.name as string).call(PIECE, wish);
+      const unknown = assert.rejects(piece, { code: "unavailable" });
+      await world.run(50);
+      await unknown;
+    });
   });
 
   it("takes an operator's word over a line", async () => {

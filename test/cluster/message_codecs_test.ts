@@ -8,9 +8,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { Message } from "../../src/cluster/messages.ts";
-import { MESSAGE_METHODS } from "../../src/cluster/replica_methods.ts";
-import { ByteReader, ByteWriter, ProtocolError } from "../../src/rpc/mod.ts";
+import type { GivenBeginning, Message } from "../../src/cluster/messages.ts";
+import { BEGINNING, MESSAGE_METHODS, PIECE } from "../../src/cluster/replica_methods.ts";
+import { ByteReader, ByteWriter, type Codec, ProtocolError } from "../../src/rpc/mod.ts";
 import { Prng } from "../../storage/base/prng.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -141,6 +141,60 @@ const GOLDEN: [message: Message, bytes: string][] = [
     `4022000000000000${A_HEX}00000006406000000000000000`,
   ],
 ];
+
+const GIVEN: GivenBeginning = {
+  id: 9,
+  start: 256,
+  prevCrc: 0xdeadbeef,
+  storedAt: 1,
+  describedTo: 128,
+  epoch: { epoch: 7, from: 128 },
+  files: [{ from: 0, to: 256, size: 260 }],
+};
+const GIVEN_HEX =
+  "40220000000000004070000000000000deadbeef3ff00000000000004060000000000000" +
+  "00000007406000000000000000000001" +
+  "000000000000000040700000000000004070400000000000";
+
+function roundTrip<T>(codec: Codec<T>, value: T): { readonly bytes: Uint8Array; readonly read: T } {
+  const writer = new ByteWriter();
+  codec.write(writer, value);
+  const bytes = writer.take();
+  const reader = ByteReader.of(bytes);
+  const read = codec.read(reader);
+  reader.end();
+  return { bytes, read };
+}
+
+describe("what is said of the beginning of a log", () => {
+  it("lies as it always did", () => {
+    const [given, wish] = [BEGINNING.response, PIECE.request];
+    assert.deepEqual([BEGINNING.id, PIECE.id], [1012, 1013]);
+    assert.equal(hex(roundTrip(given, GIVEN).bytes), GIVEN_HEX);
+    assert.deepEqual(roundTrip(given, GIVEN).read, GIVEN);
+    const { epoch: _, ...unknown } = GIVEN;
+    assert.deepEqual(roundTrip(given, unknown).read, unknown);
+    const { bytes } = roundTrip(wish, { id: 9, file: 1, at: 128 });
+    assert.equal(hex(bytes), "40220000000000003ff00000000000004060000000000000");
+    const piece = roundTrip(PIECE.response, { crc: 7, bytes: BYTES });
+    assert.equal(hex(piece.bytes), "0000000701020304");
+    assert.deepEqual(piece.read, { crc: 7, bytes: BYTES });
+  });
+
+  it("is refused as what it is when it is cut short or changed", () => {
+    const prng = new Prng(6);
+    const whole = Uint8Array.from(Buffer.from(GIVEN_HEX, "hex"));
+    for (let i = 0; i < 4000; i++) {
+      const hurt = whole.slice(0, prng.below(4) === 0 ? prng.below(whole.length) : whole.length);
+      for (let n = prng.below(4); n > 0; n--) hurt[prng.below(hurt.length + 1)] = prng.below(256);
+      try {
+        roundTrip(BEGINNING.response, BEGINNING.response.read(ByteReader.of(hurt)));
+      } catch (error) {
+        assert(error instanceof ProtocolError, String(error));
+      }
+    }
+  });
+});
 
 describe("the messages of replication", () => {
   it("have numbers that never change", () => {

@@ -19,6 +19,7 @@ import { crc32 } from "../../storage/base/checksum_node.ts";
 import type { LogRange, Promised, Restored } from "../../src/cluster/effects.ts";
 import type { EpochStart } from "../../src/cluster/epoch_table.ts";
 import type { Entries } from "../../src/cluster/messages.ts";
+import type { Beginning, LentBeginning } from "../../storage/mod.ts";
 import type {
   ReplicaLog,
   ReplicaLogEvents,
@@ -91,6 +92,10 @@ export class MemoryLogDisk {
   confirmOffset = 0;
   /** Where the log begins. */
   start = 0;
+  /** The frame before, as far as it is known. */
+  before = { crc: 0, epoch: 0, from: 0 };
+  /** All that is left of what was there. */
+  keys: Uint8Array = new Uint8Array(0);
 
   constructor(id: string) {
     this.id = id;
@@ -102,6 +107,29 @@ export class MemoryLogDisk {
 
   losePower(): void {
     this.frames.length = this.syncedCount;
+  }
+
+  get lastCrc(): number {
+    return this.frames.at(-1)?.crc ?? this.before.crc;
+  }
+
+  /** Lets go of what lies below `start`, a frame's place. @param keys of it. */
+  trim(start: number, keys: Uint8Array): void {
+    const last = this.frames.findLast(({ to }) => to === start);
+    assert(last, "a log begins between two frames");
+    this.before = { crc: last.crc, epoch: last.epoch, from: last.from };
+    this.frames = this.frames.filter(({ from }) => from >= start);
+    this.syncedCount = this.frames.length;
+    this.start = start;
+    this.keys = keys;
+  }
+
+  /** Begins with nothing but what another log's beginning tells. */
+  begin({ start, prevCrc, epoch }: Beginning, keys: Uint8Array): void {
+    this.start = start;
+    this.before = { crc: prevCrc, epoch: epoch?.epoch ?? 0, from: epoch?.from ?? 0 };
+    this.keys = keys;
+    this.confirmOffset = start;
   }
 
   texts(below = Infinity): readonly string[] {
@@ -138,13 +166,14 @@ export class MemoryReplicaLog implements ReplicaLog {
     disk.syncedCount = disk.frames.length;
     disk.confirmOffset = Math.min(disk.confirmOffset, disk.end); // it may have been ahead of its own syncs
     const epochs: EpochStart[] = [];
-    for (const { epoch, from } of disk.frames) {
+    for (const { epoch, from } of [disk.before, ...disk.frames]) {
+      if (epoch === 0) continue;
       if (epochs.at(-1)?.epoch !== epoch) epochs.push({ epoch, from });
     }
     this.restored = {
       start: disk.start,
       end: disk.end,
-      lastCrc: disk.frames.at(-1)?.crc ?? 0,
+      lastCrc: disk.lastCrc,
       epochs,
       confirmOffset: disk.confirmOffset,
       promised: disk.promised,
@@ -164,6 +193,7 @@ export class MemoryReplicaLog implements ReplicaLog {
   }
 
   crcAt(logOffset: number): number | undefined {
+    if (logOffset === this.disk.start) return this.disk.before.crc;
     return this.disk.frames.find(({ to }) => to === logOffset)?.crc;
   }
 
@@ -219,7 +249,7 @@ export class MemoryReplicaLog implements ReplicaLog {
       disk.frames = disk.frames.filter((frame) => frame.to <= to);
       assert.equal(disk.end, to);
       disk.syncedCount = disk.frames.length;
-      return { end: to, lastCrc: disk.frames.at(-1)?.crc ?? 0 };
+      return { end: to, lastCrc: disk.lastCrc };
     });
   }
 
@@ -269,6 +299,21 @@ export class MemoryReplicaLog implements ReplicaLog {
     this.#events?.trimmed(start);
   }
 
+  async beginning(): Promise<LentBeginning> {
+    const { start, before, keys } = this.disk;
+    const { epoch, from, crc } = before;
+    const beginning = { start, prevCrc: crc, storedAt: 0, epoch: { epoch, from }, describedTo: this.disk.end };
+    return {
+      beginning,
+      files: keys.length > 0 ? [{ from: 0, to: start, size: keys.length }] : [],
+      read: async (_, { at, size }) => {
+        const bytes = keys.slice(at, at + size);
+        return { bytes, crc: crc32(bytes) };
+      },
+      release: async () => void this.asked.push("release"),
+    };
+  }
+
   // What stands in for the broker
 
   lead(epoch: number): void {
@@ -287,7 +332,7 @@ export class MemoryReplicaLog implements ReplicaLog {
 
   #append(text: string): number {
     const { disk } = this;
-    const prevCrc = disk.frames.at(-1)?.crc ?? 0;
+    const prevCrc = disk.lastCrc;
     const frame = makeFrame({ from: disk.end, epoch: this.#epoch, prevCrc, text });
     disk.frames.push(frame);
     this.#events?.appended({ end: frame.to, lastCrc: frame.crc });

@@ -51,6 +51,10 @@ export class SimDisk {
   before: Unit | undefined;
   promised: Promised | undefined;
   readonly damaged = new Set<Unit>();
+  /** Idempotency keys of what is before the log: values, here. */
+  readonly keys = new Set<number>();
+  /** The log is being replaced: what is there counts for nothing. */
+  half = false;
   /** A sync failed: what it ever said it holds is not to be relied on. */
   failed = false;
 
@@ -119,16 +123,31 @@ export class SimDisk {
     const count = this.countBelow(start);
     if (count === 0) return;
     this.before = this.units[count - 1];
-    for (const unit of this.units.splice(0, count)) this.damaged.delete(unit);
+    for (const unit of this.units.splice(0, count)) {
+      this.damaged.delete(unit);
+      if (unit.record.kind === "value") this.keys.add(unit.record.value);
+    }
     this.synced = Math.max(0, this.synced - count);
   }
 
-  /** A snapshot takes the place of everything. */
-  install(source: { readonly before: Unit | undefined; readonly units: readonly Unit[] }): void {
-    this.before = source.before;
-    this.units = [...source.units];
-    this.synced = this.units.length;
-    this.damaged.clear();
+  /** Whether a publish with this value was answered before, as far as this disk knows. */
+  knows(value: number): boolean {
+    const has = ({ record }: Unit) => record.kind === "value" && record.value === value;
+    return this.keys.has(value) || this.units.some(has);
+  }
+
+  /** The log begins behind `before`, with no units of its own. */
+  begin(before: Unit | undefined): void {
+    this.before = before;
+    this.half = false;
+  }
+
+  /** At a start: what was being put in the place of a log is gone. */
+  endReplacement(): void {
+    if (!this.half) return;
+    this.before = undefined;
+    this.keys.clear();
+    this.half = false;
   }
 
   losePower(prng: Prng): void {

@@ -17,6 +17,7 @@ import { type BrokerFrame, SimBroker } from "./cluster_broker.ts";
 import type { BrokerLoad } from "./cluster_load.ts";
 import { makeUnit, SimDisk, type SimRecord, type Unit } from "./cluster_disk.ts";
 import { MS } from "./cluster_kernel.ts";
+import { SimTakeover } from "./cluster_takeover.ts";
 import type { ClusterWorld } from "./cluster_world.ts";
 
 type DiskWork =
@@ -68,6 +69,7 @@ export class SimNode {
   readonly #skew: number;
   clockSetBy = 0;
   #broker: SimBroker | undefined;
+  #takeover: SimTakeover | undefined;
   /** Up to here its broker knows what is confirmed. */
   #shown = 0;
 
@@ -87,6 +89,11 @@ export class SimNode {
 
   get up(): boolean {
     return this.replica !== undefined;
+  }
+
+  /** Between two lives: its log gives way to another's. */
+  get takesOver(): boolean {
+    return this.#takeover !== undefined;
   }
 
   get paused(): boolean {
@@ -111,6 +118,7 @@ export class SimNode {
     this.#leading = false;
     this.failSync = false;
     this.#leaseId = 0;
+    if (!this.#world.standIn.usesHalf) this.disk.endReplacement();
     const restored = this.disk.recover();
     this.#world.oracle.diskChanged(`a start of ${this.name}`);
     this.replica = new Replica({
@@ -167,6 +175,7 @@ export class SimNode {
 
   /** The process ends; what it wrote stays in the page cache. */
   kill(): void {
+    if (this.#takeover) return this.#stop();
     if (!this.up) return;
     if (this.#work[0] && this.#world.chance.chance(50)) this.#doWork(this.#work[0]);
     this.#stop();
@@ -190,6 +199,13 @@ export class SimNode {
   }
 
   #stop(): void {
+    this.#end();
+    this.#world.stopped(this);
+  }
+
+  #end(): void {
+    this.#takeover?.stop();
+    this.#takeover = undefined;
     this.replica = undefined;
     this.#retire();
     this.#boots++;
@@ -197,14 +213,30 @@ export class SimNode {
     this.#working = false;
     this.#waiting = [];
     this.#events.length = 0;
-    this.#world.stopped(this);
   }
 
   wipe(): void {
     this.kill();
+    this.#changeDisk();
+  }
+
+  #changeDisk(): void {
     this.#disks++;
     this.disk = new SimDisk(`${this.name}-disk-${this.#disks}`);
     this.tainted = true;
+  }
+
+  /** What is on the disk is of no use, and what is put there is not yet of any. */
+  setLogAside(): void {
+    this.#changeDisk();
+    this.disk.half = true;
+  }
+
+  /** The log begins where the leader's does: a new life begins with it. */
+  begin(before: Unit | undefined): void {
+    this.disk.begin(before);
+    this.#takeover = undefined;
+    this.#world.kernel.after(MS, () => this.#world.boot(this));
   }
 
   drain(): void {
@@ -335,8 +367,7 @@ export class SimNode {
           units: effect.bytes as readonly Unit[],
         });
       case "snapshot":
-        world.saw("snapshot taken");
-        return this.later(world.chance.below(50 * MS), () => this.#beginAgain(effect.from));
+        return this.later(0, () => this.#giveWay());
       case "quarantine":
         throw new Error(`${this.name} is quarantined: ${effect.reason}`);
       default:
@@ -466,17 +497,10 @@ export class SimNode {
     return { kind: "repaired", range };
   }
 
-  /** Sets the log aside and begins again on a new disk, with a snapshot where one is to be had. */
-  #beginAgain(from: string): void {
-    const { replica, disk } = this.#world.node(from);
-    if (!replica?.leads || !this.#world.connected(this.name, from)) return this.kill();
-    const confirmed = disk.units.slice(0, disk.countBelow(replica.log.confirmOffset));
-    if (confirmed.some((unit) => disk.damaged.has(unit))) return this.kill();
-    this.wipe();
-    this.disk.install({
-      before: disk.before,
-      units: this.#world.chance.chance(50) ? confirmed : [],
-    });
+  /** This life ends, and between it and the next the log gives way to the leader's. */
+  #giveWay(): void {
+    this.#end();
+    this.#takeover = new SimTakeover(this.#world, this);
   }
 
   // The broker
@@ -499,6 +523,17 @@ export class SimNode {
     if (!replica.admits) return oracle.refused(value);
     const end = this.#append({ kind: "value", value, queueOffset: this.#nextQueueOffset++ });
     this.#wait({ end, answer: () => oracle.acked(value, end) });
+  }
+
+  /** Somebody publishes again what was answered once, with the same key. */
+  publishAgain(value: number): void {
+    const { replica } = this;
+    const { oracle, etcd } = this.#world;
+    // What one appends that only thinks it leads is never confirmed, so nobody is answered.
+    const leads = etcd.state.leader?.boot === this.member.boot;
+    if (!leads || !replica?.serves || !replica.admits || this.paused) return;
+    oracle.keyAsked(this, value);
+    if (this.disk.keys.has(value)) this.#world.saw("key of before known");
   }
 
   storePosition(position: number): void {
@@ -614,11 +649,11 @@ export class SimNode {
   }
 
   /** Retention lets go of some of what is confirmed. */
-  trim(): void {
+  trim(prng = this.#world.chance): void {
     const { replica, disk } = this;
     if (!replica || this.paused) return;
     const confirmed = disk.countBelow(Math.min(replica.log.confirmOffset, disk.syncedEnd));
-    const unit = disk.units[this.#world.chance.below(Math.max(1, confirmed))];
+    const unit = disk.units[prng.below(Math.max(1, confirmed))];
     if (!unit || unit.to > replica.log.confirmOffset || disk.damaged.size > 0) return;
     if (this.#work.some(({ kind }) => kind === "truncate" || kind === "sync")) return;
     disk.trim(unit.from);

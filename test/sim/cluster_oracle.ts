@@ -11,6 +11,7 @@
 import assert from "node:assert/strict";
 import type { Swap } from "../../src/cluster/effects.ts";
 import { type GroupState, type Member, memberOf, sameBoot } from "../../src/cluster/group_state.ts";
+import type { Prng } from "../../storage/base/prng.ts";
 import { BrokerOracle } from "./cluster_broker_oracle.ts";
 import type { SimDisk, Unit } from "./cluster_disk.ts";
 import { MS } from "./cluster_kernel.ts";
@@ -192,6 +193,18 @@ export class ClusterOracle {
     assert(end <= this.end, `I9: ${value} was answered before it was confirmed`);
     this.#acked.add(value);
     this.#ackedEnd = Math.max(this.#ackedEnd, end);
+  }
+
+  /** A leader is asked for what was published with the key of `value`, which was answered once. */
+  keyAsked(node: Holder, value: number): void {
+    const who = `${node.name} takes the key of ${value} for new`;
+    assert(node.disk.knows(value), `I21: ${who}, which was answered before`);
+  }
+
+  /** One of the values that were answered. */
+  anyAcked(prng: Prng): number | undefined {
+    const { size } = this.#acked;
+    return size > 0 ? [...this.#acked][prng.below(size)] : undefined;
   }
 
   refused(value: number): void {

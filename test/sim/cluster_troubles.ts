@@ -126,7 +126,9 @@ function cutAllPower(world: ClusterWorld, troubles: Troubles): void {
 
 function pause(world: ClusterWorld, troubles: Troubles): void {
   world.saw("pause");
-  troubles.victim().pausedUntil = world.kernel.now + troubles.while() * MS;
+  const victim = troubles.victim();
+  const until = world.kernel.now + troubles.while() * MS;
+  victim.pausedUntil = Math.max(victim.pausedUntil, until); // what waits for its end waits for this one
 }
 
 function cutLink(world: ClusterWorld, troubles: Troubles): void {

@@ -70,7 +70,18 @@ export const BROKER_SIGHTS = [
   "committed",
   "clock set",
 ] as const;
-export type Sight = (typeof SIGHTS)[number] | (typeof BROKER_SIGHTS)[number];
+
+/** And where the log keeps losing its beginning. */
+export const LATE_SIGHTS = [
+  "snapshot taken",
+  "stopped in a takeover",
+  "begun anew with another leader",
+  "key of before known",
+] as const;
+export type Sight =
+  | (typeof SIGHTS)[number]
+  | (typeof BROKER_SIGHTS)[number]
+  | (typeof LATE_SIGHTS)[number];
 
 /** Mistakes of the stand-in for the broker: see cluster_plants.ts. */
 export interface StandInPlants {
@@ -78,6 +89,10 @@ export interface StandInPlants {
   readonly positionsBeside?: boolean;
   /** Lets answers out that rest on nothing new, sure or not that it still leads. */
   readonly answersUnsure?: boolean;
+  /** Takes over the beginning of a log without the keys of what is gone. */
+  readonly leavesKeys?: boolean;
+  /** Uses what a stop left of a beginning that was being put in place. */
+  readonly usesHalf?: boolean;
 }
 
 export interface History {
@@ -102,9 +117,17 @@ export function simulate(
     plants = NO_PLANTS,
     tell,
     broker = false,
-  }: { plants?: Plants & StandInPlants; tell?: Tell; broker?: boolean } = {},
+    late = false,
+  }: {
+    plants?: Plants & StandInPlants;
+    tell?: Tell;
+    /** With the broker on it. */
+    broker?: boolean;
+    /** The log keeps losing its beginning, and members join late, over and over. */
+    late?: boolean;
+  } = {},
 ): History {
-  const world = new ClusterWorld(seed, { plants, broker });
+  const world = new ClusterWorld(seed, { plants, broker, late });
   world.tell = tell;
   try {
     world.run();
@@ -130,15 +153,20 @@ export class ClusterWorld {
   #position = 0;
   #healing = false;
 
+  /** Of takeovers and of what is asked of them: histories without any are as they were. */
+  readonly lateChance: Prng;
   readonly hasBroker: boolean;
+  readonly #late: boolean;
   readonly #brokerChance: Prng;
   readonly #load: BrokerLoad;
 
   constructor(
     seed: number,
-    { plants, broker }: { plants: Plants & StandInPlants; broker: boolean },
+    { plants, broker, late }: { plants: Plants & StandInPlants; broker: boolean; late: boolean },
   ) {
+    this.#late = late;
     this.chance = new Prng(seed);
+    this.lateChance = new Prng(seed ^ 0x7a2e0f);
     this.hasBroker = broker;
     this.#brokerChance = new Prng(seed ^ 0xb20ce2);
     this.plants = plants;
@@ -154,6 +182,10 @@ export class ClusterWorld {
     if (size === 5) this.saw("group of five");
     this.etcd.onSwap = (swap, by) => this.oracle.swapping(swap, { by, before: this.etcd.state });
     this.etcd.onChange = () => this.#stateChanged();
+  }
+
+  get isHealing(): boolean {
+    return this.#healing;
   }
 
   get crashesInSteps(): boolean {
@@ -192,7 +224,7 @@ export class ClusterWorld {
   }
 
   boot(node: SimNode): void {
-    if (!node.up) node.boot();
+    if (!node.up && !node.takesOver) node.boot();
   }
 
   /** A node went down, for whatever reason: it comes back. */
@@ -221,6 +253,7 @@ export class ClusterWorld {
   #act(): void {
     const leaders = this.nodes.filter(({ replica }) => replica?.leads);
     if (leaders.length > 1) this.saw("published to two leaders");
+    if (this.#late) this.#loseBeginnings();
     for (const node of leaders) {
       if (this.hasBroker) this.#serve(node);
       // Where there is a broker the stand-in does little, so that at times nothing is on its way.
@@ -230,6 +263,16 @@ export class ClusterWorld {
     if (this.etcd.state.epoch > 1 && syncSet.length < this.nodes.length) {
       this.saw("set smaller than the group");
     }
+  }
+
+  #loseBeginnings(): void {
+    const { lateChance, nodes } = this;
+    if (lateChance.chance(3)) lateChance.pick(nodes).trim(lateChance);
+    if (this.#healing || lateChance.below(150) > 0) return;
+    const victim = lateChance.pick(nodes);
+    if (!this.troubles.spares(victim)) return;
+    this.saw("disk lost");
+    victim.wipe();
   }
 
   #serve(node: SimNode): void {
@@ -254,6 +297,10 @@ export class ClusterWorld {
   }
 
   #standInActs(node: SimNode): void {
+    const again = this.lateChance.chance(this.#late ? 50 : 10)
+      ? this.oracle.anyAcked(this.lateChance)
+      : undefined;
+    if (again !== undefined) node.publishAgain(again);
     const roll = this.chance.below(10);
     if (roll < 6) node.publish(this.#nextValue++);
     else if (roll < 7) node.storePosition(++this.#position);
@@ -373,7 +420,13 @@ export class ClusterWorld {
 
   describe(): string {
     const nodes = this.nodes.map(({ name, replica, disk, tainted, member }) => {
-      const role = !replica ? "down" : replica.leads ? "leads" : "follows";
+      const role = !replica
+        ? disk.half
+          ? "takes over"
+          : "down"
+        : replica.leads
+          ? "leads"
+          : "follows";
       const log = `${disk.start}-${disk.syncedEnd}-${disk.end}`;
       const more = `${tainted ? " tainted" : ""}${disk.damaged.size > 0 ? " damaged" : ""}`;
       const promise = disk.promised

@@ -30,11 +30,12 @@ const WORLDS = {
   broker: simulateBroker,
   cluster: async (seed: number) => simulateCluster(seed),
   failover: async (seed: number) => simulateCluster(seed, { broker: true }),
+  late: async (seed: number) => simulateCluster(seed, { late: true }),
 } as const;
 type WorldName = keyof typeof WORLDS;
 const WORLD_NAMES = Object.keys(WORLDS) as WorldName[];
 
-const USAGE = `Usage: npm run sim -- [--world storage|broker|cluster|failover] [--seed <first seed>] [--count <how many>] [--trace]
+const USAGE = `Usage: npm run sim -- [--world storage|broker|cluster|failover|late] [--seed <first seed>] [--count <how many>] [--trace]
        npm run sim -- --planted [--world <name>] [--only <name>]`;
 
 const { values } = parseArgs({
@@ -101,8 +102,8 @@ async function huntAll(only: string | undefined): Promise<number> {
   const wanted = (name: string, world: string): boolean =>
     (only === undefined || name === only) && (values.world === undefined || world === values.world);
   const plants = PLANTS.filter(({ name, world }) => wanted(name, world));
-  const inCluster = PLANTED_IN_CLUSTER.filter(({ name, broker }) =>
-    wanted(name, broker ? "failover" : "cluster"),
+  const inCluster = PLANTED_IN_CLUSTER.filter(({ name, broker, late }) =>
+    wanted(name, broker ? "failover" : late ? "late" : "cluster"),
   );
   const all = plants.length + inCluster.length;
   let missed = all === 0 ? 1 : 0;

@@ -11,9 +11,12 @@ import type { Broker } from "../../src/broker/mod.ts";
 import { cutFor, EpochTable } from "../../src/cluster/epoch_table.ts";
 import type { Entries } from "../../src/cluster/messages.ts";
 import type { ReplicaLog } from "../../src/cluster/replica_log.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
+import type { Disk } from "../../storage/base/disk.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { Prng } from "../../storage/base/prng.ts";
+import { type LentBeginning, ReplacedLog } from "../../storage/mod.ts";
 import { openTestStandby, type TestBroker, type TestOptions } from "./open_broker.ts";
 
 /** One life of a member. */
@@ -23,6 +26,7 @@ export class Member {
   readonly lead: (epoch: number) => Promise<Broker>;
   readonly close: () => Promise<void>;
   readonly trim: (leader: { start: number; confirmOffset: number }) => void;
+  readonly beginning: () => Promise<LentBeginning>;
   readonly epochs: EpochTable;
   start: number;
   end: number;
@@ -37,6 +41,7 @@ export class Member {
     this.lead = (epoch) => standby.lead(epoch);
     this.close = () => standby.close();
     this.trim = (leader) => standby.trim(leader);
+    this.beginning = () => standby.beginning();
     const { start, end, lastCrc, epochs } = standby.restored;
     this.epochs = new EpochTable(epochs);
     this.start = start;
@@ -88,7 +93,7 @@ export class Member {
   async fetchFrom(leader: Member, maxBytes = 1 << 20): Promise<boolean> {
     const { end: from } = this;
     const held = leader.epochs.at(from, leader.end);
-    if (from >= leader.end || !held) return false;
+    if (from >= leader.end || from < leader.start || !held) return false;
     const wish = { from, until: held.end, epoch: held.epoch, maxBytes };
     const units = await leader.log.transfer(wish);
     assert(units, `the units at ${from} are there`);
@@ -111,6 +116,24 @@ export class Member {
     this.log.append(entries);
     return true;
   }
+}
+
+/** What is in `disk` gives way to the beginning of the leader's log. @param size of the pieces. */
+export async function takeOver(
+  leader: Member,
+  { disk, size = 1000 }: { readonly disk: Disk; readonly size?: number },
+): Promise<void> {
+  const held = await leader.beginning();
+  const replaced = await ReplacedLog.begin({ disk, crc32 });
+  for (const [index, file] of held.files.entries()) {
+    for (let at = 0; at < file.size; ) {
+      const piece = await held.read(index, { at, size });
+      await replaced.put(file, at, piece);
+      at += piece.bytes.length;
+    }
+  }
+  await replaced.finish(held.beginning);
+  await held.release();
 }
 
 export class ReplicatedPair {
@@ -214,9 +237,25 @@ export class ReplicatedPair {
     this.join();
   }
 
+  /** The follower is gone; on `disk` another begins where the leader's log does. */
+  async replaceFollower(disk: MemoryDisk): Promise<void> {
+    this.follower.onMoved = () => {};
+    await this.part();
+    await takeOver(this.leader, { disk });
+    this.follower = await Member.open({ ...this.#options, disk });
+    await this.follower.matchWith(this.leader);
+    this.join();
+  }
+
+  /** The leader's log does not begin before the follower's ends. */
+  get isBehind(): boolean {
+    return this.follower.end < this.leader.start;
+  }
+
   /** All that was appended is confirmed, on both. */
   async settle(): Promise<void> {
     for (let turns = 0; turns < 10_000; turns++) {
+      if (this.isBehind) await this.replaceFollower(this.follower.disk.clone());
       const { leader, follower } = this;
       const all = Math.min(leader.log.confirmOffset, follower.log.confirmOffset);
       if (all === leader.end) return;
