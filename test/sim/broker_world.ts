@@ -208,6 +208,7 @@ class World {
     const how = this.#prng.pick(["write", "sync", "no room", "full", "full"] as const);
     this.#failing = true;
     if (how === "full") return this.#fillUp();
+    this.#failsOnce = true;
     disk[how === "sync" ? "failSync" : "failWrite"] = this.#prng.below(6);
     disk.failWriteBy = how === "no room" ? "no room" : "EIO";
     if (how === "no room") this.#wasShort = true;
@@ -232,7 +233,7 @@ class World {
     if (disk.capacity !== undefined || this.#api.status().disk !== "ample") return;
     this.seen.add("went on when there was room");
     this.#full = false;
-    this.#failing = disk.failWrite !== undefined || disk.failSync !== undefined;
+    this.#failing = this.#failsOnce;
     for (const goOn of this.#waitingForRoom.splice(0)) goOn();
   }
 
@@ -253,6 +254,8 @@ class World {
   }
 
   #failing = false;
+  /** A call to the disk fails in this life, or did; whoever made it may hear of it later. */
+  #failsOnce = false;
   #closing = false;
   #diskFailed = false;
 
@@ -656,6 +659,7 @@ class World {
     if (this.#failed !== undefined) throw this.#failed;
     this.#life++;
     this.#failing = false;
+    this.#failsOnce = false;
     this.#full = false;
     this.#wasShort = false;
     this.#waitingForRoom.length = 0;
