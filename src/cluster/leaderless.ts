@@ -36,7 +36,8 @@ export class LeaderlessWatch {
     if (now - last < AGAIN_MS) return;
     this.#toldAt = now;
     const { state, live } = group.sighting;
-    const fields = { forMs: now - this.#since, counts: names(state?.syncSet), alive: names(live) };
+    const forMs = Math.round(now - this.#since);
+    const fields = { forMs, counts: names(state?.syncSet), alive: names(live) };
     const away = state ? gone(state, live) : [];
     const remedy =
       away.length === (state?.syncSet.length ?? 0)

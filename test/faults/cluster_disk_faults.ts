@@ -67,7 +67,7 @@ const allPower: ClusterFault = {
 };
 
 const powerPause: ClusterFault = {
-  needs: ["disks"],
+  needs: ["disks", "others"],
   async strike(blow) {
     const { group, prng } = blow;
     const node = await pickNode(blow);
@@ -170,7 +170,7 @@ function spoil(path: string, prng: Prng): string | undefined {
 }
 
 const damage: ClusterFault = {
-  needs: [],
+  needs: ["others"], // who heal it
   async strike(blow: Blow) {
     const { prng } = blow;
     const node = await pickNode(blow);
@@ -190,7 +190,7 @@ const damage: ClusterFault = {
 };
 
 const wipe: ClusterFault = {
-  needs: [],
+  needs: ["others"], // alone it has lost what it acknowledged
   async strike(blow) {
     const node = await pickNode(blow);
     blow.acks.mark();
@@ -203,7 +203,7 @@ const wipe: ClusterFault = {
 };
 
 const oldBackup: ClusterFault = {
-  needs: [],
+  needs: ["others"], // alone it has lost what it acknowledged
   async strike(blow: Blow) {
     const { prng, group } = blow;
     const node = await pickNode(blow);
