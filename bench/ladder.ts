@@ -10,6 +10,7 @@
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { RUN_ENVIRONMENT } from "../deploy/runtimes.mjs";
 import { spawnScript, until } from "../test/e2e/server.ts";
 import { load } from "./load.ts";
 import { renderTable } from "./report.ts";
@@ -46,7 +47,10 @@ async function climb(
   { rounds, seconds, dataRoot }: LadderOptions,
 ): Promise<string[][]> {
   const dataDir = mkdtempSync(join(dataRoot, "tidegate-ladder-"));
-  const server = spawnScript(runtime, "bench/ladder_server.ts", { args: [dataDir] });
+  const server = spawnScript(runtime, "bench/ladder_server.ts", {
+    args: [dataDir],
+    env: RUN_ENVIRONMENT[runtime],
+  });
   try {
     const ready = () => /ladder ready on (.*)/.exec(server.output())?.[1];
     await until(() => ready() !== undefined, "the ladder stands");
