@@ -6,8 +6,10 @@
  *   bare         the same without Hono
  *   headers      bare, with the four headers that an answer of ours has
  *   later        empty, answered a turn of the event loop later, all that came together
+ *   hop          empty, answered when a thread of the runtime's pool has had its turn, all together
  *   synced       empty, answered when the body is written and synced, one fdatasync for all
  *                that came meanwhile: the least that a durable answer can cost here
+ *   inline       the same on the event loop itself: nothing is handed to a thread, everything waits
  *   surface      our gateway over a broker that answers at once
  *   surface-later  over one that answers a turn later
  *   memory       over the real broker, with a disk that neither writes nor syncs
@@ -19,7 +21,7 @@
  * @module
  */
 
-import { closeSync, fdatasync, openSync, writeSync } from "node:fs";
+import { closeSync, fdatasync, fdatasyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers";
 import process from "node:process";
@@ -105,12 +107,16 @@ function later(): () => Promise<void> {
 const RECORD_SIZE = 400;
 const PREPARED_SIZE = 256 * 1024 * 1024;
 
-/** Group commit and nothing else, into a file of written zeros. */
-function groupCommit(path: string): (body: Uint8Array) => Promise<void> {
+/** Group commit and nothing else, into a file of written zeros; or syncs alone, with nothing to sync. */
+function groupCommit(
+  path: string,
+  { writes = true, inline = false } = {},
+): (body: Uint8Array) => Promise<void> {
   const fd = openSync(path, "w+");
   const zeros = new Uint8Array(1 << 20);
   for (let at = 0; at < PREPARED_SIZE; at += zeros.length)
     writeSync(fd, zeros, 0, zeros.length, at);
+  fdatasyncSync(fd);
   const pending = new Uint8Array(1 << 20);
   let filled = 0;
   let position = 0;
@@ -121,15 +127,24 @@ function groupCommit(path: string): (body: Uint8Array) => Promise<void> {
       running = false;
       return;
     }
-    writeSync(fd, pending, 0, filled, position);
+    if (writes) writeSync(fd, pending, 0, filled, position);
     position = (position + filled) % (PREPARED_SIZE - pending.length);
     filled = 0;
     const told = waiting;
     waiting = [];
+    const synced = () => {
+      if (inline) setImmediate(run);
+      else run();
+      for (const tell of told) tell();
+    };
+    if (inline) {
+      fdatasyncSync(fd);
+      synced();
+      return;
+    }
     fdatasync(fd, (error) => {
       if (error) throw error;
-      run();
-      for (const tell of told) tell();
+      synced();
     });
   };
   process.on("exit", () => closeSync(fd));
@@ -211,7 +226,9 @@ const ports = {
   bare: serveBare(bare),
   headers: serveBare(withHeaders),
   later: serveBare(sink(later())),
+  hop: serveBare(sink(groupCommit(dirOf("hop"), { writes: false }))),
   synced: serveBare(sink(groupCommit(dirOf("synced")))),
+  inline: serveBare(sink(groupCommit(dirOf("inline"), { inline: true }))),
   surface: await serveGateway(shamBroker(() => undefined)),
   "surface-later": await serveGateway(shamBroker(later())),
   memory: await serveGateway(await open("memory", lessDisk(dirOf("memory"), { writes: false }))),

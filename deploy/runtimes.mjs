@@ -36,7 +36,7 @@ const RUN_ARGUMENTS = {
  * whenever the heap has grown.
  */
 export const RUN_ENVIRONMENT = {
-  bun: { BUN_GC_TIMER_INTERVAL: "30000" },
+  bun: { BUN_GC_TIMER_INTERVAL: "10000" },
   deno: { DENO_NO_UPDATE_CHECK: "1" },
   node: {},
 };
