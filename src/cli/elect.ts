@@ -27,7 +27,7 @@ export function electCommand(parent: Command, terminal: Terminal): void {
   command.option("--force", "accept that what only others hold is lost");
   command.addHelpText("after", ABOUT).action(async (options: { readonly force?: true }) => {
     const config = configOf(command, { command: "elect", env: terminal.env });
-    const { elect } = await import("./election.ts"); // It alone of what \`serve\` loads needs a cluster.
+    const { elect } = await import("./election.ts"); // Or `serve` would load what a cluster needs.
     await elect(config, { force: options.force === true, terminal });
   });
 }

@@ -34,7 +34,7 @@ export function gatewayCommand(parent: Command, terminal: Terminal): void {
     const name = `gateway ${hostname()} ${process.pid}`;
     const { Acquaintance, openCoordinator } = await import("./cluster.ts");
     const { openGatewayNode } = await import("./gateway_node.ts");
-    const acquaintance = new Acquaintance(config, name);
+    const acquaintance = new Acquaintance(config, { node: name, log });
     const node = await openGatewayNode(config, {
       log,
       name,

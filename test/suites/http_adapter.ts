@@ -74,7 +74,7 @@ export function testHttpAdapter(tested: AdapterCase): void {
     });
 
     it("gives a body as bytes, an empty one too", async () => {
-      serving(async (request) => new Response(`${await request.bytes()}.`));
+      serving(async (request) => new Response(`${(await request.bytes()).join()}.`));
       const client = open(request("POST /", ["Content-Length: 3"], "abc"));
       await until(() => client.received.endsWith("97,98,99."), "the bytes came back");
       client.send(request("POST /", ["Content-Length: 0"]));
