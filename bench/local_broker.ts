@@ -9,6 +9,7 @@ import { type Broker, openBroker } from "../src/broker/mod.ts";
 import { crc32 } from "../storage/base/checksum_node.ts";
 import { systemClock } from "../storage/base/clock_node.ts";
 import { digest } from "../storage/base/digest_node.ts";
+import type { Disk } from "../storage/base/disk.ts";
 import { openNodeDisk } from "../storage/base/disk_node.ts";
 import { workerJobs } from "../storage/jobs_node.ts";
 
@@ -22,11 +23,14 @@ export function openLocalBroker(
     readonly scrubIntervalMs?: number;
     /** Its number in a cluster. */
     readonly brokerGroup?: number;
+    /** In the place of the real one of `dataDir`. */
+    readonly disk?: Disk;
   } = {},
 ): Promise<Broker> {
+  const { disk = openNodeDisk(dataDir), ...rest } = options;
   return openBroker(
     {
-      disk: openNodeDisk(dataDir),
+      disk,
       clock: systemClock,
       crc32,
       digest,
@@ -50,7 +54,7 @@ export function openLocalBroker(
       retentionMaxMs: Infinity,
       waitersMax: 1000,
       idempotencyWindowMs: DAY_MS,
-      ...options,
+      ...rest,
     },
   );
 }

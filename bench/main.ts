@@ -3,8 +3,8 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
- *   --only read,fanout  these only; also `idle`, `backlog`, `delay`, `loop`, `rpc`, `gateway`,
- *                       `group`, `storage` and `topics`, which only run when named
+ *   --only read,fanout  these only; also `idle`, `backlog`, `delay`, `ladder`, `loop`, `rpc`,
+ *                       `gateway`, `group`, `storage` and `topics`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --filled 30000000   how many messages lie in the log that `storage` starts on
  *   --topics 1000000    how many topics `topics` makes
@@ -29,6 +29,7 @@ import { gateway } from "./gateway.ts";
 import { group } from "./group.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
+import { ladder } from "./ladder.ts";
 import { loop } from "./loop.ts";
 import { batch, post, postKeyed } from "./publish.ts";
 import { consume, read } from "./read.ts";
@@ -72,7 +73,7 @@ const runtimes = (["bun", "deno"] as const).filter(
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
 const named = [
-  ...["idle", "backlog", "delay", "loop", "rpc"],
+  ...["idle", "backlog", "delay", "ladder", "loop", "rpc"],
   ...["gateway", "group", "storage", "topics"],
 ];
 const known = [...named, ...SCENARIOS.map(({ id }) => id)];
@@ -108,6 +109,11 @@ if (only?.includes("delay")) {
 if (only?.includes("loop")) {
   const seconds = values.seconds === undefined ? (settings.quick ? 3 : 20) : settings.seconds;
   console.log(await loop({ runtimes, seconds, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("ladder")) {
+  const { seconds } = settings;
+  console.log(await ladder({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
 }
 
 if (only?.includes("rpc")) {

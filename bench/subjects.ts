@@ -1,11 +1,12 @@
 /**
  * What is measured: Tidegate, and the empty handler beside it, each a process
- * of its own on the same runtime.
+ * of its own on the same runtime, in the environment that `npm start` gives it.
  *
  * @module
  */
 
 import { readFileSync } from "node:fs";
+import { RUN_ENVIRONMENT } from "../deploy/runtimes.mjs";
 import { type RuntimeName, spawnScript, startServer, until } from "../test/e2e/server.ts";
 
 export type BenchRuntime = Exclude<RuntimeName, "node">;
@@ -19,7 +20,7 @@ export interface Subject {
 }
 
 export async function startTidegate(runtime: BenchRuntime, dataDir: string): Promise<Subject> {
-  const server = await startServer({ runtime, dataDir });
+  const server = await startServer({ runtime, dataDir, env: RUN_ENVIRONMENT[runtime] });
   return {
     name: "tidegate",
     port: server.port,
@@ -32,7 +33,7 @@ export async function startTidegate(runtime: BenchRuntime, dataDir: string): Pro
 }
 
 export async function startEmpty(runtime: BenchRuntime): Promise<Subject> {
-  const script = spawnScript(runtime, "bench/empty.ts");
+  const script = spawnScript(runtime, "bench/empty.ts", { env: RUN_ENVIRONMENT[runtime] });
   const port = () => Number(/ready on (\d+)/.exec(script.output())?.[1]);
   try {
     await until(() => port() > 0, "the empty handler is ready");

@@ -21,7 +21,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { ensureInstalled } from "./install.mjs";
-import { needRuntime, ROOT, runArguments, RUNTIMES } from "./runtimes.mjs";
+import { needRuntime, ROOT, runArguments, runEnvironment, RUNTIMES } from "./runtimes.mjs";
 
 const BROKERS = ["n1", "n2", "n3"];
 const READY_MS = 60_000;
@@ -108,7 +108,7 @@ function start(name, [program, ...args], onExit = () => fail(name)) {
     cwd: ROOT,
     detached: true,
     stdio: ["ignore", log, log],
-    env: { ...process.env, TIDEGATE_CLUSTER_SECRET: secret },
+    env: { ...runEnvironment(runtime), TIDEGATE_CLUSTER_SECRET: secret },
   });
   closeSync(log);
   children.set(name, child);

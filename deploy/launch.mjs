@@ -17,7 +17,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 import { ensureInstalled } from "./install.mjs";
-import { needRuntime, RUNTIMES, runArguments } from "./runtimes.mjs";
+import { needRuntime, RUNTIMES, runArguments, runEnvironment } from "./runtimes.mjs";
 
 const [name, file, ...args] = process.argv.slice(2);
 if (!RUNTIMES.includes(name) || file === undefined) {
@@ -29,7 +29,7 @@ const runtime = needRuntime(name);
 
 const child = spawn(runtime.program, [...runArguments(runtime, file), ...args], {
   stdio: "inherit",
-  env: { DENO_NO_UPDATE_CHECK: "1", ...process.env },
+  env: runEnvironment(runtime),
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => passOn(signal));

@@ -16,7 +16,7 @@ import { contract, toYaml } from "../routes/mod.ts";
 const PATH = join(import.meta.dirname, "..", "openapi.yaml");
 const HEADER = "# Generated from routes/ by deploy/openapi.ts: change those, not this.\n";
 
-const wanted = HEADER + toYaml(contract(manifest.version));
+const wanted = HEADER + (await toYaml(contract(manifest.version)));
 
 if (!process.argv.includes("--check")) {
   writeFileSync(PATH, wanted);

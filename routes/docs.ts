@@ -32,7 +32,7 @@ export function docsRoutes(app: App, ports: Ports): void {
   const asYaml = once(() => toYaml(document()));
 
   app.get("/openapi.json", (c) => text(c.env, asJson(), "application/json"));
-  app.get("/openapi.yaml", (c) => text(c.env, asYaml(), "application/yaml"));
+  app.get("/openapi.yaml", async (c) => text(c.env, await asYaml(), "application/yaml"));
   app.get("/docs", (c) => {
     const title = `API, version ${ports.version}`;
     const main = `<div id="docs"><noscript>See <a href="/openapi.yaml">openapi.yaml</a> of ${escapeHtml(title)}.</noscript></div>`;

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { stringify } from "yaml";
 import { registerFailures } from "./contract.ts";
 import type { App } from "./operation.ts";
 
@@ -46,7 +45,8 @@ export function openApiDocument(app: App, version: string): OpenApiDocument {
   });
 }
 
-export function toYaml(document: OpenApiDocument): string {
+export async function toYaml(document: OpenApiDocument): Promise<string> {
+  const { stringify } = await import("yaml"); // A node is rarely asked for it, and it is large.
   // Without anchors: not every reader of OpenAPI takes them.
   return stringify(document, { aliasDuplicateObjects: false, lineWidth: 100 });
 }

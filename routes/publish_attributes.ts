@@ -40,6 +40,7 @@ export function attributesOf(
     fault: idFault,
   });
   const traceparent = traceparentOf(head);
+  const { deliverAt, delayMs } = delayOf(head, query);
   return {
     id: id ?? newMessageId(about.now),
     key: attribute(head.messageKey, query, {
@@ -57,7 +58,8 @@ export function attributesOf(
     contentType: contentTypeOf(head),
     traceparent,
     tracestate: traceparent === undefined ? undefined : tracestateOf(head),
-    ...delayOf(head, query),
+    deliverAt,
+    delayMs,
     idGenerated: id === undefined,
   };
 }

@@ -177,8 +177,17 @@ function put(
   const deferred = deliverAt !== undefined;
   const queueOffset = deferred ? -1 : (topic.next[queueId] ?? 0);
   const bornAt = wish.now;
-  const place = { topicGen, queueId, queueOffset, keyHash, tagHash, bornAt };
-  const envelope = { ...place, deliverAt, dedupe, producer };
+  const envelope = {
+    topicGen,
+    queueId,
+    queueOffset,
+    keyHash,
+    tagHash,
+    bornAt,
+    deliverAt,
+    dedupe,
+    producer,
+  };
   const parts = { envelope, attributes: message, body: message.body };
   const logOffset = core.sink.putMessage(parts, { continued, deferred });
   if (!deferred) core.fold.appended(topic, envelope);
@@ -186,7 +195,8 @@ function put(
     const record = { topicGen, key: message.key, producer };
     core.fold.producers.applied(record, { logOffset, storedAt, continued });
   }
-  return publishedAs({ ...envelope, id: message.id, publishedAt: storedAt });
+  const { id } = message;
+  return publishedAs({ topicGen, id, queueId, queueOffset, deliverAt, publishedAt: storedAt });
 }
 
 /** The answer to a publish, from what the record of the message holds. */

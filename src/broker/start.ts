@@ -10,6 +10,7 @@ import type { MessageStore } from "../../storage/mod.ts";
 import type { BrokerGroupApi } from "./api_share.ts";
 import type { Broker, BrokerOptions, BrokerPorts, Reports } from "./broker.ts";
 import type { BrokerFold } from "./fold.ts";
+import type { GroupState } from "./groups.ts";
 import { groupsApi, markAllReady } from "./groups_api.ts";
 import { messagesApi } from "./messages_api.ts";
 import { brokerMetrics } from "./metrics.ts";
@@ -111,20 +112,19 @@ function listen(shell: Shell): void {
   store.listen({
     onWritten: (end) => shell.replies.onWritten(end),
     onConfirm(end, queues) {
-      const groups = new Set(
-        queues.flatMap(({ topicGen, queueId }) => {
-          const topic = core.fold.topics.of(topicGen);
-          if (topic) shell.expiry.stored(topic);
-          const subscribers = topic ? [...core.fold.groups.subscribers(topic.name)] : [];
-          for (const subscription of subscribers) shell.refresh(subscription, queueId);
-          return subscribers.map(({ group }) => group);
-        }),
-      );
+      const groups = new Set<GroupState>();
+      for (const { topicGen, queueId } of queues) {
+        const topic = core.fold.topics.of(topicGen);
+        if (!topic) continue;
+        shell.expiry.stored(topic);
+        for (const subscription of core.fold.groups.subscribers(topic.name)) {
+          shell.refresh(subscription, queueId);
+          groups.add(subscription.group);
+        }
+      }
       shell.replies.onConfirm(end);
       shell.forwarding.confirmed();
-      for (const topicGen of new Set(queues.map((queue) => queue.topicGen))) {
-        shell.readers.wake(topicGen);
-      }
+      for (const { topicGen } of queues) shell.readers.wake(topicGen);
       for (const group of groups) shell.receivers.pump(group);
       shell.timers.arm(); // the next reveal waits for the last one
     },

@@ -52,7 +52,7 @@ export class WaitRoom {
 export class KeyedWaiters<K> {
   readonly #clock: Clock;
   readonly #room: WaitRoom;
-  readonly #byKey = new Map<K, Set<Waiter>>();
+  readonly #byKey = new Map<K, Set<Waiter<K>>>();
 
   constructor(clock: Clock, room: WaitRoom) {
     this.#clock = clock;
@@ -63,16 +63,20 @@ export class KeyedWaiters<K> {
   async wait(key: K, { waitMs, signal }: WaitOptions): Promise<void> {
     if (this.#room.draining || signal?.aborted) return;
     this.#room.enter();
-    const waiters = this.#byKey.get(key) ?? new Set();
-    this.#byKey.set(key, waiters);
-    const waiter = new Waiter(signal, () => {
-      waiters.delete(waiter);
-      if (waiters.size === 0 && this.#byKey.get(key) === waiters) this.#byKey.delete(key);
-      this.#room.leave();
-    });
-    waiters.add(waiter);
+    const waiter = new Waiter(this, { key, signal });
+    const waiters = this.#byKey.get(key);
+    if (waiters) waiters.add(waiter);
+    else this.#byKey.set(key, new Set([waiter]));
     waiter.cancelTimer = this.#clock.after(waitMs, () => waiter.wake());
     return waiter.over;
+  }
+
+  /** Its wait is over. */
+  left(waiter: Waiter<K>): void {
+    const waiters = this.#byKey.get(waiter.key);
+    waiters?.delete(waiter);
+    if (waiters?.size === 0) this.#byKey.delete(waiter.key);
+    this.#room.leave();
   }
 
   wake(key: K): void {
@@ -84,28 +88,30 @@ export class KeyedWaiters<K> {
   }
 }
 
-/** There are thousands: it is its own abort listener. */
-class Waiter implements EventListenerObject {
+/** There are thousands: it is its own abort listener, and owns no closure but those it is called by. */
+class Waiter<K> implements EventListenerObject {
+  readonly key: K;
   readonly over: Promise<void>;
-  cancelTimer: () => void = () => {};
+  cancelTimer: (() => void) | undefined = undefined;
+  readonly #owner: KeyedWaiters<K>;
   readonly #signal: AbortSignal | undefined;
-  readonly #left: () => void;
-  #resolve: () => void = () => {};
+  #resolve: (() => void) | undefined = undefined;
 
-  constructor(signal: AbortSignal | undefined, left: () => void) {
-    this.#signal = signal;
-    this.#left = left;
+  constructor(owner: KeyedWaiters<K>, about: { key: K; signal: AbortSignal | undefined }) {
+    this.#owner = owner;
+    this.key = about.key;
+    this.#signal = about.signal;
     this.over = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    signal?.addEventListener("abort", this);
+    this.#signal?.addEventListener("abort", this);
   }
 
   wake(): void {
-    this.cancelTimer();
+    this.cancelTimer?.();
     this.#signal?.removeEventListener("abort", this);
-    this.#left();
-    this.#resolve();
+    this.#owner.left(this);
+    this.#resolve?.();
   }
 
   /** The caller went away. */

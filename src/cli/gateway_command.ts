@@ -9,7 +9,6 @@ import { hostname } from "node:os";
 import process from "node:process";
 import { isatty } from "node:tty";
 import type { Command } from "commander";
-import { Acquaintance, openCoordinator } from "./cluster.ts";
 import { drain } from "./drain.ts";
 import { createLog } from "./log.ts";
 import { endOnDefect, stopSignal } from "./process_end.ts";
@@ -33,8 +32,9 @@ export function gatewayCommand(parent: Command, terminal: Terminal): void {
     const log = createLog({ level, format, colors: isatty(2) && !terminal.env["NO_COLOR"] });
     endOnDefect(log);
     const name = `gateway ${hostname()} ${process.pid}`;
-    const acquaintance = new Acquaintance(config, { node: name, log });
+    const { Acquaintance, openCoordinator } = await import("./cluster.ts");
     const { openGatewayNode } = await import("./gateway_node.ts");
+    const acquaintance = new Acquaintance(config, { node: name, log });
     const node = await openGatewayNode(config, {
       log,
       name,

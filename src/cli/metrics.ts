@@ -11,7 +11,7 @@
 import type { Clock } from "../../storage/base/clock.ts";
 import type { Collect } from "../../storage/base/metrics.ts";
 import { LoopLag } from "./loop_lag.ts";
-import { processMetrics } from "./process_metrics.ts";
+import { processMetrics, processorMs } from "./process_metrics.ts";
 import { prometheusText } from "./prometheus.ts";
 
 export interface NodeFacts {
@@ -32,7 +32,7 @@ export class NodeMetrics {
   constructor(clock: Clock, facts: NodeFacts) {
     this.#clock = clock;
     const startedAt = clock.now();
-    const loopLag = new LoopLag(clock);
+    const loopLag = new LoopLag(clock, processorMs);
     loopLag.start();
     this.stop = () => loopLag.stop();
     this.add(() => processMetrics({ ...facts, startedAt }));

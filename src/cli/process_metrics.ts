@@ -19,7 +19,6 @@ export async function processMetrics(about: {
   readonly startedAt: number;
 }): Promise<Family[]> {
   const { dataDir, version, runtime, startedAt } = about;
-  const { user, system } = process.cpuUsage();
   const { rss, heapUsed, external } = process.memoryUsage();
   return [
     gauge({
@@ -36,7 +35,7 @@ export async function processMetrics(about: {
     counter({
       name: "process_cpu_seconds_total",
       help: "Processor time used",
-      value: (user + system) / 1e6,
+      value: processorMs() / 1000,
     }),
     gauge({ name: "process_resident_memory_bytes", help: "Memory in use (RSS)", value: rss }),
     gauge({ name: "process_open_fds", help: "Open file descriptors", samples: openFiles() }),
@@ -50,6 +49,12 @@ export async function processMetrics(about: {
     }),
     ...(dataDir === undefined ? [] : await diskMetrics(dataDir)),
   ];
+}
+
+/** Processor time used so far, by all threads, in milliseconds. */
+export function processorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 async function diskMetrics(dataDir: string): Promise<Family[]> {

@@ -46,12 +46,11 @@ export class BoundedBodies implements Bodies {
   #readDeclared(request: Request, limit: BodyLimit): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const deadline = this.#deadlines.begin(() => reject(tooSlow()));
-      // Not `bytes()`: the requests of @hono/node-server inherit it, and it throws on them.
-      request.arrayBuffer().then(
-        (buffer) => {
+      request.bytes().then(
+        (bytes) => {
           this.#deadlines.end(deadline);
-          if (buffer.byteLength > limit.bytes) reject(tooLarge(limit));
-          else resolve(new Uint8Array(buffer));
+          if (bytes.length > limit.bytes) reject(tooLarge(limit));
+          else resolve(bytes);
         },
         (cause: unknown) => {
           this.#deadlines.end(deadline);

@@ -85,12 +85,22 @@ function listenerOf(handle: Handle): ReturnType<typeof getRequestListener> {
   return getRequestListener(
     (request, bindings) => {
       const connection = bindings as Connection;
+      lendBytes(request);
       const answer = handle(request, host);
       if (!(answer instanceof Promise)) return send(request, answer, connection);
       return answer.then((response) => send(request, response, connection));
     },
     { overrideGlobalObjects: OWN_GLOBALS, errorHandler: answerFailure },
   );
+}
+
+/** The package's requests inherit `bytes()` from a class whose objects they are not: it throws on them. */
+function lendBytes(request: Request): void {
+  const prototype = Object.getPrototypeOf(request) as Request;
+  if (Object.hasOwn(prototype, "bytes")) return;
+  prototype.bytes = async function (this: Request) {
+    return new Uint8Array(await this.arrayBuffer());
+  };
 }
 
 /** The gateway answers its own errors; whatever comes here is told to nobody. */

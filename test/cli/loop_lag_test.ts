@@ -13,6 +13,11 @@ import { Metrics } from "../fakes/metrics_reader.ts";
 /** A clock whose timers come as late as a test says. */
 class LateClock {
   time = 0;
+  /** Processor time, of a process that always works unless told otherwise. */
+  usedMs = 0;
+  works = true;
+  /** Of the timer set last. */
+  delayMs = 0;
   #due: { at: number; run: () => void } | undefined;
 
   elapsed(): number {
@@ -20,6 +25,7 @@ class LateClock {
   }
 
   after(delayMs: number, run: () => void): () => void {
+    this.delayMs = delayMs;
     this.#due = { at: this.time + delayMs, run };
     return () => (this.#due = undefined);
   }
@@ -32,6 +38,7 @@ class LateClock {
     const due = this.#due;
     assert(due, "a timer runs");
     this.time = due.at + ms;
+    if (this.works) this.usedMs += this.delayMs;
     due.run();
   }
 }
@@ -41,7 +48,7 @@ const read = (lag: LoopLag) => new Metrics(lag.metrics().map(prometheusText).joi
 describe("LoopLag", () => {
   it("tells how late its timer came, and the worst since it was asked", () => {
     const clock = new LateClock();
-    const lag = new LoopLag(clock);
+    const lag = new LoopLag(clock, () => clock.usedMs);
     lag.start();
     for (const late of [0, 0, 70, 3]) clock.comeLate(late);
     const first = read(lag);
@@ -57,15 +64,36 @@ describe("LoopLag", () => {
 
   it("takes a timer that comes early for one in time", () => {
     const clock = new LateClock();
-    const lag = new LoopLag(clock);
+    const lag = new LoopLag(clock, () => clock.usedMs);
     lag.start();
     clock.comeLate(-1);
     assert.equal(read(lag).value("tidegate_event_loop_lag_seconds_sum"), 0);
   });
 
+  it("looks less and less often at a process that rests, and often again at one that works", () => {
+    const clock = new LateClock();
+    new LoopLag(clock, () => clock.usedMs).start();
+    const delays = (works: boolean, count: number) => {
+      clock.works = works;
+      return Array.from({ length: count }, () => {
+        clock.comeLate(0);
+        return clock.delayMs;
+      });
+    };
+    assert.deepEqual(delays(false, 6), [100, 200, 400, 800, 1000, 1000]);
+    assert.deepEqual(delays(true, 2), [50, 50]);
+    clock.works = false;
+    clock.usedMs += 1.4; // 2.8 % of the 50 ms
+    clock.comeLate(0);
+    assert.equal(clock.delayMs, 100);
+    clock.usedMs += 3.2; // 3.2 % of the 100 ms
+    clock.comeLate(0);
+    assert.equal(clock.delayMs, 50);
+  });
+
   it("leaves no timer when it stops", () => {
     const clock = new LateClock();
-    const lag = new LoopLag(clock);
+    const lag = new LoopLag(clock, () => clock.usedMs);
     lag.start();
     lag.stop();
     assert(!clock.armed);

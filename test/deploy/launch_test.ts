@@ -36,6 +36,17 @@ describe("deploy/launch.mjs", () => {
       }));
   }
 
+  it("tells Bun to collect less often while it idles, unless it is told otherwise", async () => {
+    const args = ["bun", "test/fakes/launched.ts", "print", "BUN_GC_TIMER_INTERVAL"];
+    const told = launch(...args);
+    await told.exited;
+    assert.match(told.output(), /^BUN_GC_TIMER_INTERVAL=10000$/m);
+    const env = { BUN_GC_TIMER_INTERVAL: "1000" };
+    const other = spawnScript(currentRuntime, "deploy/launch.mjs", { args, env });
+    await other.exited;
+    assert.match(other.output(), /^BUN_GC_TIMER_INTERVAL=1000$/m);
+  });
+
   it("passes a signal on, and waits for the program to end", async () => {
     const script = launch(currentRuntime, "test/fakes/launched.ts", "wait");
     await until(() => script.output().includes("started"), "the program runs");

@@ -1,6 +1,7 @@
 /**
  * A program for the launcher to start: prints what it was given, then ends as
- * it is told: `exit 7`, or `wait` for a signal and answer it with 7.
+ * it is told: `exit 7`, or `wait` for a signal and answer it with 7. Told `print`
+ * and a name, it prints that variable of its environment.
  *
  * @module
  */
@@ -15,5 +16,6 @@ if (order === "wait") {
   });
   setTimeout(() => {}, 60_000);
 }
+if (order === "print") console.log(`${code}=${process.env[code ?? ""]}`);
 console.log(`started with ${process.argv.slice(2).join(" ")}`);
 if (order === "exit") process.exit(Number(code));

@@ -73,6 +73,15 @@ export function testHttpAdapter(tested: AdapterCase): void {
       client.leave();
     });
 
+    it("gives a body as bytes, an empty one too", async () => {
+      serving(async (request) => new Response(`${(await request.bytes()).join()}.`));
+      const client = open(request("POST /", ["Content-Length: 3"], "abc"));
+      await until(() => client.received.endsWith("97,98,99."), "the bytes came back");
+      client.send(request("POST /", ["Content-Length: 0"]));
+      await until(() => client.received.endsWith("\r\n\r\n."), "there were none");
+      client.leave();
+    });
+
     it("lets a body through that is larger than the gateway takes", async () => {
       serving(async (request) => new Response(String((await request.arrayBuffer()).byteLength)));
       const size = 17 * MiB;
