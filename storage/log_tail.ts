@@ -23,7 +23,7 @@ import { assert } from "./base/assert.ts";
 import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { Epochs } from "./epochs.ts";
-import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
+import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, type FrameSource, sealFrame } from "./frame.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
 /** So much of the log stays at hand when flushed: readers at the tail cost no I/O. */
@@ -294,11 +294,19 @@ export class LogTail {
 
   /** The bytes of a frame that is still at hand; a view. */
   find(logOffset: number, size: number): Uint8Array | undefined {
+    const found = this.locate(logOffset, size);
+    return found?.bytes.subarray(found.at, found.at + size);
+  }
+
+  /** Where they lie, among others. */
+  locate(logOffset: number, size: number): FrameSource | undefined {
+    if (logOffset < this.base) return undefined;
     for (let i = this.#chunks.length - 1; i >= 0; i--) {
       const chunk = this.#chunks[i] as Chunk;
       if (logOffset < chunk.base) continue;
       const at = logOffset - chunk.base;
-      return at + size <= chunk.filled ? chunk.bytes.subarray(at, at + size) : undefined;
+      const { bytes, view, filled } = chunk;
+      return at + size <= filled ? { bytes, view, at } : undefined;
     }
     return undefined;
   }

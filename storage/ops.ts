@@ -62,8 +62,9 @@ function blockHash({ topicGen, queueId }: QueuePlace, block: number): number {
 
 /** Takes one confirmed frame of the segment at `base` into its table. */
 export function indexOps(frame: Frame, { table, base }: { table: HashTable; base: number }): void {
-  const place = frame.logOffset - base;
   const { kind } = frame;
+  if (kind === MESSAGE) return; // nearly every frame
+  const place = frame.logOffset - base;
   const put = ({ hash }: About) => table.push(hash, place, kind << 24);
   if (kind === GRANT || kind === SETTLE) indexInPlace(frame, { table, place });
   else if (kind === KINDS.dead.id) {
@@ -89,6 +90,7 @@ export function indexOps(frame: Frame, { table, base }: { table: HashTable; base
   }
 }
 
+const MESSAGE = KINDS.message.id;
 const GRANT = KINDS.grant.id;
 const SETTLE = KINDS.settle.id;
 
