@@ -7,6 +7,8 @@
  * older than ten seconds goes; a scrubber reads all there is once a minute. A timer of a
  * millisecond sees for how long the loop was held. What holds it is told by the functions
  * that run at seals and snapshots, timed one by one; of what is read in parts, each step.
+ * Their times are the thread's own: that somebody else had the processor counts as a hold,
+ * but not as theirs.
  *
  * @module
  */
@@ -21,6 +23,7 @@ import { DedupeStore } from "../storage/dedupe_store.ts";
 import { Indexes } from "../storage/indexes.ts";
 import { Sealer } from "../storage/sealer.ts";
 import { openLocalBroker } from "./local_broker.ts";
+import { threadTime } from "./thread_time.ts";
 
 export interface Held {
   readonly segments: number;
@@ -52,11 +55,11 @@ const longestOf = new Map<string, number>();
 const spentOn = new Map<string, number>();
 
 function timed<T>(name: string, run: () => T): T {
-  const since = performance.now();
+  const since = threadTime();
   try {
     return run();
   } finally {
-    const took = performance.now() - since;
+    const took = threadTime() - since;
     longestOf.set(name, Math.max(took, longestOf.get(name) ?? 0));
     spentOn.set(name, took + (spentOn.get(name) ?? 0));
   }
@@ -77,7 +80,7 @@ function isReadInParts(result: unknown): result is Iterator<unknown> {
   return typeof (result as { next?: unknown } | undefined)?.next === "function";
 }
 
-function* steps(name: string, source: Iterator<unknown>): Generator<unknown> {
+function* steps(name: string, source: Iterator<unknown>): Generator {
   for (;;) {
     const { done, value } = timed(name, () => source.next());
     if (done) return;

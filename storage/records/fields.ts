@@ -243,7 +243,7 @@ export function struct<S extends Record<string, Field<unknown>>>(fields: S): Fie
       for (const [name, field] of entries) value[name] = field.read(reader);
       return value as Shape<S>;
     },
-    fixed: fixedStruct(entries) as FixedField<Shape<S>> | undefined,
+    fixed: fixedStruct(entries),
   };
 }
 
