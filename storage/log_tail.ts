@@ -20,7 +20,7 @@
  */
 
 import { assert } from "./base/assert.ts";
-import { viewOf } from "./base/bytes.ts";
+import { indexOf, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { Epochs } from "./epochs.ts";
 import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, type FrameSource, sealFrame } from "./frame.ts";
@@ -272,7 +272,8 @@ export class LogTail {
     for (const chunk of this.#chunks) {
       const start = Math.max(from, chunk.base);
       const end = Math.min(to, chunk.base + chunk.filled);
-      if (start < end) yield { chunk, from: start - chunk.base, to: end - chunk.base };
+      if (start >= end) continue;
+      yield { chunk, from: indexOf(start - chunk.base), to: indexOf(end - chunk.base) };
     }
   }
 
@@ -304,7 +305,7 @@ export class LogTail {
     for (let i = this.#chunks.length - 1; i >= 0; i--) {
       const chunk = this.#chunks[i] as Chunk;
       if (logOffset < chunk.base) continue;
-      const at = logOffset - chunk.base;
+      const at = indexOf(logOffset - chunk.base);
       const { bytes, view, filled } = chunk;
       return at + size <= filled ? { bytes, view, at } : undefined;
     }

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { viewOf } from "./base/bytes.ts";
+import { indexOf, viewOf } from "./base/bytes.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
 
@@ -84,7 +84,8 @@ async function readRun(
   const view = viewOf(bytes); // one for all of them: views cost more than what is read through them
   for (const one of run) {
     const { index, logOffset } = one;
-    frames[index] = log.verify({ bytes, view, at: logOffset - from }, logOffset);
+    const at = indexOf(logOffset - from);
+    frames[index] = log.verify({ bytes, view, at }, logOffset);
     if (!frames[index]) log.missed(one);
   }
 }
