@@ -3,8 +3,8 @@
  * handler on the same runtime in the same run, round by round in turn.
  *
  *   --quick             short rounds and small amounts: does everything run?
-const named = ["idle", "backlog", "delay", "loop", "rpc", "gateway", "storage", "topics"];
- *                       `storage` and `topics`, which only run when named
+ *   --only read,fanout  these only; also `idle`, `backlog`, `delay`, `loop`, `rpc`, `gateway`,
+ *                       `group`, `storage` and `topics`, which only run when named
  *   --pending 10000000  how many messages `delay` schedules
  *   --filled 30000000   how many messages lie in the log that `storage` starts on
  *   --topics 1000000    how many topics `topics` makes
@@ -26,6 +26,7 @@ import { backlog } from "./backlog.ts";
 import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
 import { gateway } from "./gateway.ts";
+import { group } from "./group.ts";
 import { idle } from "./idle.ts";
 import { describeMachine } from "./machine.ts";
 import { loop } from "./loop.ts";
@@ -70,7 +71,10 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const named = ["idle", "backlog", "delay", "loop", "rpc", "gateway", "storage", "topics"];
+const named = [
+  ...["idle", "backlog", "delay", "loop", "rpc"],
+  ...["gateway", "group", "storage", "topics"],
+];
 const known = [...named, ...SCENARIOS.map(({ id }) => id)];
 if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
   console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
@@ -114,6 +118,11 @@ if (only?.includes("rpc")) {
 if (only?.includes("gateway")) {
   const { seconds } = settings;
   console.log(await gateway({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
+}
+
+if (only?.includes("group")) {
+  const { seconds } = settings;
+  console.log(await group({ runtimes, rounds, seconds, dataRoot: values["data-dir"] }));
 }
 
 if (only?.includes("storage")) {

@@ -95,7 +95,16 @@ async function runOn(name, files) {
     tellSlowest(fileSeconds(xml));
     return result;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove(folder);
+  }
+}
+
+/** What was left running, and ends just now, may still write compiled code: that is no result. */
+function remove(folder) {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  } catch (error) {
+    console.log(`Left ${folder}: ${error.message}`);
   }
 }
 

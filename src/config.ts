@@ -134,6 +134,9 @@ function refuseHalves(config: Config): void {
       "Cannot use a part of --rpc-ca, --rpc-cert and --rpc-key: give all three",
     );
   }
+  if (config.rpcNames.length > 0 && rpc.length === 0) {
+    throw new ConfigError("Cannot use --rpc-names without --rpc-ca, --rpc-cert and --rpc-key");
+  }
   if ((etcdCert === "") !== (etcdKey === "")) {
     throw new ConfigError("Cannot use one of --etcd-cert and --etcd-key: give both");
   }

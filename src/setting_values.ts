@@ -69,6 +69,7 @@ export const optionalName = z
 export const optionalAddress = z
   .string()
   .regex(/^$|^(\[[^\]]+\]|[^:[\]]+):\d{1,5}$/, "expected host:port");
+export const dnsName = z.string().regex(/^[\w-]+(\.[\w-]+)*$/, "expected DNS names");
 export const sharedSecret = z
   .string()
   .refine((value) => value === "" || value.length >= 16, "expected 16 characters at least");

@@ -17,6 +17,7 @@ import {
   SECOND_MS,
   apiKey,
   bytes,
+  dnsName,
   duration,
   etcdUrl,
   integer,
@@ -258,6 +259,13 @@ export const SETTINGS = {
     fallback: "",
     value: "file",
     about: "Its private key (PEM)",
+  }),
+  rpcNames: setting(list(dnsName), {
+    commands: CLUSTER,
+    fallback: "",
+    value: "names",
+    about:
+      "DNS names, of which a node's certificate must have one; with none, all the authority signed will do",
   }),
   group: setting(optionalName, {
     commands: NAMED,

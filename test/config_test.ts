@@ -56,6 +56,7 @@ describe("readConfig()", () => {
       rpcCa: "",
       rpcCert: "",
       rpcKey: "",
+      rpcNames: [],
       group: "",
       node: "",
       rpcHost: "127.0.0.1",
@@ -164,6 +165,8 @@ describe("readConfig() of a broker", () => {
     ["a part of its TLS", { TIDEGATE_RPC_CA: "ca.pem" }, /give all three/],
     ["half a certificate for etcd", { TIDEGATE_ETCD_CERT: "c" }, /--etcd-cert and --etcd-key/],
     ["a user of etcd alone", { TIDEGATE_ETCD_USER: "u" }, /--etcd-user and TIDEGATE_ETCD_PASSWORD/],
+    ["names without certificates", { TIDEGATE_RPC_NAMES: "a.example" }, /without --rpc-ca/],
+    ["what is no name", { TIDEGATE_RPC_NAMES: "*.example" }, /expected DNS names/],
     ["what is no URL of etcd", { TIDEGATE_ETCD: "h:2379" }, /expected http/],
     ["what is no address", { TIDEGATE_ADVERTISE: "h" }, /expected host:port/],
   ];

@@ -10,7 +10,9 @@
  *   goes to            bun  deno  bun  bun  deno  bun  node  bun  deno  bun
  *
  * What cannot be dealt out, as one long walk, is whole on Bun and a part as long
- * on the others; so are suites that run over one more variant of the same thing.
+ * on the others. A suite over one more variant of the same thing runs on the runtimes
+ * of first rank, Bun and Deno, or on Bun alone: sockets, files and processes are what
+ * runtimes differ in, and those are met on each.
  * Every file runs on every runtime; only how much of it is told here.
  *
  * EFFORT=full in the environment: all of it, on each. SEED=42: that seed alone.
@@ -30,6 +32,9 @@ export const isFull = EFFORT === "full";
 
 /** Whether what cannot be dealt out is whole here. */
 export const isWhole = isFull || currentRuntime === "bun";
+
+/** Whether one more variant of what runs on each is worth its time here. */
+export const isFirstRank = isFull || currentRuntime !== "node";
 
 /** For a test that needs most of it: `it(name, { skip: sampled }, …)`. */
 export const sampled = isWhole ? false : "a part of the histories need not meet everything";

@@ -155,7 +155,12 @@ export class Checks implements TimerSource {
   }
 
   async #call(port: ChecksPort, transaction: TransactionEntity): Promise<void> {
-    await this.#ports.confirmed(); // nobody is asked about what a crash could take back
+    // Nobody is asked about what a crash could take back, nor by a node that stopped leading.
+    try {
+      await this.#ports.confirmed();
+    } catch {
+      return;
+    }
     if (transaction.state === "prepared" && !this.#ending.signal.aborted) {
       await this.#ask(port, transaction);
     }

@@ -3,7 +3,8 @@
  * HTTP on loopback:
  *
  *   /livez     200 while the process answers
- *   /readyz    200 while what the node holds counts in its group, else 503 and why
+ *   /readyz    200 while what the node holds counts in its group, else 503 and why;
+ *              in both, who leads, or that nobody does
  *   /metrics   its figures
  *
  * @module
@@ -76,8 +77,9 @@ export class Admin {
   #readiness(): Response {
     const { state, isMember, life } = this.#node;
     const { replica } = life?.driver ?? {};
-    const leader = replica?.leader?.node;
-    const told = { state, member: isMember, leads: replica?.leads ?? false, leader };
+    const leaderless = replica?.leaderless ?? true;
+    const leader = leaderless ? undefined : replica?.leader?.node;
+    const told = { state, member: isMember, leads: replica?.leads ?? false, leader, leaderless };
     return Response.json(told, { status: isMember ? 200 : 503 });
   }
 

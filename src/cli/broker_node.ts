@@ -10,7 +10,7 @@ import type { Log } from "../../storage/base/logger.ts";
 import { BrokerNode } from "../cluster/mod.ts";
 import type { Config } from "../config.ts";
 import { RpcServer } from "../rpc/mod.ts";
-import { listen, type Listener } from "../rpc/listen_node.ts";
+import { type Accepts, listen, type Listener } from "../rpc/listen_node.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { Admin } from "./admin.ts";
 import { Acquaintance, addressOf, openCoordinator, RPC_PORTS } from "./cluster.ts";
@@ -41,7 +41,7 @@ export async function openBrokerNode(
   ports: BrokerNodePorts,
 ): Promise<RunningBrokerNode> {
   const { log, fatal } = ports;
-  const acquaintance = new Acquaintance(config, config.node);
+  const acquaintance = new Acquaintance(config, { node: config.node, log });
   const dataDir = holdDataDir(config.dataDir);
   const logs = new NodeLogs(dataDir, { config, ...ports });
   const coordinator = openCoordinator(config);
@@ -94,7 +94,8 @@ async function listenOn(
   { server, acquaintance }: { readonly server: RpcServer; readonly acquaintance: Acquaintance },
 ): Promise<Listener> {
   const { tls, trustsAnybody } = acquaintance;
-  const accepts: Pick<RpcServer, "accept"> = {
+  const accepts: Accepts = {
+    turnedAway: (from, reason) => server.turnedAway(from, reason),
     accept: (carrier, { authenticated, from }) =>
       server.accept(carrier, { authenticated: authenticated || trustsAnybody, from }),
   };

@@ -5,18 +5,21 @@
  * @module
  */
 
-import { randomBytes } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { encodeUtf8 } from "../../storage/base/bytes.ts";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { systemClock } from "../../storage/base/clock_node.ts";
 import { hmac } from "../../storage/base/hmac_node.ts";
+import type { Log } from "../../storage/base/logger.ts";
 import { EtcdClient, EtcdCoordinator } from "../cluster/mod.ts";
 import { openEtcdTransport } from "../cluster/etcd_transport_node.ts";
 import type { Config } from "../config.ts";
 import { Peer } from "../rpc/mod.ts";
 import { dialer } from "../rpc/dial_node.ts";
 import type { TlsFiles } from "../rpc/socket_node.ts";
+import type { Certificate } from "../runtime/runtime.ts";
+import { readCertificate } from "./certificate.ts";
 import { CliError } from "./exit.ts";
 
 export type ClusterConfig = Pick<
@@ -32,6 +35,7 @@ export type ClusterConfig = Pick<
   | "rpcCa"
   | "rpcCert"
   | "rpcKey"
+  | "rpcNames"
 >;
 
 /** Of all that speak RPC on the real clock. */
@@ -42,32 +46,36 @@ export const RPC_PORTS = {
   entropy: (size: number) => new Uint8Array(randomBytes(size)),
 };
 
-/** @throws {CliError} `config` when a file cannot be read. */
+/** @throws {CliError} `config` when a file cannot be read, or is not what it should be. */
 export function openCoordinator(config: ClusterConfig): EtcdCoordinator {
   const { cluster, etcd: urls, etcdUser: user, etcdPassword: password } = config;
-  const transport = openEtcdTransport({
-    urls,
-    authorities: pem(config.etcdCa),
-    certificate: pem(config.etcdCert),
-    key: pem(config.etcdKey),
-  });
+  const { cert: certificate, key } = pair(config.etcdCert, config.etcdKey);
+  const authorities = authority(config.etcdCa);
+  const transport = openEtcdTransport({ urls, authorities, certificate, key });
   const client = new EtcdClient(transport, user === "" ? undefined : { user, password });
   return new EtcdCoordinator(client, { clock: systemClock, cluster });
 }
 
-/** How nodes of the cluster know each other. */
+/**
+ * How nodes of the cluster know each other. Whom this node cannot reach is told once,
+ * with the reason, and again when that is another; it is tried again all the same.
+ */
 export class Acquaintance {
   readonly self: { cluster: string; node: string; secret: Uint8Array | undefined };
   readonly tls: TlsFiles | undefined;
-  readonly #node: string;
+  readonly #log: Log;
+  /** Why nodes cannot be reached, as it was told last. */
+  readonly #unreached = new Map<string, string>();
 
-  /** @throws {CliError} `config` when a file cannot be read. */
-  constructor(config: ClusterConfig, node: string) {
+  /** @throws {CliError} `config` when a file cannot be read, or is not what it should be. */
+  constructor(
+    config: ClusterConfig,
+    { node, log = () => {} }: { readonly node: string; readonly log?: Log },
+  ) {
     const secret = config.clusterSecret === "" ? undefined : encodeUtf8(config.clusterSecret);
-    this.#node = node;
     this.self = { cluster: config.cluster, node, secret };
-    const [authority, certificate, key] = [config.rpcCa, config.rpcCert, config.rpcKey].map(pem);
-    this.tls = authority && certificate && key ? { authority, certificate, key } : undefined;
+    this.tls = tlsOf(config);
+    this.#log = log;
   }
 
   /** Nobody proves anything: on loopback, or because an operator said so. */
@@ -79,12 +87,36 @@ export class Acquaintance {
   peer({ node, address }: { readonly node: string; readonly address: string }): Peer {
     const dial = dialer({ ...placeOf(address), tls: this.tls });
     const authenticated = this.tls !== undefined || this.trustsAnybody;
-    return new Peer({ ...RPC_PORTS, dial }, { self: this.self, expects: { node, authenticated } });
+    const tell = (why: string | undefined) => this.#tell({ node, address, why });
+    return new Peer(
+      { ...RPC_PORTS, dial, tell },
+      { self: this.self, expects: { node, authenticated } },
+    );
   }
 
-  get node(): string {
-    return this.#node;
+  #tell(attempt: {
+    readonly node: string;
+    readonly address: string;
+    readonly why: string | undefined;
+  }): void {
+    const { node, address, why } = attempt;
+    const told = this.#unreached.get(node);
+    if (told === why) return;
+    if (why === undefined) {
+      this.#unreached.delete(node);
+      this.#log("info", "A node is reached again", { node, address });
+    } else {
+      this.#unreached.set(node, why);
+      this.#log("warn", "A node cannot be reached", { node, address, why });
+    }
   }
+}
+
+function tlsOf({ rpcCa, rpcCert, rpcKey, rpcNames }: ClusterConfig): TlsFiles | undefined {
+  const { cert, key } = pair(rpcCert, rpcKey);
+  const by = authority(rpcCa);
+  if (!by || !cert || !key) return undefined;
+  return { authority: by, certificate: cert, key, names: rpcNames };
 }
 
 /** `host:port`, of an address of either family. */
@@ -98,11 +130,17 @@ export function placeOf(address: string): { readonly host: string; readonly port
   return { host, port: Number(address.slice(at + 1)) };
 }
 
-function pem(path: string): string | undefined {
+function pair(cert: string, key: string): Partial<Certificate> {
+  return cert === "" ? {} : readCertificate({ cert, key });
+}
+
+function authority(path: string): string | undefined {
   if (path === "") return undefined;
   try {
-    return readFileSync(path, "utf8");
+    const text = readFileSync(path, "utf8");
+    void new X509Certificate(text);
+    return text;
   } catch (error) {
-    throw new CliError("config", `Cannot read "${path}": ${(error as Error).message}`, error);
+    throw new CliError("config", `Cannot use "${path}": ${(error as Error).message}`, error);
   }
 }

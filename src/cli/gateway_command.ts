@@ -33,7 +33,7 @@ export function gatewayCommand(parent: Command, terminal: Terminal): void {
     const log = createLog({ level, format, colors: isatty(2) && !terminal.env["NO_COLOR"] });
     endOnDefect(log);
     const name = `gateway ${hostname()} ${process.pid}`;
-    const acquaintance = new Acquaintance(config, name);
+    const acquaintance = new Acquaintance(config, { node: name, log });
     const { openGatewayNode } = await import("./gateway_node.ts");
     const node = await openGatewayNode(config, {
       log,

@@ -25,9 +25,9 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import type { NodeStatus } from "../broker/api.ts";
 import { serveCalls, Services } from "../rpc/mod.ts";
 import { BrokerGate } from "./broker_gate.ts";
-import { within } from "./deadline.ts";
 import { Directory } from "./directory.ts";
 import type { LifeEnd } from "./driver_ports.ts";
+import { LeaderlessWatch } from "./leaderless.ts";
 import { Life } from "./life.ts";
 import type { NodeLog } from "./node_log.ts";
 import type { NodeOptions, NodePorts, NodeState } from "./node_ports.ts";
@@ -41,7 +41,6 @@ const REFRESH_MS = 5000;
 const TELL_MS = 2000;
 /** For calls that are to be answered before the node hands over. */
 const WRITES_MS = 1500;
-const HANDOVER_MS = 4000;
 
 export class BrokerNode {
   readonly services = new Services();
@@ -50,6 +49,7 @@ export class BrokerNode {
   readonly #options: NodeOptions;
   readonly #directory: Directory;
   readonly #links: ReplicaLinks;
+  readonly #leaderless: LeaderlessWatch;
   #number = 0;
   #state: NodeState = "starting";
   #life: Life | undefined;
@@ -67,6 +67,7 @@ export class BrokerNode {
     this.#options = options;
     this.#directory = new Directory(coordinator);
     this.#links = new ReplicaLinks({ clock, connect: (entry) => ports.connect(entry) });
+    this.#leaderless = new LeaderlessWatch(ports.journal);
     this.gate = new BrokerGate({
       clock,
       leader: () => this.#leader(),
@@ -125,21 +126,17 @@ export class BrokerNode {
   }
 
   /**
-   * Hands over what it leads, ends its lease and closes its files: in ten seconds, or
+   * Hands over what it leads, has others do without it, ends its lease and closes its files: in ten seconds, or
    * nearly, whatever the others do.
    */
   async drain(): Promise<void> {
-    const { clock } = this.#ports;
     this.#draining = true;
     this.gate.drain();
     this.#life?.broker?.drain();
     for (let waited = 0; this.gate.writesUnderWay > 0 && waited < WRITES_MS; waited += 20) {
       await this.#pause(20);
     }
-    const life = this.#life;
-    life?.driver.drain();
-    const handsOver = life?.driver.replica.leads === true && life.hasOthers;
-    if (handsOver) await within(clock, { ms: HANDOVER_MS, work: life.ended });
+    await this.#life?.depart();
     await this.#stop();
   }
 
@@ -250,6 +247,7 @@ export class BrokerNode {
 
   #tell(): void {
     const { replica } = this.#life?.driver ?? {};
+    if (replica) this.#leaderless.look(this.#ports.clock.elapsed(), replica);
     if (!replica?.leads || replica.log.start === 0) return;
     const { start, confirmOffset } = replica.log;
     this.#links.tell({ epoch: replica.epoch, start, confirmOffset });

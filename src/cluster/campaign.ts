@@ -118,7 +118,9 @@ export class Campaign {
     if (!may) return this.#end();
     const own = { member: self, lastEpoch: log.epochs.last, durableEnd: log.durableEnd };
     const better = [...this.#standings.values()].some((one) => one.able && goesBefore(one, own));
-    if (better && this.#yields < YIELDS_MAX && !this.#forced) {
+    // The leader before chose its heir, and nobody else runs for a while.
+    const yields = !this.#forced && state.heir !== self.node;
+    if (better && yields && this.#yields < YIELDS_MAX) {
       this.#yielded = true;
       return this.#end();
     }

@@ -135,8 +135,11 @@ export class Directory {
         ends.push(this.#coordinator.watch(group, hint));
       }
     };
+    const tell = () => {
+      if (!stopped) onHint();
+    };
     const hint = () => {
-      if (!stopped) follow().then(onHint, onHint); // whoever looks now finds out that it is away
+      if (!stopped) follow().then(tell, tell); // whoever looks now finds out that it is away
     };
     ends.push(this.#coordinator.watchDefinitions("broker-group", hint));
     ends.push(this.#coordinator.watchDefinitions("node", hint));

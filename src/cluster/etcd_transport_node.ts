@@ -31,6 +31,8 @@ const CALL_MS = 2000;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const LINE_CHARS_MAX = 4 * 1024 * 1024;
 const KEEP_ALIVE_MS = 5000;
+/** Of an answer that is no JSON, for people to read. */
+const WORDS_MAX = 200;
 
 export interface EtcdTransportOptions {
   /** `http://host:port` or `https://host:port`, at least one. */
@@ -210,7 +212,8 @@ function readAnswer(status: number, text: string): unknown {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new EtcdFailure(`etcd answered ${status} and no JSON`, { refused: false });
+    const said = text.trim().slice(0, WORDS_MAX);
+    throw new EtcdFailure(`etcd answered ${status}, not in JSON: ${said}`, { refused: false });
   }
   if (status === 200) return value;
   const { code, message } = value as { code?: number; message?: string };

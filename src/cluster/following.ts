@@ -109,6 +109,7 @@ export class Following {
       lastCrc: log.lastCrc,
       durableEnd: context.plants.ackBeforeSync ? log.end : log.durableEnd,
       whole: context.damaged.length === 0,
+      leaving: context.draining,
     });
   }
 

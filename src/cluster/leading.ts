@@ -12,7 +12,8 @@
  *
  * Handover, on drain or with a disk that hangs or lies: it takes no more, waits
  * for a member that has everything confirmed, and makes the group leaderless
- * with that member as heir.
+ * with that member as heir. One that is about to stop leaves the set in the same
+ * swap, so that nobody waits for it; so does a follower that says so.
  *
  * @module
  */
@@ -23,7 +24,7 @@ import type { EpochEnd } from "./epoch_table.ts";
 import { sameBoot } from "./group_state.ts";
 import { type FollowerRecord, FollowerRecords } from "./members.ts";
 import type { Fetch, Mend } from "./messages.ts";
-import { SyncSet } from "./sync_set.ts";
+import { type Handover, SyncSet } from "./sync_set.ts";
 
 /** A fetch that waits is answered after this time with nothing: the leader lives. */
 const PARK_MS = 200;
@@ -119,16 +120,16 @@ export class Leading {
   }
 
   /** To whom the group goes, once this replica should not lead any more. */
-  #handover(): { readonly heir: string | undefined } | undefined {
+  #handover(): Handover | undefined {
     const { draining, log, now } = this.#context;
     if (!this.#yields) this.#yieldingFrom = now;
     if (!this.#yields) return undefined;
     if (draining && !this.#hangs && log.confirmOffset < log.end) return undefined;
     const heir = this.#set.heir();
-    if (heir) return { heir: heir.node };
+    if (heir) return { heir: heir.node, leaves: draining };
     // What is damaged or hangs here may be what keeps the others from catching up.
     const gives = !draining && this.#set.others && now - this.#yieldingFrom >= GIVE_UP_MS;
-    return gives ? { heir: undefined } : undefined;
+    return gives ? { heir: undefined, leaves: false } : undefined;
   }
 
   /** The state was looked at, and this replica still leads. */
@@ -150,6 +151,12 @@ export class Leading {
 
   onSynced(): void {
     this.#confirm();
+    if (this.#context.draining) this.#propose();
+  }
+
+  /** It is about to stop. */
+  onDrain(): void {
+    this.#propose();
   }
 
   onFetch(fetch: Fetch): void {

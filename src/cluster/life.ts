@@ -9,6 +9,7 @@ import type { Clock } from "../../storage/base/clock.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import type { BrokerGate } from "./broker_gate.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { within } from "./deadline.ts";
 import type { LifeEnd } from "./driver_ports.ts";
 import type { Restored } from "./effects.ts";
 import { foundingState, type Member, memberOf, sameBoot } from "./group_state.ts";
@@ -41,6 +42,10 @@ export interface LifeEvents {
 
 const BOOT_BYTES = 16;
 const FOUND_AGAIN_MS = 1000;
+const HANDOVER_MS = 4000;
+/** The leader answers within milliseconds, and the coordinator too; or one of them is away. */
+const LEAVE_MS = 1500;
+const LEAVE_POLL_MS = 5;
 
 export class Life {
   readonly self: Member;
@@ -103,6 +108,40 @@ export class Life {
   start(): void {
     this.driver.start();
     void this.#foundIfNone();
+  }
+
+  /**
+   * Hands over what it leads, or has the leader do without it, so that others wait for
+   * neither when it stops. In bounded time: the group may have nobody to spare.
+   */
+  async depart(): Promise<void> {
+    const { driver } = this;
+    const { clock, journal } = this.#ports;
+    const { group } = this.#options;
+    if (this.isMember && this.hasOthers && !this.#isSpare) {
+      journal("warn", "The group cannot spare this node: publishes wait for another", { group });
+    }
+    driver.drain();
+    if (driver.replica.leads && this.hasOthers) {
+      await within(clock, { ms: HANDOVER_MS, work: this.ended });
+    } else if (this.#isSpare) await this.#leave();
+  }
+
+  /** The set may shrink by one. */
+  get #isSpare(): boolean {
+    const { syncSet = [], minSync = 0 } = this.driver.replica.sighting.state ?? {};
+    return syncSet.length > minSync;
+  }
+
+  /** Until the set is without it, or nobody is there to leave it to. */
+  async #leave(): Promise<void> {
+    const { driver } = this;
+    const { clock } = this.#ports;
+    const until = clock.elapsed() + LEAVE_MS;
+    while (this.isMember && !driver.isOver && !driver.replica.leaderless) {
+      if (clock.elapsed() >= until) return;
+      await new Promise<void>((resolve) => void clock.after(LEAVE_POLL_MS, resolve));
+    }
   }
 
   /** Takes part no longer, lets the lease go and closes the log. */

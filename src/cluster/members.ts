@@ -19,6 +19,8 @@ export class FollowerRecord {
   durableEnd = 0;
   writtenEnd = 0;
   whole = true;
+  /** It stops soon, and may as well be done without from now on. */
+  leaving = false;
   seenAt: number;
   /** When it last had everything, or more than before. */
   progressAt: number;
@@ -36,6 +38,7 @@ export class FollowerRecord {
   take(fetch: Fetch, { now, end }: { readonly now: number; readonly end: number }): void {
     this.seenAt = now;
     this.whole = fetch.whole;
+    this.leaving ||= fetch.leaving; // fetches may overtake each other, and nobody stays after all
     this.matched = true;
     if (!fetch.whole) return;
     this.writtenEnd = Math.max(this.writtenEnd, fetch.from);

@@ -4,7 +4,7 @@
  *
  *   member     node text · boot text · disk text
  *   head       epoch · boot text · id
- *   fetch      epoch · member · id · from · lastEpoch · lastCrc · durableEnd · whole u8
+ *   fetch      epoch · member · id · from · lastEpoch · lastCrc · durableEnd · flags u8
  *   entries    head · from · confirmOffset · to · frameEpoch · prevCrc · lastCrc · the frames
  *   diverged   head · epoch · end
  *   behind     head · start
@@ -64,6 +64,15 @@ function readFlag(reader: ByteReader): boolean {
   return value === 1;
 }
 
+const WHOLE = 1;
+const LEAVING = 2;
+
+function readFetchFlags(reader: ByteReader): Pick<Fetch, "whole" | "leaving"> {
+  const flags = reader.u8();
+  if (flags > (WHOLE | LEAVING)) throw new ProtocolError("a flag that nobody knows");
+  return { whole: (flags & WHOLE) !== 0, leaving: (flags & LEAVING) !== 0 };
+}
+
 function writeMember(writer: ByteWriter, { node, boot, disk }: Member): void {
   writer.text(node);
   writer.text(boot);
@@ -109,7 +118,7 @@ export const fetchCodec: Codec<Fetch> = {
     writeEpoch(writer, fetch.lastEpoch);
     writer.u32(fetch.lastCrc);
     writeCount(writer, fetch.durableEnd);
-    writer.u8(fetch.whole ? 1 : 0);
+    writer.u8((fetch.whole ? WHOLE : 0) | (fetch.leaving ? LEAVING : 0));
   },
   read: (reader) => ({
     kind: "fetch",
@@ -120,7 +129,7 @@ export const fetchCodec: Codec<Fetch> = {
     lastEpoch: reader.u32(),
     lastCrc: reader.u32(),
     durableEnd: readCount(reader),
-    whole: readFlag(reader),
+    ...readFetchFlags(reader),
   }),
 };
 

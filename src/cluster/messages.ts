@@ -34,6 +34,8 @@ export interface Fetch {
   readonly durableEnd: number;
   /** False while bytes of its log are damaged: what it says it has does not count. */
   readonly whole: boolean;
+  /** It is about to stop: who can do without it should not wait for it. */
+  readonly leaving: boolean;
 }
 
 /** What an answer to a fetch begins with. */

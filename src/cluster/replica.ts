@@ -63,6 +63,11 @@ export class Replica {
     return this.#leading !== undefined;
   }
 
+  /** The coordinator says that nobody leads. */
+  get leaderless(): boolean {
+    return !this.#leading && this.#context.leaderless(this.#context.sighting);
+  }
+
   /** A publish appended now is likely to be confirmed; false: refuse it, nothing is applied. */
   get admits(): boolean {
     return this.#leading?.admits ?? false;
@@ -150,7 +155,8 @@ export class Replica {
       }
       case "drain":
         context.draining = true;
-        return;
+        this.#leading?.onDrain();
+        return this.#following?.fetch(); // which says so
       case "force":
         context.quarantined = false;
         this.#campaign = new Campaign(context, { yields: 0, forced: true });
@@ -256,6 +262,8 @@ export class Replica {
     } else if (state && sameBoot(state.leader, context.self)) return this.#lead(state.epoch);
     this.#following?.onSight();
     this.#campaign?.onSight();
+    const isHeir = state?.leader === undefined && state?.heir === context.self.node;
+    if (this.#following && isHeir) this.#mindTheGroup(this.#following); // nobody else will
   }
 
   #lead(epoch: number): void {

@@ -9,7 +9,8 @@
  *
  * A line that answers nothing for the time of a message is made anew: after a
  * partition the old one may hang for many seconds. So is one that rests between
- * two tries when its node is heard of.
+ * two tries when its node is heard of, or something is to be said to it: members that
+ * follow have nothing to say to each other until one of them runs, and then at once.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import type { Peer } from "../rpc/mod.ts";
 import type { Began, Message } from "./messages.ts";
 import { BEGAN, MESSAGE_METHODS } from "./replica_methods.ts";
 
-export type LinkPeer = Pick<Peer, "call" | "subscribe" | "open" | "close" | "isOpen">;
+export type LinkPeer = Pick<Peer, "call" | "subscribe" | "open" | "close" | "isOpen" | "isResting">;
 
 /** Where a node is found. */
 export interface LinkEntry {
@@ -71,6 +72,7 @@ class Link {
     const size = sizeOf(message);
     const full = this.#messages >= MESSAGES_MAX || this.#bytes + size > BYTES_MAX;
     if (this.#closed || (full && this.#messages > 0)) return;
+    if (this.#peer.isResting) this.renew();
     if (message.kind === "fetch" && this.#fetches >= FETCHES_MAX) this.#waiting = message;
     else void this.#pass(message, size);
   }

@@ -11,12 +11,13 @@
  * unknown outcome is ruled out by a later revision only, not by a look that
  * still finds the old one: it may be on its way.
  *
- *   leaves   no durable progress for STALLED_MS, or bytes of it are damaged
+ *   leaves   no durable progress for STALLED_MS, or bytes of it are damaged, or it
+ *            says that it is about to stop; so does a leader that hands over to stop
  *   comes    has everything confirmed and the epoch's first record synced, lives
  *            in the boot that says so (asked for in the same swap)
  *
  * The set never shrinks below minSync: nothing is confirmed then anyway, and
- * each member that stays may still lead.
+ * each member that stays may still lead. So whoever stops then is waited for.
  *
  * @module
  */
@@ -29,6 +30,12 @@ import { type FollowerRecord, type FollowerRecords, STALLED_MS } from "./members
 const RETRY_MS = 300;
 /** Whoever comes fetched no longer ago. */
 const CURRENT_MS = 500;
+
+/** The leader leads no more: who should, and whether it is about to stop. */
+export interface Handover {
+  readonly heir: string | undefined;
+  readonly leaves: boolean;
+}
 
 interface Pending {
   readonly revision: number;
@@ -111,21 +118,37 @@ export class SyncSet {
     return now - (record?.progressAt ?? this.#since) >= STALLED_MS;
   }
 
+  /** Whether the set is to do without it, if it can. */
+  #leaves(member: Member): boolean {
+    return this.#stalled(member) || (this.#records.find(member)?.leaving ?? false);
+  }
+
   /** Asks for what is to change, unless that is under way. */
   propose(wish: {
     /** Whoever comes has this much synced. */
     readonly atLeast: number;
-    readonly handover: { readonly heir: string | undefined } | undefined;
+    readonly handover: Handover | undefined;
   }): void {
     const { now, sighting } = this.#context;
     const applied = this.#applied;
     if (!applied || this.#asked || now < this.#retryAt) return;
     const state = wish.handover
-      ? { ...applied, leader: undefined, heir: wish.handover.heir }
+      ? this.#handedOver(applied, wish.handover)
       : this.#nextState(applied, wish.atLeast);
     if (!state && !this.#pending) return;
     // What may be pending is ruled out by any change, so the same state will do.
     this.#ask({ ...(state ?? applied), confirmHint: this.#hint(applied) }, sighting.revision);
+  }
+
+  #handedOver(applied: GroupState, { heir, leaves }: Handover): GroupState {
+    const others = applied.syncSet.filter((member) => !sameBoot(member, this.#context.self));
+    const syncSet = leaves && others.length >= this.#floor ? others : applied.syncSet;
+    return { ...applied, leader: undefined, heir, syncSet };
+  }
+
+  get #floor(): number {
+    const { minSync = 0 } = this.#applied ?? {};
+    return this.#context.plants.lastReplica ? 0 : minSync;
   }
 
   #hint(applied: GroupState): number {
@@ -133,14 +156,13 @@ export class SyncSet {
   }
 
   #nextState(applied: GroupState, atLeast: number): GroupState | undefined {
-    const { syncSet, minSync } = applied;
+    const { syncSet } = applied;
     const coming = this.#coming(syncSet, atLeast);
     const isComing = ({ node }: Member) => coming.some((one) => one.node === node);
-    const staying = syncSet.filter((member) => !this.#stalled(member) && !isComing(member));
-    const stalled = syncSet.filter((member) => this.#stalled(member) && !isComing(member));
-    const floor = this.#context.plants.lastReplica ? 0 : minSync;
-    const kept = stalled.slice(0, Math.max(0, floor - staying.length - coming.length));
-    if (coming.length === 0 && kept.length === stalled.length) return undefined;
+    const staying = syncSet.filter((member) => !this.#leaves(member) && !isComing(member));
+    const leaving = syncSet.filter((member) => this.#leaves(member) && !isComing(member));
+    const kept = leaving.slice(0, Math.max(0, this.#floor - staying.length - coming.length));
+    if (coming.length === 0 && kept.length === leaving.length) return undefined;
     return { ...applied, syncSet: [...staying, ...kept, ...coming] };
   }
 
@@ -149,13 +171,14 @@ export class SyncSet {
     const { now, log, sighting, plants } = this.#context;
     const needed = Math.max(log.confirmOffset, atLeast);
     const found: Member[] = [];
-    for (const { member, matched, whole, durableEnd, seenAt } of this.#records.all()) {
+    for (const record of this.#records.all()) {
+      const { member, matched, whole, leaving, durableEnd, seenAt } = record;
       const inSet = syncSet.some((one) =>
         plants.anyBoot ? one.node === member.node : sameBoot(one, member),
       );
       const alive = plants.anyBoot || sighting.live.some((one) => sameBoot(one, member));
       const has = matched && whole && durableEnd >= needed && now - seenAt < CURRENT_MS;
-      if (!inSet && alive && has) found.push(member);
+      if (!inSet && alive && has && !leaving) found.push(member);
     }
     return found;
   }
@@ -212,7 +235,8 @@ export class SyncSet {
       .filter((member) => !sameBoot(member, self))
       .map((member) => this.#records.find(member))
       .filter((record) => record !== undefined)
-      .filter(({ matched, whole, seenAt }) => matched && whole && now - seenAt < CURRENT_MS)
+      .filter(({ matched, whole, leaving }) => matched && whole && !leaving)
+      .filter(({ seenAt }) => now - seenAt < CURRENT_MS)
       .filter(({ durableEnd }) => durableEnd >= log.confirmOffset)
       .toSorted((a, b) => b.durableEnd - a.durableEnd);
     return able[0]?.member;

@@ -28,7 +28,7 @@ export interface CallWish<T> {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Between tries at a broker group that answers, but not as a leader. */
+/** Between tries at a leader that does not answer as one: longer each time, until there is another. */
 const REST_MS = { first: 20, most: 500 } as const;
 
 const LEADER_WAIT_MS = 10_000;
@@ -87,9 +87,12 @@ export class Members {
     const { group, ask, repeatable = false, signal, deadline = this.deadline() } = wish;
     let unknown: TidegateError | undefined;
     let supplied = 0;
+    let last: BrokerGroupApi | undefined;
     for (let restMs: number = REST_MS.first; ; restMs = Math.min(2 * restMs, REST_MS.most)) {
       const broker = await this.leaderBy(group, { deadline, signal });
       if (!broker) throw unknown ?? noLeader(group);
+      if (broker !== last) restMs = REST_MS.first; // one that has just been elected serves soon
+      last = broker;
       try {
         return await ask(broker);
       } catch (error) {

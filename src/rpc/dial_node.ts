@@ -3,7 +3,8 @@
  *
  * In TLS the server must show a certificate of the cluster's authority for the
  * name or address that was dialled; anything else ends the connection before a
- * byte of ours is sent.
+ * byte of ours is sent. One of none of the cluster's names ends it before a byte
+ * of it is looked at.
  *
  * @module
  */
@@ -11,7 +12,7 @@
 import { connect, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { Dial } from "./carrier.ts";
-import { ALPN, SocketCarrier, type TlsFiles } from "./socket_node.ts";
+import { ALPN, notNamed, SocketCarrier, type TlsFiles } from "./socket_node.ts";
 
 export interface DialOptions {
   readonly host: string;
@@ -21,15 +22,19 @@ export interface DialOptions {
 
 export function dialer({ host, port, tls }: DialOptions): Dial {
   return (events) => {
-    const socket = tls ? secure({ host, port, tls }) : connect({ host, port });
-    const carrier = new SocketCarrier(socket);
+    const carrier = tls
+      ? new SocketCarrier(secure({ host, port, tls }), { unheard: UNHEARD })
+      : new SocketCarrier(connect({ host, port }));
     carrier.tell(events);
     return carrier;
   };
 }
 
+/** In TLS 1.3 the server judges a certificate after the client thinks all is well. */
+const UNHEARD = "closed without a word: does it accept the certificate of this node?";
+
 function secure({ host, port, tls }: DialOptions & { readonly tls: TlsFiles }) {
-  return connectTls({
+  const socket = connectTls({
     host,
     port,
     ca: tls.authority,
@@ -39,4 +44,9 @@ function secure({ host, port, tls }: DialOptions & { readonly tls: TlsFiles }) {
     ALPNProtocols: [ALPN],
     ...(isIP(host) ? {} : { servername: host }), // an address is no server name (RFC 6066)
   });
+  socket.once("secureConnect", () => {
+    const why = notNamed(socket, tls);
+    if (why !== undefined) socket.destroy(new Error(why));
+  });
+  return socket;
 }

@@ -1,8 +1,9 @@
 /**
  * Listening for other nodes on a TCP port, plain or in TLS.
  *
- * In TLS a client must show a certificate of the cluster's authority before the
- * first byte of the protocol is looked at. How many connections there may be at
+ * In TLS a client must show a certificate of the cluster's authority, for one of the
+ * cluster's names where there are such, before the first byte of the protocol is
+ * looked at; who does not is told of. How many connections there may be at
  * once, those still in their TLS handshake included, is bounded by the socket
  * that listens.
  *
@@ -12,7 +13,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { RpcServer } from "./server.ts";
-import { ALPN, SocketCarrier, type TlsFiles } from "./socket_node.ts";
+import { ALPN, notNamed, SocketCarrier, type TlsFiles } from "./socket_node.ts";
 
 export interface ListenOptions {
   readonly host: string;
@@ -29,7 +30,7 @@ export interface Listener {
   close(): void;
 }
 
-type Accepts = Pick<RpcServer, "accept">;
+export type Accepts = Pick<RpcServer, "accept" | "turnedAway">;
 
 const TLS_HANDSHAKE_MS = 5000;
 
@@ -72,19 +73,32 @@ function secure(server: Accepts, tls: TlsFiles): Server {
     },
     (socket: TLSSocket) => {
       // Refused already when it was not; a runtime that let it through does not get further.
-      if (socket.authorized) take(server, { socket, authenticated: true });
-      else socket.destroy();
+      const why = socket.authorized ? notNamed(socket, tls) : "its certificate is not accepted";
+      if (why === undefined) return take(server, { socket, authenticated: true });
+      server.turnedAway(from(socket), why);
+      socket.destroy();
     },
   );
-  listening.on("tlsClientError", () => {}); // a stranger; its socket is closed by then
+  listening.on("tlsClientError", (error: Error & { readonly code?: string }, socket) => {
+    server.turnedAway(from(socket), reasonOf(error)); // its socket is closed by then
+  });
   return listening;
+}
+
+/** Some runtimes close on a certificate of another authority, and say only that. */
+function reasonOf({ code = "", message }: Error & { readonly code?: string }): string {
+  if (code === "ECONNRESET") return "TLS: it left, or its certificate is of another authority";
+  return `TLS: ${code || message}`;
+}
+
+function from({ remoteAddress = "?", remotePort = 0 }: Socket): string {
+  return `${remoteAddress}:${remotePort}`;
 }
 
 function take(
   server: Accepts,
   { socket, authenticated }: { readonly socket: Socket; readonly authenticated: boolean },
 ): void {
-  const from = `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? 0}`;
   const carrier = new SocketCarrier(socket);
-  carrier.tell(server.accept(carrier, { authenticated, from }));
+  carrier.tell(server.accept(carrier, { authenticated, from: from(socket) }));
 }

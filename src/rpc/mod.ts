@@ -30,5 +30,6 @@ export {
 export { Peer, type PeerOptions, type PeerPorts } from "./peer.ts";
 export { ProtocolError } from "./protocol_error.ts";
 export { RemoteBroker } from "./remote_broker.ts";
+export { WATCH_STATUS } from "./broker_methods.ts";
 export { RpcServer, type ServerOptions, type ServerPorts } from "./server.ts";
 export { type BrokerCalls, serveBroker, serveCalls } from "./serve_broker.ts";

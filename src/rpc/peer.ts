@@ -48,6 +48,8 @@ import type { CallMethod, StreamMethod } from "./method.ts";
 
 export interface PeerPorts extends ConversationPorts, HandshakePorts {
   readonly dial: Dial;
+  /** A try to connect came to this: `why` it failed, undefined when it did not. */
+  tell?(why: string | undefined): void;
 }
 
 export interface PeerOptions {
@@ -93,6 +95,11 @@ export class Peer implements Subscriber {
   /** Whether a call would be sent at once. */
   get isOpen(): boolean {
     return this.#state.kind === "open";
+  }
+
+  /** Whether a call would fail at once: the last try to connect failed, and the next is not yet due. */
+  get isResting(): boolean {
+    return this.#state.kind === "resting";
   }
 
   /** Connects before the first call does. */
@@ -178,6 +185,7 @@ export class Peer implements Subscriber {
   }
 
   #onOpen(connection: ClientConnection): void {
+    this.#ports.tell?.(undefined);
     this.#state = { kind: "open", connection, since: this.#clock.elapsed() };
     const waiting = [...this.#waiting.keys()];
     this.#waiting.clear();
@@ -205,6 +213,7 @@ export class Peer implements Subscriber {
   }
 
   #rest(why: string): void {
+    this.#ports.tell?.(why);
     const cancel = this.#clock.after(this.#backoff.next(), () => this.#connect());
     this.#state = { kind: "resting", why, cancel };
     this.#giveUp(why);

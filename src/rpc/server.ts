@@ -82,7 +82,7 @@ export class RpcServer {
     const connection: ServerConnection = new ServerConnection(this.#ports, wish, {
       onOpen: meet,
       onEnded: (reason) => {
-        if (isStranger) this.#ports.log("warn", "A stranger was turned away", { from, reason });
+        if (isStranger) this.turnedAway(from, reason);
         meet();
         this.#forget(connection);
       },
@@ -97,6 +97,11 @@ export class RpcServer {
     const full = this.#connections.size > connectionsMax || this.#strangers > strangersMax;
     if (full || this.#draining) connection.refuse("busy");
     return connection;
+  }
+
+  /** Somebody did not get as far as a conversation, or not through its beginning. */
+  turnedAway(from: string, reason: string): void {
+    this.#ports.log("warn", "A stranger was turned away", { from, reason });
   }
 
   /** Takes no new call; resolves when those under way are answered. */

@@ -9,6 +9,9 @@
  *                                              further is read, streams wait; at
  *                                              `sendBytesMax` the client is given up
  *
+ * After a goaway it is the client that ends the connection, once it has all its answers:
+ * calls that were sent before it came are still to be refused, or they would be in doubt.
+ *
  * When the caller leaves, the time is up or the connection breaks, the call's
  * signal aborts: its handler stops waiting, and what it has done stays done.
  *
@@ -36,6 +39,9 @@ export interface ServerConnectionEvents {
   onFault(method: string, error: unknown): void;
 }
 
+/** For a client to end the connection after a goaway. */
+const LEAVES_MS = 500;
+
 export class ServerConnection implements CarrierEvents, ItemLink {
   readonly #clock: Clock;
   readonly #limits: Limits;
@@ -49,6 +55,7 @@ export class ServerConnection implements CarrierEvents, ItemLink {
   #peer = "";
   #paused = false;
   #draining = false;
+  #cancelLeave = () => {};
 
   constructor(
     ports: ConversationPorts,
@@ -248,7 +255,9 @@ export class ServerConnection implements CarrierEvents, ItemLink {
   }
 
   #endIfDrained(): void {
-    if (this.#draining && this.#calls.size === 0) this.#conversation.finish("drained");
+    if (!this.#draining || this.#calls.size > 0) return;
+    this.#cancelLeave();
+    this.#cancelLeave = this.#clock.after(LEAVES_MS, () => this.#conversation.finish("drained"));
   }
 
   #over(reason: string): void {
@@ -256,6 +265,7 @@ export class ServerConnection implements CarrierEvents, ItemLink {
     this.#calls.clear();
     this.#streams.clear();
     this.#deadlines.stop();
+    this.#cancelLeave();
     for (const call of calls) call.stop("the connection is gone");
     this.#events.onEnded(reason);
   }

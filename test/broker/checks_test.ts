@@ -6,11 +6,12 @@
  */
 
 import assert from "node:assert/strict";
+import process from "node:process";
 import { describe, it } from "node:test";
 import type { CheckAnswer, CheckCall, ChecksPort } from "../../src/broker/ports.ts";
-import { fails, ids, names, readAll, turn } from "../suites/broker_api_kit.ts";
+import { fails, ids, names, publishEach, readAll, turn } from "../suites/broker_api_kit.ts";
 import { begin } from "../suites/broker_api_transactions.ts";
-import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
+import { openTestBroker, openTestStandby, type TestBroker } from "../suites/open_broker.ts";
 
 const checkUrl = "https://pay.example/check";
 const UNKNOWN: CheckAnswer = { kind: "decision", decision: "unknown" };
@@ -79,7 +80,45 @@ async function restart(broker: TestBroker, downMs = 0): Promise<TestBroker> {
   return broker.reopen(disk);
 }
 
+/** It leads, and what it appends is confirmed until `holdBack` is called. */
+async function openLeading(checks: Callee) {
+  const { standby, clock } = await openTestStandby({ checks });
+  let held = false;
+  standby.listen({
+    appended() {},
+    synced(end) {
+      standby.replicated(end);
+      if (!held) standby.confirm(end);
+    },
+    trimmed() {},
+    damaged() {},
+  });
+  const { api, close } = await standby.lead(1);
+  const holdBack = () => {
+    held = true;
+  };
+  return { api, clock, close, holdBack };
+}
+
 describe("a check by checkUrl", () => {
+  it("is not made by a node that stopped leading before it was sure of it", async () => {
+    const callee = new Callee();
+    const { api, clock, close, holdBack } = await openLeading(callee);
+    await begin(api, ["orders/a"], { checkUrl });
+    holdBack();
+    const unsure = assert.rejects(publishEach(api, "orders", ["m"]), { code: "outcome-unknown" });
+    clock.advance(86_400_000);
+    await settled();
+    const unheard: unknown[] = [];
+    const hear = (reason: unknown) => void unheard.push(reason);
+    process.on("unhandledRejection", hear);
+    await close();
+    await unsure;
+    await turn();
+    process.off("unhandledRejection", hear);
+    assert.deepEqual([callee.calls, unheard], [[], []]);
+  });
+
   it("is called with what the transaction is, and the secret of its producer group", async () => {
     const { callee, broker, api } = await open(UNKNOWN);
     const rules = { firstCheckMs: 1000, checkIntervalMs: 1000, maxChecks: 15 };

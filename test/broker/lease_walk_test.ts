@@ -20,7 +20,7 @@ import { GROUP, message, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { type Entry, LeaseModel, type Op } from "./lease_model.ts";
 
-const STEPS = runs(10_000);
+const STEPS = runs(8_000);
 const BACKOFF: Backoff = { initialMs: 50, multiplier: 3, maxMs: 2000 };
 const LEASE_MS = 1000;
 const ALL = 1000;

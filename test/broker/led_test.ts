@@ -10,12 +10,14 @@
 import { testBrokerApi } from "../suites/broker_api.ts";
 import { openLedBroker } from "../suites/open_broker.ts";
 import { openPairBroker } from "../suites/replicated_pair.ts";
-import { isFull, isWhole } from "../effort.ts";
+import { isFirstRank, isFull, isWhole } from "../effort.ts";
 import { DRAIN, LATER, LONG, PASSED, Restless, ROTATION, WRITTEN } from "./restless.ts";
 
-testBrokerApi("leading a group of one", openLedBroker);
+if (isFirstRank) {
+  testBrokerApi("leading a group of one", openLedBroker);
 
-testBrokerApi("leading a group of two", openPairBroker);
+  testBrokerApi("leading a group of two", openPairBroker);
+}
 
 const NAMED = [ROTATION, LATER, DRAIN, LONG, PASSED];
 

@@ -142,7 +142,8 @@ class World {
       const context = { signal: AbortSignal.any([]), peer: from };
       return (await service.handler(read, context as never)) as Response;
     };
-    return { call, open() {}, close() {}, isOpen: true, subscribe: () => assert.fail() };
+    const state = { isOpen: true, isResting: false };
+    return { call, open() {}, close() {}, ...state, subscribe: () => assert.fail() };
   }
 
   async start(): Promise<void> {
@@ -253,6 +254,67 @@ describe("BrokerNode", () => {
     const { live } = await world.coordinator.look(GROUP);
     assert(live.every(({ node }) => node !== old.name));
     assert.equal(old.node.state, "stopped");
+  });
+
+  it("is done without before it stops, where the group can: nobody waits for it", async () => {
+    const world = new World(["a", "b", "c"]);
+    await world.start();
+    await world.run(1000); // the set has just changed, and changes again only after a while
+    const leader = world.leader as Member;
+    const follower = world.members.find((one) => one !== leader) as Member;
+    const before = world.clock.elapsed();
+    let stopped = false;
+    void follower.node.drain().then(() => {
+      stopped = true;
+    });
+    await world.until(() => stopped, "it has stopped");
+    assert(world.clock.elapsed() - before < 100, `${world.clock.elapsed() - before} ms`);
+    const { state } = await world.coordinator.look(GROUP);
+    assert(!state?.syncSet.some(({ node }) => node === follower.name));
+    for (const { name } of world.members) {
+      world.cuts.add(`${follower.name} ${name}`).add(`${name} ${follower.name}`);
+    }
+    const answer = leader.publish("m");
+    await world.run(50);
+    await answer;
+    assert(!world.logged.some((line) => line.includes("cannot spare")));
+  });
+
+  it("stops all the same where the group needs it, and says so", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const follower = world.members.find((one) => one !== world.leader) as Member;
+    let stopped = false;
+    void follower.node.drain().then(() => {
+      stopped = true;
+    });
+    await world.until(() => stopped, "it has stopped", 2000);
+    assert(world.logged.some((line) => line.includes("The group cannot spare this node")));
+    assert.equal((await world.coordinator.look(GROUP)).state?.syncSet.length, 2);
+  });
+
+  it("tells people once that nobody leads, and that somebody does again", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const [gone, left] = [world.leader, world.members.find((one) => one !== world.leader)];
+    const alone = { syncSet: [] as readonly { node: string; boot: string; disk: string }[] };
+    const { state, revision } = await world.coordinator.look(GROUP);
+    assert(gone && left && state);
+    // As if the other had been out of the set for long.
+    alone.syncSet = state.syncSet.filter(({ node }) => node === gone.name);
+    const next = { ...state, ...alone, leader: undefined, heir: gone.name };
+    await world.coordinator.swap(GROUP, { revision, state: next, alive: [], gone: undefined });
+    void gone.node.drain();
+    const told = () => world.logged.filter((line) => line.startsWith(`${left.name}: Nobody leads`));
+    await world.until(() => told().length > 0, "it says so");
+    assert.match(told()[0] as string, /"counts":"\w","alive":"\w".*tidegate elect/);
+    await world.run(20_000);
+    assert.equal(told().length, 1);
+    void left.node.force("nobody");
+    await world.until(
+      () => world.logged.includes(`${left.name}: The broker group is led again {}`),
+      "it is led again",
+    );
   });
 
   it("serves nothing once its log must not be believed, until it is told to lead", async () => {

@@ -90,6 +90,16 @@ function testDirectory(name: string, skip: string | false, open: () => Coordinat
       });
     });
 
+    run("says nothing once stopped, not even of what it is looking at", async (coordinator) => {
+      const directory = new Directory(coordinator);
+      await directory.number("g");
+      let hints = 0;
+      const stop = directory.watch(() => void hints++);
+      stop();
+      await directory.groups();
+      assert.equal(hints, 0);
+    });
+
     run("hints at new groups, nodes and elections", async (coordinator) => {
       const directory = new Directory(coordinator);
       let hints = 0;

@@ -49,6 +49,7 @@ const ANY: Record<Message["kind"], fc.Arbitrary<Message>> = {
       lastCrc: u32,
       durableEnd: count,
       whole: fc.boolean(),
+      leaving: fc.boolean(),
     },
     plain,
   ),
@@ -104,6 +105,7 @@ const GOLDEN: [message: Message, bytes: string][] = [
       lastCrc: 0xdeadbeef,
       durableEnd: 128,
       whole: true,
+      leaving: false,
     },
     `00000007${A_HEX}4022000000000000407000000000000000000006deadbeef406000000000000001`,
   ],
@@ -183,6 +185,14 @@ describe("the messages of replication", () => {
       }
     });
   }
+
+  it("say of who leaves that it does, and know no other flag", () => {
+    const [[fetch, bytes]] = GOLDEN as [[Message & { kind: "fetch" }, string]];
+    const leaving = encode({ ...fetch, leaving: true });
+    assert.equal(hex(leaving), `${bytes.slice(0, -1)}3`);
+    leaving[leaving.length - 1] = 4;
+    assert.throws(() => decode("fetch", leaving), ProtocolError);
+  });
 
   it("say nothing of bytes that are not there", () => {
     const [, [entries]] = GOLDEN as [unknown, [Message & { kind: "entries" }, string]];

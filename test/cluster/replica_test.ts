@@ -122,7 +122,44 @@ describe("a Replica that follows", () => {
       lastCrc: 7,
       durableEnd: 100,
       whole: true,
+      leaving: false,
     });
+  });
+
+  it("says at once that it leaves, and goes on acknowledging", () => {
+    const desk = new Desk();
+    desk.see({});
+    desk.step({ kind: "drain" });
+    const fetch = desk.lastFetch();
+    assert(fetch.leaving);
+    desk.hear("b", entriesFor(fetch, { to: 150 }));
+    desk.step({ kind: "synced", end: 150 });
+    assert.deepEqual([desk.lastFetch().durableEnd, desk.lastFetch().leaving], [150, true]);
+  });
+
+  it("runs at once when it is the heir of a leader that stepped down", () => {
+    const desk = new Desk();
+    const state = stateOf({ leader: undefined, heir: "a", syncSet: [A, C] });
+    desk.see({});
+    desk.see({ revision: 6, state });
+    desk.see({ revision: 6, state });
+    assert.equal(desk.sent("canvass").length, 1);
+    const standing = { member: C, lastEpoch: 1, durableEnd: 100, able: true };
+    const [canvass] = desk.sent("canvass");
+    desk.hear("c", { kind: "standing", id: canvass?.id ?? 0, ...standing });
+    assert.deepEqual(desk.last("promise").promised, { epoch: 2, revision: 6 });
+    assert.equal(desk.now, 0, "no time has passed");
+  });
+
+  it("yields to nobody when it is the heir, for nobody else would run", () => {
+    const desk = new Desk({}, C);
+    const state = stateOf({ leader: undefined, heir: "c", syncSet: [A, C] });
+    desk.see({ revision: 6, state });
+    desk.see({ revision: 6, state });
+    const more = { member: A, lastEpoch: 1, durableEnd: 150, able: true };
+    const [canvass] = desk.sent("canvass");
+    desk.hear("a", { kind: "standing", id: canvass?.id ?? 0, ...more });
+    assert.deepEqual(desk.last("promise").promised, { epoch: 2, revision: 6 });
   });
 
   it("appends once, and says that it is synced only when it is", () => {
@@ -333,7 +370,15 @@ describe("a Replica that leads", () => {
   let fetchIds = 1000;
   const fetchOf = (member: Member, end: number): Fetch => {
     const place = { from: end, lastEpoch: 2, lastCrc: 11, durableEnd: end };
-    return { kind: "fetch", epoch: 2, member, id: ++fetchIds, ...place, whole: true };
+    return {
+      kind: "fetch",
+      epoch: 2,
+      member,
+      id: ++fetchIds,
+      ...place,
+      whole: true,
+      leaving: false,
+    };
   };
   const swapped = (desk: Desk, outcome: ReplicaEvent & { kind: "swapped" }) => desk.step(outcome);
 
@@ -436,6 +481,69 @@ describe("a Replica that leads", () => {
     assert(!desk.replica.readsLatest(desk.now));
     swapped(desk, { kind: "swapped", id, outcome: { kind: "done", revision: 7 } });
     assert(!desk.replica.leads);
+  });
+
+  /** All three count, and all of them have everything. */
+  const leadingThree = () => {
+    const desk = leading();
+    desk.hear("b", fetchOf(B, 110));
+    desk.see({ revision: 6, state: desk.replica.sighting.state, live: [A, B, C] });
+    desk.hear("c", fetchOf(C, 110));
+    const { id, swap } = desk.last("swap");
+    assert.deepEqual(swap.state.syncSet, [A, B, C]);
+    swapped(desk, { kind: "swapped", id, outcome: { kind: "done", revision: 7 } });
+    desk.now += 400; // it may ask for something again
+    desk.hear("b", fetchOf(B, 110));
+    return desk;
+  };
+
+  it("does without a member that leaves, at once, and takes it in no more", () => {
+    const desk = leadingThree();
+    desk.hear("c", { ...fetchOf(C, 110), leaving: true });
+    const { id, swap } = desk.last("swap");
+    assert.deepEqual(swap.state.syncSet, [A, B]);
+    assert(desk.replica.admits, "it acknowledges as long as it is there");
+    swapped(desk, { kind: "swapped", id, outcome: { kind: "done", revision: 8 } });
+    desk.step({ kind: "appended", end: 120, lastCrc: 11 });
+    desk.step({ kind: "synced", end: 120 });
+    desk.hear("b", fetchOf(B, 120));
+    assert.equal(desk.last("confirm").confirmOffset, 120, "nobody waits for it");
+    const asked = desk.of("swap").length;
+    desk.now += 400;
+    desk.hear("c", fetchOf(C, 120)); // sent before, and late
+    assert.equal(desk.of("swap").length, asked);
+  });
+
+  it("waits for a member that leaves until the set may be without it", () => {
+    const desk = leading();
+    desk.hear("b", fetchOf(B, 110));
+    const asked = desk.of("swap").length;
+    desk.now += 400;
+    desk.hear("b", { ...fetchOf(B, 110), leaving: true });
+    assert.equal(desk.of("swap").length, asked, "two of two are needed");
+    desk.see({ revision: 6, state: desk.replica.sighting.state, live: [A, B, C] });
+    desk.hear("c", fetchOf(C, 110));
+    assert.deepEqual(desk.last("swap").swap.state.syncSet, [A, C]);
+  });
+
+  it("leaves the set as it hands over on drain, in one swap and at once", () => {
+    const desk = leadingThree();
+    desk.hear("c", fetchOf(C, 110));
+    desk.step({ kind: "drain" });
+    const { state } = desk.last("swap").swap;
+    assert.deepEqual([state.leader, state.heir, state.syncSet], [undefined, "b", [B, C]]);
+  });
+
+  it("hands over to nobody who leaves as well", () => {
+    const desk = leadingThree();
+    desk.hear("c", fetchOf(C, 110));
+    desk.hear("b", { ...fetchOf(B, 110), leaving: true });
+    const { id } = desk.last("swap");
+    desk.now += 400;
+    desk.step({ kind: "drain" });
+    swapped(desk, { kind: "swapped", id, outcome: { kind: "changed" } });
+    desk.hear("c", fetchOf(C, 110));
+    assert.equal(desk.last("swap").swap.state.heir, "c");
   });
 
   it("steps down when the state says that another leads, not because someone says so", () => {

@@ -110,7 +110,7 @@ describe("tidegate broker, three of them", { skip, timeout: 180_000 }, () => {
     const flags = { cluster: CLUSTER, etcd: etcd.url, group: "g1", node: "n1" };
     const config = readConfig({ command: "broker", flags, env });
     coordinator = openCoordinator(config);
-    acquaintance = new Acquaintance(config, "a test");
+    acquaintance = new Acquaintance(config, { node: "a test" });
   });
 
   after(async () => {

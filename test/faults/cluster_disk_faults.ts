@@ -8,6 +8,7 @@
  *   slow               whoever writes waits for some seconds
  *   damage             bits, blocks and ends of files, of one node, of any kind
  *   wipe               a node comes back with an empty directory
+ *   old-backup         or with what a backup held some time ago
  *
  * @module
  */
@@ -201,6 +202,24 @@ const wipe: ClusterFault = {
   },
 };
 
+const oldBackup: ClusterFault = {
+  needs: [],
+  async strike(blow: Blow) {
+    const { prng, group } = blow;
+    const node = await pickNode(blow);
+    const copy = `${node.dataDir}.backup`;
+    rmSync(copy, { recursive: true, force: true });
+    await group.tidegate("backup", node.dataDir, copy);
+    await pause(500 + prng.below(2500)); // what is acknowledged from here on it lacks
+    blow.acks.mark();
+    await node.kill();
+    rmSync(node.dataDir, { recursive: true });
+    await group.tidegate("restore", copy, node.dataDir);
+    node.start();
+    return true;
+  },
+};
+
 export const DISK_FAULTS = {
   power,
   "all-power": allPower,
@@ -210,4 +229,5 @@ export const DISK_FAULTS = {
   slow,
   damage,
   wipe,
+  "old-backup": oldBackup,
 } as const satisfies Record<string, ClusterFault>;

@@ -5,14 +5,15 @@
  *
  *   leader-kill, follower-kill, all-kill     SIGKILL
  *   follower-pause, leader-pause             SIGSTOP, also for longer than any lease
- *   drain                                    SIGTERM
+ *   drain, follower-drain                    SIGTERM
  *   partition, network                       links cut, one way or both; bursts of
  *                                            loss, connections reset, little bandwidth
- *   etcd-cut, etcd-kill, etcd-pause          the coordinator is out of reach, or gone
- *   clock                                    an hour forward or back
+ *   etcd-cut                                 the coordinator is out of reach of some or all
+ *   clock                                    an hour forward or back, a tenth too fast or slow
  *   swarm                                    two or three of these at once
  *
- * Those of the disks are in cluster_disk_faults.ts.
+ * Those of the disks are in cluster_disk_faults.ts, those of the coordinator in
+ * cluster_coordinator_faults.ts.
  *
  * @module
  */
@@ -21,7 +22,8 @@ import assert from "node:assert/strict";
 import type { Prng } from "../../storage/base/prng.ts";
 import { until } from "../e2e/server.ts";
 import type { Acks } from "./acks.ts";
-import { type BrokerGroup, type BrokerNode, ETCD } from "./cluster_group.ts";
+import { ETCD } from "./cluster_etcd.ts";
+import type { BrokerGroup, BrokerNode } from "./cluster_group.ts";
 import { OUTSIDE } from "./cluster_net.ts";
 import { pause } from "./target.ts";
 
@@ -31,13 +33,17 @@ export interface Blow {
   readonly acks: Acks;
   /** Notes what must not be. */
   readonly complain: (what: string) => void;
+  /** Publishes until now that were answered without saying what became of them. */
+  readonly doubts: () => number;
 }
 
-/** What it takes beside processes. */
-export type Means = "cuts" | "disks" | "clocks" | "tracer";
+/** What it takes beside processes; `others`: more nodes than one. */
+export type Means = "cuts" | "disks" | "clocks" | "tracer" | "others";
 
 export interface ClusterFault {
   readonly needs: readonly Means[];
+  /** For how long no publish may be acknowledged, on a machine that has nothing else to do. */
+  readonly aim?: { readonly medianMs?: number; readonly p99Ms: number };
   /** @returns whether it was seen to take effect. */
   strike(blow: Blow): Promise<boolean>;
 }
@@ -45,10 +51,8 @@ export interface ClusterFault {
 /** No publish for so long, and nothing is in the way any more: they are stuck. */
 const RESUMES_MS = 30_000;
 const DRAINS_MS = 10_000;
-/** With the set whole nobody needs the coordinator. */
-const GAP_MS_MAX = 2000;
 
-const some = (prng: Prng, leastMs: number, mostMs: number) =>
+export const some = (prng: Prng, leastMs: number, mostMs: number) =>
   pause(leastMs + prng.below(mostMs - leastMs));
 
 export async function pickNode({ group, prng }: Blow): Promise<BrokerNode> {
@@ -66,7 +70,8 @@ export function resumes({ acks }: Blow): Promise<void> {
 }
 
 const leaderKill: ClusterFault = {
-  needs: [],
+  needs: ["others"],
+  aim: { medianMs: 3500, p99Ms: 5000 },
   async strike(blow) {
     const { group, prng } = blow;
     const sighting = await group.look();
@@ -82,7 +87,8 @@ const leaderKill: ClusterFault = {
 };
 
 const followerKill: ClusterFault = {
-  needs: [],
+  needs: ["others"],
+  aim: { p99Ms: 2000 },
   async strike(blow) {
     const follower = await pickFollower(blow);
     blow.acks.mark();
@@ -116,7 +122,8 @@ async function suspend(blow: Blow, node: BrokerNode): Promise<boolean> {
 }
 
 const followerPause: ClusterFault = {
-  needs: [],
+  needs: ["others"],
+  aim: { p99Ms: 2000 },
   strike: async (blow) => suspend(blow, await pickFollower(blow)),
 };
 
@@ -125,20 +132,33 @@ const leaderPause: ClusterFault = {
   strike: async (blow) => suspend(blow, await blow.group.leader()),
 };
 
+/** Whoever is told to stop does so in time, and leaves nobody in doubt. */
+async function terminate(blow: Blow, node: BrokerNode): Promise<boolean> {
+  const { acks, complain, doubts, prng } = blow;
+  const before = doubts();
+  acks.mark();
+  node.signal("SIGTERM");
+  const startedAt = performance.now();
+  await Promise.race([node.exited, pause(DRAINS_MS)]);
+  if (node.running) complain(`${node.name} does not end within ${DRAINS_MS} ms of SIGTERM`);
+  await node.kill();
+  await some(prng, 0, 1000);
+  const doubted = doubts() - before;
+  if (doubted > 0) complain(`${doubted} publishes of unknown outcome, by a planned stop`);
+  node.start();
+  return performance.now() - startedAt < DRAINS_MS;
+}
+
 const drain: ClusterFault = {
-  needs: [],
-  async strike(blow) {
-    const node = await pickNode(blow);
-    blow.acks.mark();
-    node.signal("SIGTERM");
-    const startedAt = performance.now();
-    await Promise.race([node.exited, pause(DRAINS_MS)]);
-    if (node.running) blow.complain(`${node.name} does not end within ${DRAINS_MS} ms of SIGTERM`);
-    await node.kill();
-    await some(blow.prng, 0, 1000);
-    node.start();
-    return performance.now() - startedAt < DRAINS_MS;
-  },
+  needs: ["others"],
+  aim: { p99Ms: 1000 },
+  strike: async (blow) => terminate(blow, await blow.group.leader()),
+};
+
+const followerDrain: ClusterFault = {
+  needs: ["others"],
+  aim: { p99Ms: 500 },
+  strike: async (blow) => terminate(blow, await pickFollower(blow)),
 };
 
 /** Cuts each of `links` and heals it again. @returns whether all were seen to be cut. */
@@ -166,7 +186,7 @@ function linksOf(prng: Prng, node: string, others: readonly string[]) {
 }
 
 const partition: ClusterFault = {
-  needs: ["cuts"],
+  needs: ["cuts", "others"],
   async strike(blow) {
     const { group, prng } = blow;
     const node = await pickNode(blow);
@@ -190,38 +210,6 @@ const etcdCut: ClusterFault = {
   },
 };
 
-/** Nobody reaches the coordinator, and the set is whole: publishes go on. */
-async function withoutEtcd({ group, prng, acks, complain }: Blow): Promise<boolean> {
-  acks.mark();
-  await some(prng, 2000, 10_000);
-  const effective = (await group.look()) === undefined;
-  const { gapMs } = acks.longest();
-  if (gapMs > GAP_MS_MAX) complain(`no publish for ${Math.round(gapMs)} ms while etcd was away`);
-  return effective;
-}
-
-const etcdKill: ClusterFault = {
-  needs: [],
-  async strike(blow) {
-    const { etcd } = blow.group;
-    await etcd.kill();
-    const effective = await withoutEtcd(blow);
-    etcd.start();
-    return effective;
-  },
-};
-
-const etcdPause: ClusterFault = {
-  needs: [],
-  async strike(blow) {
-    const { etcd } = blow.group;
-    etcd.signal("SIGSTOP");
-    const effective = await withoutEtcd(blow);
-    etcd.signal("SIGCONT");
-    return effective;
-  },
-};
-
 const HOUR_S = 3600;
 
 const clock: ClusterFault = {
@@ -230,7 +218,10 @@ const clock: ClusterFault = {
     const { group, prng } = blow;
     const nodes = prng.chance(30) ? group.nodes : [await pickNode(blow)];
     blow.acks.mark();
-    for (const node of nodes) node.setClock(prng.pick([HOUR_S, -HOUR_S]));
+    for (const node of nodes) {
+      const drifts = prng.chance(40);
+      node.setClock(drifts ? 0 : prng.pick([HOUR_S, -HOUR_S]), drifts ? prng.pick([0.9, 1.1]) : 1);
+    }
     const effective = nodes.every((node) => node.running && node.hasOwnClock);
     await some(prng, 1000, 5000);
     for (const node of nodes) node.setClock(0);
@@ -239,7 +230,7 @@ const clock: ClusterFault = {
 };
 
 const network: ClusterFault = {
-  needs: ["cuts"],
+  needs: ["cuts", "others"],
   async strike(blow) {
     const { group, prng } = blow;
     const { net } = group;
@@ -266,7 +257,7 @@ const network: ClusterFault = {
 
 /** Each does for itself; what one has ended already the other finds ended. */
 const swarm: ClusterFault = {
-  needs: ["cuts"],
+  needs: ["cuts", "others"],
   async strike(blow) {
     const { prng } = blow;
     const kinds = [killAny, suspendAny, partition, etcdCut, network];
@@ -315,11 +306,10 @@ export const PROCESS_FAULTS = {
   "leader-pause": leaderPause,
   "follower-pause": followerPause,
   drain,
+  "follower-drain": followerDrain,
   partition,
   network,
   "etcd-cut": etcdCut,
-  "etcd-kill": etcdKill,
-  "etcd-pause": etcdPause,
   clock,
   swarm,
 } as const satisfies Record<string, ClusterFault>;

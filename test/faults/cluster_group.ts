@@ -9,26 +9,25 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import process from "node:process";
 import { systemClock } from "../../storage/base/clock_node.ts";
 import { EtcdCoordinator } from "../../src/cluster/coordinator_etcd.ts";
 import { EtcdClient } from "../../src/cluster/etcd_client.ts";
+import type { EtcdTransport } from "../../src/cluster/etcd_transport.ts";
 import { openEtcdTransport } from "../../src/cluster/etcd_transport_node.ts";
 import { sameBoot } from "../../src/cluster/group_state.ts";
 import type { Sighting } from "../../src/cluster/coordinator.ts";
 import { type RuntimeName, type Script, spawnScript, until } from "../e2e/server.ts";
 import { request } from "../e2e/http.ts";
-import { etcdArguments, freePort } from "../fakes/etcd_server.ts";
+import { freePort } from "../fakes/etcd_server.ts";
 import { faketimeLibrary } from "../fakes/faketime.ts";
+import { EtcdNode, etcdUrl } from "./cluster_etcd.ts";
 import type { ClusterNet } from "./cluster_net.ts";
 import { LoopDisk } from "./loop_disk.ts";
 
 export const NODES = ["n1", "n2", "n3"] as const;
-export const ETCD = "etcd";
-const CLUSTER = "faults";
-const GROUP = "g1";
+export const CLUSTER = "faults";
+export const GROUP = "g1";
 const SECRET = "a secret of this campaign, of 32 bytes or more";
 const READY_MS = 60_000;
 
@@ -37,10 +36,14 @@ export interface GroupOptions {
   readonly dir: string;
   readonly net: ClusterNet;
   readonly gateways: number;
+  /** Three when absent. */
+  readonly nodes?: readonly string[] | undefined;
   /** Each node's data on a disk of its own, whose power can be cut. */
   readonly disks: boolean;
   /** Clocks of nodes can be set. */
   readonly clocks: boolean;
+  /** More settings of a node, as flags. */
+  readonly flags?: (name: string) => readonly string[];
 }
 
 /** Processes of Tidegate, one after the other, over one data directory. */
@@ -88,16 +91,18 @@ export class BrokerNode {
   /** @param under a program that starts it in its own place: a tracer. */
   start(under: readonly string[] = []): void {
     assert(!this.running, `${this.name} runs already`);
-    const { net, runtime, clocks } = this.#options;
+    const { net, runtime, clocks, flags = () => [] } = this.#options;
     const { host, port } = net.place(this.name);
     const place = ["--data-dir", this.dataDir, "--rpc-host", host, "--rpc-port", `${port}`];
     this.#output = this.output;
     this.#ended = false;
     const script = spawnScript(runtime, "src/main.ts", {
-      args: ["broker", "--cluster", CLUSTER, "--group", GROUP, "--node", this.name].concat(place, [
-        "--etcd",
-        etcdUrl(net),
-      ]),
+      args: ["broker", "--cluster", CLUSTER, "--group", GROUP, "--node", this.name].concat(
+        place,
+        ["--etcd", etcdUrl(net)],
+        this.#options.nodes?.length === 1 ? ["--min-sync", "1"] : [],
+        flags(this.name),
+      ),
       env: { ...SETTINGS, ...(clocks ? this.#clock() : {}) },
       under: [...net.under(this.name), ...under],
     });
@@ -116,9 +121,10 @@ export class BrokerNode {
     };
   }
 
-  /** What it takes for the time of day is off by so much from now on. */
-  setClock(seconds: number): void {
-    writeFileSync(this.#clockFile, `${seconds < 0 ? "" : "+"}${seconds}s\n`);
+  /** What it takes for the time of day is off by so much from now on, and goes at that rate. */
+  setClock(seconds: number, rate = 1): void {
+    const speed = rate === 1 ? "" : ` x${rate}`;
+    writeFileSync(this.#clockFile, `${seconds < 0 ? "" : "+"}${seconds}s${speed}\n`);
   }
 
   /** Whether its clock is one that can be set. */
@@ -146,58 +152,13 @@ export class BrokerNode {
 
 const SETTINGS: Readonly<Record<string, string>> = { TIDEGATE_CLUSTER_SECRET: SECRET };
 
-function etcdUrl(net: ClusterNet): string {
-  const { host, port } = net.place(ETCD);
-  return `http://${host}:${port}`;
-}
-
-export class EtcdNode {
-  readonly #net: ClusterNet;
-  readonly #folder: string;
-  readonly #peerPort: number;
-  #child: ChildProcess | undefined;
-
-  private constructor(net: ClusterNet, folder: string, peerPort: number) {
-    this.#net = net;
-    this.#folder = folder;
-    this.#peerPort = peerPort;
-  }
-
-  static async open(net: ClusterNet, folder: string): Promise<EtcdNode> {
-    return new EtcdNode(net, folder, await freePort());
-  }
-
-  start(): void {
-    const { host } = this.#net.place(ETCD);
-    const peer = `http://${host}:${this.#peerPort}`;
-    const args = etcdArguments({ url: etcdUrl(this.#net), peer, folder: this.#folder });
-    const [program = "", ...more] = [...this.#net.under(ETCD), "etcd", ...args];
-    this.#child = spawn(program, more, { stdio: "ignore" });
-    const child = this.#child;
-    const end = () => void child.kill("SIGKILL");
-    process.on("exit", end);
-    child.on("exit", () => void process.off("exit", end));
-  }
-
-  signal(name: NodeJS.Signals): void {
-    process.kill(this.#child?.pid ?? 0, name);
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGKILL");
-    await once(child, "exit");
-  }
-}
-
 export class BrokerGroup {
   readonly nodes: readonly BrokerNode[];
   readonly net: ClusterNet;
   readonly etcd: EtcdNode;
   readonly #options: GroupOptions;
   readonly #coordinator: EtcdCoordinator;
+  readonly #transport: EtcdTransport;
   readonly #gateways: { readonly script: Script; readonly port: number }[] = [];
   #lastLeader: string | undefined;
 
@@ -205,8 +166,9 @@ export class BrokerGroup {
     this.#options = options;
     this.net = options.net;
     this.etcd = etcd;
-    this.nodes = NODES.map((name) => new BrokerNode(name, options));
+    this.nodes = (options.nodes ?? NODES).map((name) => new BrokerNode(name, options));
     const transport = openEtcdTransport({ urls: [etcdUrl(options.net)], callMs: 1000 });
+    this.#transport = transport;
     const settings = { clock: systemClock, cluster: CLUSTER };
     this.#coordinator = new EtcdCoordinator(new EtcdClient(transport), settings);
   }
@@ -243,6 +205,39 @@ export class BrokerGroup {
       return answer?.status === 200;
     };
     await until(ready, "a gateway is ready", READY_MS);
+  }
+
+  /** Lets go of what etcd remembers of the past. @returns whether it did. */
+  async compact(): Promise<boolean> {
+    const body = { key: btoa("/"), limit: "1" };
+    try {
+      const { header } = (await this.#transport.call("/v3/kv/range", body)) as {
+        readonly header: { readonly revision: string };
+      };
+      await this.#transport.call("/v3/kv/compaction", {
+        revision: header.revision,
+        physical: true,
+      });
+      return true;
+    } catch {
+      return false; // compacted up to there already, or away
+    }
+  }
+
+  /** Runs a command of Tidegate to its end. @throws what it wrote, when it fails. */
+  async tidegate(...args: readonly string[]): Promise<void> {
+    const script = spawnScript(this.#options.runtime, "src/main.ts", { args });
+    const { code } = await script.exited;
+    assert.equal(code, 0, `tidegate ${args.join(" ")}\n${script.output()}`);
+  }
+
+  /** Runs `tidegate elect` as an operator would. */
+  elect(...args: readonly string[]): Script {
+    const group = ["--cluster", CLUSTER, "--group", GROUP, "--etcd", etcdUrl(this.net)];
+    return spawnScript(this.#options.runtime, "src/main.ts", {
+      args: ["elect", ...group, ...args],
+      env: SETTINGS,
+    });
   }
 
   get ports(): readonly number[] {
@@ -282,7 +277,7 @@ export class BrokerGroup {
   async isWhole(): Promise<boolean> {
     const sighting = await this.look();
     const { state, live = [] } = sighting ?? {};
-    if (!state?.leader || live.length !== NODES.length) return false;
+    if (!state?.leader || live.length !== this.nodes.length) return false;
     const counts = (one: (typeof live)[number]) =>
       state.syncSet.some((member) => sameBoot(member, one));
     return live.every(counts) && live.some((one) => sameBoot(one, state.leader));

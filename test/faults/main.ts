@@ -10,7 +10,9 @@
  * broker group, three brokers, etcd and two gateways (cluster_campaign.ts)
  *
  *   leader-kill, partition, …        under load (cluster_faults.ts)
+ *   etcd-kill, …                     of its coordinator (cluster_coordinator_faults.ts)
  *   power, damage, …                 of its disks (cluster_disk_faults.ts)
+ *   all                              one after the other; `--brokers 1`: a group of one
  *
  * Prints each, then a line of figures; what cannot be injected here is said
  * loudly. Exits 1 on any violation and then keeps the data directory to look into.
@@ -43,6 +45,7 @@ const { values } = parseArgs({
     count: { type: "string" },
     kills: { type: "string" },
     runtime: { type: "string", default: "bun" },
+    brokers: { type: "string", default: "3" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     slice: { type: "boolean", default: false },
   },
@@ -61,6 +64,7 @@ const SLICE: Readonly<Record<Fault | AtRest, number>> = {
 
 const runtime = RUNTIMES.find((one): one is RuntimeName => one === values.runtime);
 const [count, seed] = [Number(values.count ?? values.kills ?? "20"), Number(values.seed)];
+const brokers = Number(values.brokers);
 const inCluster = values.world === "cluster";
 const names = [...FAULTS, ...AT_REST];
 const fault = values.fault ?? (inCluster ? "leader-kill" : "kill");
@@ -72,10 +76,10 @@ const campaigns = fault === "all" ? CLUSTER_FAULT_NAMES.map((name) => [name]) : 
 const known = inCluster
   ? campaigns.every((list) => list.length > 0)
   : values.world === "node" && chosen.length > 0;
-if (!runtime || !(count > 0) || !(seed >= 0) || !known) {
+if (!runtime || !(count > 0) || !(seed >= 0) || ![1, 3].includes(brokers) || !known) {
   console.error(
     `Usage: faults [--fault ${names.join("|")}|all] [--count 20] [--runtime bun|deno|node] [--seed 1]
-       faults --world cluster [--fault all, or some of ${CLUSTER_FAULT_NAMES.join(",")}] [--count 20] …`,
+       faults --world cluster [--fault all, or some of ${CLUSTER_FAULT_NAMES.join(",")}] [--count 20] [--brokers 1|3] …`,
   );
   process.exit(64);
 }
@@ -135,7 +139,7 @@ async function onGroup(
   count: number,
 ): Promise<boolean | undefined> {
   const fault = faults.join();
-  const reason = cannotInCluster(faults);
+  const reason = cannotInCluster(faults, brokers);
   if (reason !== false || !runtime) {
     console.log(
       `!!!! NOT INJECTED, NOT PROVEN HERE: ${fault} of a cluster: this machine ${reason}`,
@@ -143,11 +147,11 @@ async function onGroup(
     return undefined;
   }
   const dir = mkdtempSync(join(tmpdir(), "tidegate-cluster-"));
-  const replay = `npm run faults -- --world cluster --fault ${fault} --count ${count} --seed ${seed}`;
+  const replay = `npm run faults -- --world cluster --fault ${fault} --count ${count} --brokers ${brokers} --seed ${seed}`;
   console.log(`${fault} on ${runtime}: ${count} times, data in ${dir}\n  ${replay}`);
   const log = (line: string) => console.log(line);
   try {
-    const options = { faults, count, runtime, seed, dir, log };
+    const options = { faults, count, brokers, runtime, seed, dir, log };
     const { violations, effective, ...figures } = await runClusterCampaign(options);
     show(violations);
     const held = violations.length === 0 && effective > 0;

@@ -23,6 +23,7 @@ export class Recorder {
   #acked = 0;
   #settled = 0;
   #repeated = 0;
+  #doubts = 0;
 
   /** @param options.outages whoever answers may say for a while that nobody can. */
   constructor({ outages = false }: { readonly outages?: boolean } = {}) {
@@ -45,6 +46,11 @@ export class Recorder {
   /** Answered messages that were sent again, and answered the same. */
   get repeats(): number {
     return this.#repeated;
+  }
+
+  /** Publishes that were answered without saying what became of them. */
+  get doubts(): number {
+    return this.#doubts;
   }
 
   repeated(): void {
@@ -91,6 +97,7 @@ export class Recorder {
   refused(publish: Publish, problem: WireProblem): void {
     if (problem.code === "disk-full") this.forRoom++;
     publish.outcome = problem.applied === false ? "refused" : "unknown";
+    if (publish.outcome === "unknown") this.#doubts++;
     // At capacity is an answer; anything else says the request was wrong, and it was not.
     if (!problem.retryable) this.complain(`a good publish got ${JSON.stringify(problem)}`);
   }

@@ -17,6 +17,7 @@ import { crc32 } from "../../storage/base/checksum_web.ts";
 import { testBrokerApi } from "../suites/broker_api.ts";
 import { type OpenOptions, type Opened, onTheWay } from "../suites/broker_api_kit.ts";
 import { openTestBroker } from "../suites/open_broker.ts";
+import { isFirstRank } from "../effort.ts";
 import { SECRET } from "./kit.ts";
 
 /**
@@ -110,4 +111,4 @@ const TURNS = {
   tests: ["has copied the body when it returns"],
 };
 
-testBrokerApi("over RPC by HTTP", open, [ABORT, TURNS]);
+if (isFirstRank) testBrokerApi("over RPC by HTTP", open, [ABORT, TURNS]);

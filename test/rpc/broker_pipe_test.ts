@@ -9,6 +9,7 @@ import { RemoteBroker, serveBroker } from "../../src/rpc/mod.ts";
 import { testBrokerApi } from "../suites/broker_api.ts";
 import type { OpenOptions, Opened } from "../suites/broker_api_kit.ts";
 import { openTestBroker } from "../suites/open_broker.ts";
+import { isFirstRank, isWhole } from "../effort.ts";
 import { World } from "./kit.ts";
 
 async function open(options: OpenOptions, world: World): Promise<Opened> {
@@ -29,8 +30,12 @@ async function open(options: OpenOptions, world: World): Promise<Opened> {
 /** The suite lets days pass in an instant, in which no ping is answered. */
 const LEAPS = { pingMs: 1e12 };
 
-testBrokerApi("over RPC", (options) => open(options, new World({ limits: LEAPS })));
+if (isFirstRank) {
+  testBrokerApi("over RPC", (options) => open(options, new World({ limits: LEAPS })));
+}
 
-testBrokerApi("over RPC, in small chunks", (options) =>
-  open(options, new World({ limits: LEAPS, pipe: { chunkBytes: 997 } })),
-);
+if (isWhole) {
+  testBrokerApi("over RPC, in small chunks", (options) =>
+    open(options, new World({ limits: LEAPS, pipe: { chunkBytes: 997 } })),
+  );
+}

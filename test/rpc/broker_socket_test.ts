@@ -73,6 +73,7 @@ async function open(options: OpenOptions): Promise<Opened> {
   const listener = await listen(
     {
       accept: (carrier, info) => road.events(server.accept(road.carrier(carrier), info)),
+      turnedAway: (from, reason) => server.turnedAway(from, reason),
     },
     { host: "127.0.0.1", port: 0 },
   );

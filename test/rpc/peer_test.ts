@@ -260,6 +260,26 @@ describe("a server that drains", () => {
     assert.deepEqual(world.runs, ["open", "under way"]);
   });
 
+  it("refuses one that crosses it when nothing else is under way, too", async () => {
+    const world = new Lively();
+    await world.call("open");
+    const drained = world.server.drain();
+    await fails("draining", world.call("crosses"));
+    await drained;
+    assert.deepEqual(world.runs, ["open"]);
+  });
+
+  it("waits for a client to leave, but not for ever", async () => {
+    const world = new Lively();
+    await world.call("open");
+    world.pipe.client.pause();
+    const drained = world.server.drain();
+    await turn();
+    assert.equal(await isAnswered(drained), false);
+    await pass(world, 600);
+    await drained;
+  });
+
   it("with nothing under way is done at once", async () => {
     const world = new Lively();
     await world.call("open");

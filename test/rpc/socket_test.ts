@@ -37,6 +37,12 @@ const clock = { ...systemClock, elapsed: () => systemClock.elapsed() + skippedMs
 const ports = { clock, crc32, hmac, entropy };
 const closing: (() => void)[] = [];
 
+/** Names of the broker and the gateway; of one of them alone. */
+const NAMES = ["broker-1.example", "Gateway-1.Example"];
+const named = (tls: TlsFiles, only = 0): TlsFiles => {
+  return { ...tls, names: only === 0 ? NAMES : NAMES.slice(only - 1, only) };
+};
+
 interface Side {
   readonly tls?: TlsFiles | undefined;
   readonly secret?: Uint8Array | undefined;
@@ -103,6 +109,7 @@ describe("a connection by socket", { timeout: 60_000 }, () => {
   const met: [name: string, server: Side, client: Side][] = [
     ["a secret", { secret }, { secret }],
     ["certificates", { tls: BROKER_TLS }, { tls: GATEWAY_TLS }],
+    ["certificates that have the names", { tls: named(BROKER_TLS) }, { tls: named(GATEWAY_TLS) }],
     ["both", { tls: BROKER_TLS, secret }, { tls: GATEWAY_TLS, secret }],
   ];
   for (const [name, serverSide, clientSide] of met) {
@@ -131,6 +138,12 @@ describe("a connection by socket", { timeout: 60_000 }, () => {
     ["without a certificate", { tls: BROKER_TLS, secret }, { secret }],
     ["with a certificate of another authority", { tls: BROKER_TLS }, { tls: STRANGER_TLS }],
     ["with a certificate and no secret", { tls: BROKER_TLS, secret }, { tls: GATEWAY_TLS }],
+    [
+      "with a certificate of none of the names",
+      { tls: named(BROKER_TLS, 1) },
+      { tls: GATEWAY_TLS },
+    ],
+    ["to a server of none of the names", { tls: BROKER_TLS }, { tls: named(GATEWAY_TLS, 2) }],
     ["to a server of another authority", { tls: STRANGER_TLS }, { tls: GATEWAY_TLS }],
     ["to a server with the certificate of another", { tls: GATEWAY_TLS }, { tls: GATEWAY_TLS }],
     ["in TLS to one that is plain", { secret }, { tls: GATEWAY_TLS, secret }],
@@ -143,11 +156,33 @@ describe("a connection by socket", { timeout: 60_000 }, () => {
     });
   }
 
+  const told: [name: string, server: Side, client: Side, why: RegExp][] = [
+    ["of another authority", { tls: BROKER_TLS }, { tls: STRANGER_TLS }, /certificate|VERIFY/],
+    [
+      "of none of the names",
+      { tls: named(BROKER_TLS, 1) },
+      { tls: GATEWAY_TLS },
+      /none of the names of this cluster: it has DNS:gateway-1\.example/,
+    ],
+  ];
+  for (const [name, serverSide, clientSide, why] of told) {
+    it(`with a certificate ${name} is told of on both ends`, async () => {
+      const { port, logged } = await serve(serverSide);
+      const call = join(port, clientSide).call(ECHO, { text: "" });
+      const error = await fails("unavailable", call);
+      assert.match(error.message, /does it accept the certificate|ECONNRESET|EPIPE/);
+      await until(() => logged.length > 0, "the server says so");
+      assert.match(logged.join("\n"), /A stranger was turned away/);
+      assert.match(logged.join("\n"), why);
+    });
+  }
+
   it("in TLS without a client's certificate is ended before the protocol begins", async () => {
-    const { server, port } = await serve({ tls: BROKER_TLS });
+    const { server, port, logged } = await serve({ tls: BROKER_TLS });
     const socket = connectTls({ host: HOST, port, ca: BROKER_TLS.authority });
     await closed(socket);
     assert.equal(server.connectionCount, 0);
+    await until(() => /TLS: \w*CERTIFICATE/.test(logged.join()), "the server says why");
   });
 
   it("to nobody is unavailable", async () => {

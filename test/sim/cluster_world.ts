@@ -4,7 +4,7 @@
  * one history.
  *
  *   boot ▶ trouble, some seconds of it ▶ everything heals ▶ the group must be
- *   whole again ▶ its leader drains ▶ all logs are compared
+ *   whole again ▶ one of them drains ▶ all logs are compared
  *
  * The real replication core (src/cluster/replica.ts) runs on each node, in a
  * simulated shell (cluster_node.ts); cluster_oracle.ts watches every step. Each
@@ -53,6 +53,7 @@ export const SIGHTS = [
   "log trimmed",
   "snapshot taken",
   "drained",
+  "left",
   "lease ran out before a read",
   "published to two leaders",
   "set smaller than the group",
@@ -183,6 +184,7 @@ export class ClusterWorld {
     this.kernel.runUntil((3000 + this.chance.below(7000)) * MS);
     this.#heal();
     if (this.nodes.length > 1 && this.chance.chance(50)) this.#drain();
+    else if (this.nodes.length > 1) this.#leave();
     if (this.hasBroker) this.#checkBroker();
     this.oracle.finish();
     if (this.oracle.acks > 0) this.saw("acknowledged");
@@ -404,5 +406,24 @@ export class ClusterWorld {
       this.kernel.runUntil(this.kernel.now + 5 * MS);
     }
     assert.equal(this.oracle.elections, before + 1, "I36: a drain is one election");
+  }
+
+  /** A follower that is to stop is done without first, by a group that can; publishes go on. */
+  #leave(): void {
+    const leader = this.nodes.find(({ replica }) => replica?.leads) as SimNode;
+    const follower = this.chance.pick(this.nodes.filter((node) => node !== leader));
+    const { boot } = follower.member;
+    const spared = this.etcd.state.syncSet.length > this.etcd.state.minSync;
+    const before = this.oracle.elections;
+    follower.drain();
+    const deadline = this.kernel.now + 3000 * MS;
+    const counts = () => this.etcd.state.syncSet.some((member) => member.boot === boot);
+    while (counts() && this.kernel.now < deadline) {
+      this.kernel.runUntil(this.kernel.now + 5 * MS);
+      assert(leader.replica?.admits, "I36: publishes are taken while a follower leaves");
+    }
+    assert.equal(counts(), !spared, "I36: the set is without who left, unless it needs it");
+    assert.equal(this.oracle.elections, before, "I36: a follower leaves without an election");
+    if (spared) this.saw("left");
   }
 }

@@ -20,7 +20,7 @@ const PATIENCE = { timeout: 60_000 };
 describe("the storage, stopped at any moment", () => {
   const seen = new Set<Sight>();
 
-  for (const { title, seeds } of seedGroups(200, PER_TEST)) {
+  for (const { title, seeds } of seedGroups(120, PER_TEST)) {
     it(`keeps what it confirmed, ${title}`, PATIENCE, async () => {
       for (const seed of seeds) {
         const history = await simulate(seed).catch((error: unknown) => {

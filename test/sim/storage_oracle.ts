@@ -144,7 +144,12 @@ export class StorageOracle {
     const { place, end, crc, rotten } = record;
     const { logOffset } = place;
     const frame = await log.read({ logOffset, size: end - logOffset });
-    if (frame) record.doubtful = false;
+    // The power may have brought back the bytes there were before it rotted: what is behind the
+    // snapshot was walked then; of what is before it, the snapshot may be of when they were gone.
+    if (frame && logOffset >= this.#from) {
+      record.doubtful = false;
+      record.outOfFold = false;
+    }
     if (frame || !rotten) {
       return assert.equal(frame?.crc, crc, `the record at ${logOffset} is another`);
     }
