@@ -33,15 +33,35 @@ export async function loop(options: {
       }
     }
   }
-  const head = ["on", "segments", "msg/s", "p99", "p99.9", "over 5 ms", "longest", "in"];
+  const head = [
+    "on",
+    "segments",
+    "msg/s",
+    "p99",
+    "p99.9",
+    "over 5 ms",
+    "longest",
+    "in",
+    "longest calls",
+  ];
   return `The event loop, held (ms):\n\n${renderTable(head, rows)}`;
 }
 
 function cells(runtime: string, held: Held): string[] {
   const ms = (value: number) => value.toFixed(1);
-  const { segments, perSecond, p99, p999, over, longest, parts } = held;
+  const { segments, perSecond, p99, p999, over, longest, parts, calls } = held;
   const rate = Math.round(perSecond).toLocaleString("en-US");
-  return [runtime, String(segments), rate, ms(p99), ms(p999), String(over), ms(longest), parts];
+  return [
+    runtime,
+    String(segments),
+    rate,
+    ms(p99),
+    ms(p999),
+    String(over),
+    ms(longest),
+    parts,
+    calls,
+  ];
 }
 
 async function run(

@@ -20,7 +20,7 @@ import { cutSegments } from "./cut_log.ts";
 import { DamageMap } from "./damage.ts";
 import { type ActiveSegment, Flusher } from "./flusher.ts";
 import type { FlushFigures } from "./flush_figures.ts";
-import type { Frame } from "./frame.ts";
+import type { Frame, FrameSource } from "./frame.ts";
 import type { LogEvents, LogPorts, Recovery, Segment } from "./log_ports.ts";
 import { type FrameAt, LogReader } from "./log_reader.ts";
 import { type Chunk, LogTail } from "./log_tail.ts";
@@ -219,8 +219,8 @@ export class CommitLog {
     return this.#reader.bytes(from, size);
   }
 
-  verify(bytes: Uint8Array, logOffset: number): Frame | undefined {
-    return this.#reader.verify(bytes, logOffset);
+  verify(source: FrameSource, logOffset: number): Frame | undefined {
+    return this.#reader.verify(source, logOffset);
   }
 
   #onWritten(end: number): void {

@@ -88,7 +88,7 @@ export class ConsumeQueues {
   /** By young segment: the oldest body, of another segment, that a unit points at. */
   readonly #bodiesFrom = new Map<number, number>();
   /** Got a run, or another start, since they were last marked. */
-  readonly #unsaved = new Set<ConsumeQueue>();
+  #unsaved = new Set<ConsumeQueue>();
   /** Went since they were last marked. */
   #dropped: ConsumeQueue[] = [];
   #touched: ConsumeQueue[] = [];
@@ -243,11 +243,11 @@ export class ConsumeQueues {
   }
 
   /** The queues of a young segment, as they stood where it begins. */
-  marksAt(base: number): QueueMark[] {
-    return this.runsOf(base).map(({ queue, run }) => {
-      const { topicGen, queueId, start } = queue;
-      return { topicGen, queueId, start, end: run.first, links: run.links };
-    });
+  *marksAt(base: number): Generator<QueueMark> {
+    for (const { topicGen, queueId, start, runs } of this.#bySegment.get(base) ?? []) {
+      const run = runs.find((one) => one.base === base);
+      if (run) yield { topicGen, queueId, start, end: run.first, links: run.links };
+    }
   }
 
   /** Lets go of a segment's runs: its sidecar answers from now on. */
@@ -267,16 +267,27 @@ export class ConsumeQueues {
     return dropped;
   }
 
-  /** The queues that changed since the last call, as they stood where segment `base` begins. */
-  takeMarks(base: number): QueueMark[] {
-    const marks: QueueMark[] = [];
-    for (const queue of this.#unsaved) {
+  /**
+   * The queues that changed since the last call, as they stood where segment `base` begins,
+   * whenever they are read: once, and before that segment is released.
+   */
+  takeMarks(base: number): Iterable<QueueMark> {
+    const unsaved = this.#unsaved;
+    this.#unsaved = new Set();
+    return this.#marksOf(unsaved, base);
+  }
+
+  *#marksOf(queues: Iterable<ConsumeQueue>, base: number): Generator<QueueMark> {
+    for (const queue of queues) {
       const later = queue.runs.find((run) => run.base >= base);
       const { topicGen, queueId, start } = queue;
       const { end, links } = later ? { end: later.first, links: later.links } : queue;
-      if (links.ordinal > 0 || start > 0) marks.push({ topicGen, queueId, start, end, links });
-      if (!later) this.#unsaved.delete(queue);
+      if (later && !this.#isDropped(queue)) this.#unsaved.add(queue);
+      if (links.ordinal > 0 || start > 0) yield { topicGen, queueId, start, end, links };
     }
-    return marks;
+  }
+
+  #isDropped({ topicGen, queueId }: ConsumeQueue): boolean {
+    return this.find(topicGen, queueId) === undefined;
   }
 }

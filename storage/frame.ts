@@ -57,6 +57,13 @@ export interface FrameHeader {
   readonly confirmOffset: number;
 }
 
+/** Bytes with a frame at `at`, and perhaps others around it. */
+export interface FrameSource {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly at: number;
+}
+
 /** A frame that is valid, read where it lies; true for as long as its bytes are left alone. */
 export class Frame implements FrameHeader {
   readonly bytes: Uint8Array;
@@ -121,7 +128,7 @@ export class Frame implements FrameHeader {
  * @returns its crc32, the `prevCrc` of the next frame.
  */
 export function sealFrame(
-  target: { readonly bytes: Uint8Array; readonly view: DataView; readonly at: number },
+  target: FrameSource,
   frame: FrameHeader & { readonly size: number; readonly crc32: Crc32 },
 ): number {
   const { bytes, view, at } = target;
@@ -156,10 +163,7 @@ export interface FrameExpectation {
 }
 
 /** Reads the frame at position `at` of `bytes`. */
-export function readFrame(
-  source: { readonly bytes: Uint8Array; readonly view: DataView; readonly at: number },
-  expected: FrameExpectation,
-): FrameRead {
+export function readFrame(source: FrameSource, expected: FrameExpectation): FrameRead {
   const { bytes, view, at } = source;
   const available = bytes.length - at;
   if (available < FRAME_HEADER_SIZE) return { kind: "short", need: FRAME_HEADER_SIZE };

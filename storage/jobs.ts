@@ -11,7 +11,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, readRange, replaceFile, replaceFileBy } from "./base/disk.ts";
 import { salvaging } from "./base/salvage.ts";
 import { BlockWriter } from "./blocks.ts";
-import { ConsumeQueues, type QueueMark } from "./consume_queues.ts";
+import { ConsumeQueues } from "./consume_queues.ts";
 import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
 import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
@@ -20,11 +20,12 @@ import { HashTable } from "./hash_table.ts";
 import { indexId } from "./id_index.ts";
 import { KeyTable } from "./keys.ts";
 import { indexOps } from "./ops.ts";
+import { type PackedChanges, unpackChanges } from "./packed_changes.ts";
+import { decodeQueueMark } from "./queue_marks.ts";
 import { RevealKeys } from "./reveal_keys.ts";
 import { LOG_DIR, segmentBases, sidecarPath } from "./segment.ts";
 import { type SidecarContent, sidecarParts } from "./sidecar.ts";
 import {
-  type Change,
   decodeSnapshot,
   encodeSnapshot,
   mergeEntries,
@@ -47,7 +48,7 @@ export type Job =
       readonly base: number;
       readonly end: number;
       /** Its queues as they stood where it begins; undefined: not known, walk the log for them. */
-      readonly marks: readonly QueueMark[] | undefined;
+      readonly marks: PackedChanges | undefined;
       /** Bases of segments with deferred messages that have index keys. */
       readonly holding: readonly number[];
       /** Its timer file as well; otherwise there is one that holds its timers. */
@@ -72,7 +73,7 @@ export type Job =
       readonly logOffset: number;
       /** The base of the segment where its consume queues stand so. */
       readonly walkFrom: number;
-      readonly changes: readonly Change[];
+      readonly changes: PackedChanges;
       /** The logOffset of the snapshot since which they are; 0 for none. */
       readonly since: number;
     }
@@ -154,7 +155,10 @@ export function inlineJobs(ports: JobPorts): Jobs {
 async function buildSidecar(job: Job & { kind: "seal" }, ports: JobPorts): Promise<void> {
   const { base, end } = job;
   const queues = new ConsumeQueues();
-  for (const mark of job.marks ?? []) queues.restore(mark);
+  for (const entry of unpackChanges(job.marks ?? [])) {
+    const mark = decodeQueueMark(entry);
+    if (mark) queues.restore(mark);
+  }
   if (!job.marks) await walkBefore(base, queues, ports);
   const ids = new HashTable(WORDS.ids);
   const keys = new KeyTable(base);
@@ -242,7 +246,7 @@ async function writeSnapshot(
 ): Promise<void> {
   const { snapshot: before, damaged } = await newestSnapshot(disk, crc32);
   if ((before?.logOffset ?? 0) < job.since) throw new SnapshotDamage(job.since);
-  const entries = mergeEntries(before?.entries ?? [], job.changes);
+  const entries = mergeEntries(before?.entries ?? [], unpackChanges(job.changes));
   const { logOffset, walkFrom } = job;
   const file = encodeSnapshot({ logOffset, walkFrom, entries }, crc32);
   await replaceFile(disk, snapshotPath(logOffset), [file]);

@@ -9,7 +9,13 @@ import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { readRange } from "./base/disk.ts";
 import type { CommitLog } from "./commit_log.ts";
-import { type Frame, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, readFrame } from "./frame.ts";
+import {
+  type Frame,
+  FRAME_HEADER_SIZE,
+  FRAME_SIZE_MAX,
+  type FrameSource,
+  readFrame,
+} from "./frame.ts";
 import { SEGMENT_HEADER_SIZE } from "./segment.ts";
 
 export interface FrameAt {
@@ -36,7 +42,7 @@ export class LogReader {
 
   async #read({ logOffset, size }: FrameAt): Promise<Frame | undefined> {
     const bytes = await this.bytes(logOffset, size);
-    return bytes && this.verify(bytes, logOffset);
+    return bytes && this.verify({ bytes, view: viewOf(bytes), at: 0 }, logOffset);
   }
 
   missed({ logOffset, size }: FrameAt): void {
@@ -56,9 +62,9 @@ export class LogReader {
     return this.#log.tail.find(from, size) ?? (await this.#fromDisk(from, size));
   }
 
-  verify(bytes: Uint8Array, logOffset: number): Frame | undefined {
+  verify(source: FrameSource, logOffset: number): Frame | undefined {
     const expected = { logOffset, prevCrc: undefined, crc32: this.#crc32 };
-    const read = readFrame({ bytes, view: viewOf(bytes), at: 0 }, expected);
+    const read = readFrame(source, expected);
     return read.kind === "frame" ? read.frame : undefined;
   }
 

@@ -20,11 +20,11 @@
  */
 
 import { assert } from "./base/assert.ts";
-import { viewOf } from "./base/bytes.ts";
+import { indexOf, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { TidegateError } from "./base/errors.ts";
 import { Epochs } from "./epochs.ts";
-import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, sealFrame } from "./frame.ts";
+import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, type FrameSource, sealFrame } from "./frame.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
 /** So much of the log stays at hand when flushed: readers at the tail cost no I/O. */
@@ -286,7 +286,8 @@ export class LogTail {
     for (const chunk of this.#chunks) {
       const start = Math.max(from, chunk.base);
       const end = Math.min(to, chunk.base + chunk.filled);
-      if (start < end) yield { chunk, from: start - chunk.base, to: end - chunk.base };
+      if (start >= end) continue;
+      yield { chunk, from: indexOf(start - chunk.base), to: indexOf(end - chunk.base) };
     }
   }
 
@@ -308,11 +309,19 @@ export class LogTail {
 
   /** The bytes of a frame that is still at hand; a view. */
   find(logOffset: number, size: number): Uint8Array | undefined {
+    const found = this.locate(logOffset, size);
+    return found?.bytes.subarray(found.at, found.at + size);
+  }
+
+  /** Where they lie, among others. */
+  locate(logOffset: number, size: number): FrameSource | undefined {
+    if (logOffset < this.base) return undefined;
     for (let i = this.#chunks.length - 1; i >= 0; i--) {
       const chunk = this.#chunks[i] as Chunk;
       if (logOffset < chunk.base) continue;
-      const at = logOffset - chunk.base;
-      return at + size <= chunk.filled ? chunk.bytes.subarray(at, at + size) : undefined;
+      const at = indexOf(logOffset - chunk.base);
+      const { bytes, view, filled } = chunk;
+      return at + size <= filled ? { bytes, view, at } : undefined;
     }
     return undefined;
   }

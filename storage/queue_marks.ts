@@ -10,7 +10,7 @@
 import { getU64, setU64, viewOf } from "./base/bytes.ts";
 import type { QueueMark } from "./consume_queues.ts";
 import { LINKS_SIZE, readLinks, writeLinks } from "./sidecar.ts";
-import type { Change, Entry } from "./snapshot.ts";
+import type { Change } from "./snapshot.ts";
 
 /** First byte of the keys of this room; the broker's begin with others. */
 export const QUEUE_MARK_PREFIX = 0x51;
@@ -25,8 +25,8 @@ export function encodeQueueMark(mark: QueueMark): Change {
 }
 
 /** Undefined for a key that is not of a queue. */
-export function decodeQueueMark([key, value]: Entry): QueueMark | undefined {
-  if (key[0] !== QUEUE_MARK_PREFIX || key.length !== KEY_SIZE) return undefined;
+export function decodeQueueMark([key, value]: Change): QueueMark | undefined {
+  if (!value || key[0] !== QUEUE_MARK_PREFIX || key.length !== KEY_SIZE) return undefined;
   const view = viewOf(value);
   return {
     topicGen: getU64(viewOf(key), 1),

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { indexOf, viewOf } from "./base/bytes.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { Frame } from "./frame.ts";
 
@@ -35,7 +36,7 @@ export async function readFrames(
   const wanted: Wanted[] = [];
   for (const [index, { logOffset, size }] of places.entries()) {
     if (size === 0) continue;
-    const young = log.tail.find(logOffset, size);
+    const young = log.tail.locate(logOffset, size);
     if (young) frames[index] = log.verify(young, logOffset);
     else wanted.push({ index, logOffset, size });
   }
@@ -79,13 +80,21 @@ async function readRun(
   if (!first || !last) return;
   const from = first.logOffset;
   const bytes = await log.readBytes(from, last.logOffset + last.size - from);
+  if (!bytes) return readEach(log, run, frames);
+  const view = viewOf(bytes); // one for all of them: views cost more than what is read through them
   for (const one of run) {
     const { index, logOffset } = one;
-    const at = logOffset - from;
-    // A file that ends within the run still has what lies before.
-    const whole = bytes?.subarray(at, at + one.size) ?? (await log.readBytes(logOffset, one.size));
-    const frame = whole && log.verify(whole, logOffset);
-    if (!frame) log.missed(one);
-    frames[index] = frame;
+    const at = indexOf(logOffset - from);
+    frames[index] = log.verify({ bytes, view, at }, logOffset);
+    if (!frames[index]) log.missed(one);
   }
+}
+
+/** A file that ends within the run still has what lies before. */
+async function readEach(
+  log: CommitLog,
+  run: readonly Wanted[],
+  frames: (Frame | undefined)[],
+): Promise<void> {
+  for (const one of run) frames[one.index] = await log.read(one);
 }

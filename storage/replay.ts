@@ -25,8 +25,11 @@ export interface Fold {
   restore(key: Uint8Array, value: Uint8Array): void;
   /** One record behind the snapshot, in log order. */
   apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void;
-  /** What changed since the last call. */
-  takeChanges(): Change[];
+  /**
+   * What changed since the last call, as it stands now, whenever it is read: once, in parts,
+   * while more is folded.
+   */
+  takeChanges(): Iterable<Change>;
 }
 
 export type FoldedRecord<K extends KindName> =

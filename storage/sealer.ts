@@ -1,7 +1,8 @@
 /**
  * What happens where one segment ends and the next begins.
  *
- *   roll, at append      the fold's changes are taken: the state at the boundary
+ *   roll, at append      the fold's changes are taken: the state at the boundary, encoded
+ *                        later, in parts
  *   sealed, on disk      a job builds the sidecar and the timer file; memory answers
  *                        until they are in use
  *   boundary confirmed   a job writes the snapshot
@@ -18,9 +19,9 @@ import type { ConsumeQueues, QueueMark } from "./consume_queues.ts";
 import type { Frame } from "./frame.ts";
 import type { Indexes } from "./indexes.ts";
 import type { Intake } from "./intake.ts";
-import type { Job } from "./jobs.ts";
 import type { StorePorts } from "./store_ports.ts";
 import { removeBefore, writeLogStart } from "./log_start.ts";
+import type { PackedChanges } from "./packed_changes.ts";
 import { encodeQueueMark, queueKey } from "./queue_marks.ts";
 import type { FramePlace } from "./read_frames.ts";
 import type { Fold } from "./replay.ts";
@@ -33,6 +34,7 @@ import {
   snapshotPath,
   SNAPSHOT_DIR,
 } from "./snapshot.ts";
+import { SnapshotWriter } from "./snapshot_writer.ts";
 import { compareKeys, type TimerKey, timerOf } from "./timer_entry.ts";
 import type { TimerFile } from "./timer_file.ts";
 import type { LogRange } from "./timer_layout.ts";
@@ -46,7 +48,8 @@ const LOOP_WINDOW_SIZE = 256 * 1024;
 
 interface Captured {
   readonly boundary: number;
-  readonly changes: Change[];
+  /** The fold's, to be read once. */
+  readonly changes: readonly Iterable<Change>[];
   /** Where the timers were. */
   readonly passed: TimerKey | Promise<TimerKey>;
 }
@@ -71,14 +74,7 @@ export class Sealer implements Sidecars {
   readonly #retired: SidecarFile[] = [];
   /** Boundaries passed by appends and not yet confirmed, with the fold's changes there. */
   readonly #captured: Captured[] = [];
-  /** Changes of a snapshot that could not be written. */
-  #leftOver: Change[] = [];
-  /** The last snapshot, the one its changes go by, and those: all it takes to do without it. */
-  #last: {
-    readonly logOffset: number;
-    readonly since: number;
-    readonly changes: readonly Change[];
-  } = { logOffset: 0, since: 0, changes: [] };
+  readonly #snapshots: SnapshotWriter;
   /** Whose sidecars could not be built. */
   readonly #leftUnbuilt: Sealed[] = [];
   #pending: Promise<void> = Promise.resolve();
@@ -103,6 +99,7 @@ export class Sealer implements Sidecars {
     this.#fold = parts.fold;
     this.#intake = parts.intake;
     this.#timers = parts.timers;
+    this.#snapshots = new SnapshotWriter(ports);
     this.#timerFiles = new TimerFiles(ports, {
       timers: parts.timers,
       files: parts.timerFiles,
@@ -134,7 +131,8 @@ export class Sealer implements Sidecars {
     const end = segment?.base === base ? segment.end : undefined;
     if (!damaged || end === undefined) return undefined;
     this.#ports.report(new SidecarDamage(base));
-    const marks = await damaged.marks().catch(() => undefined); // damaged as well
+    const read = await damaged.marks().catch(() => undefined); // damaged as well
+    const marks = read && (await this.#snapshots.pack(marksOf(read)));
     this.#retired.push(damaged); // others may be reading from it
     await this.#enqueue(async () => {
       if (this.#sidecars.get(base) === damaged) await this.#build({ base, end, marks });
@@ -155,7 +153,7 @@ export class Sealer implements Sidecars {
     snapshot: { readonly logOffset: number; readonly passed: TimerKey },
   ): Promise<void> {
     const { logOffset, passed } = snapshot;
-    this.#last = { logOffset, since: logOffset, changes: [] };
+    this.#snapshots.startAt(logOffset);
     await this.#timerFiles.start(passed);
     for (const { base, end } of this.#log.segments) {
       const sidecar = sidecars.get(base);
@@ -182,7 +180,7 @@ export class Sealer implements Sidecars {
   }
 
   capture(boundary: number): void {
-    const changes = this.#fold.takeChanges();
+    const changes = [this.#fold.takeChanges()];
     this.#captured.push({ boundary, changes, passed: this.#intake.passed });
   }
 
@@ -190,7 +188,8 @@ export class Sealer implements Sidecars {
     void this.#enqueue(async () => {
       if (base < this.#log.start) return;
       try {
-        await this.#build({ base, end, marks: this.#queues.marksAt(base) });
+        const marks = await this.#snapshots.pack(marksOf(this.#queues.marksAt(base)));
+        await this.#build({ base, end, marks });
       } catch (error) {
         this.#leftUnbuilt.push({ base, end });
         throw error;
@@ -203,9 +202,7 @@ export class Sealer implements Sidecars {
     for (const segment of this.#leftUnbuilt.splice(0)) this.seal(segment);
   }
 
-  async #build(
-    segment: Sealed & { readonly marks: readonly QueueMark[] | undefined },
-  ): Promise<void> {
+  async #build(segment: Sealed & { readonly marks: PackedChanges | undefined }): Promise<void> {
     const timers = !this.#timerFiles.covers(segment.base);
     const { holding } = this.#indexes.keys;
     await this.#ports.jobs.run({ kind: "seal", ...segment, holding, timers });
@@ -232,35 +229,17 @@ export class Sealer implements Sidecars {
 
   /** @param walkFrom where the segment begins that a start will walk from its beginning. */
   #snapshot(captured: Captured, walkFrom: number): void {
-    const { boundary: logOffset, changes: foldChanges } = captured;
-    const dropped = this.#queues.takeDropped().map((queue): Change => [queueKey(queue), undefined]);
-    const marks = this.#queues.takeMarks(walkFrom).map(encodeQueueMark);
+    const { boundary: logOffset } = captured;
     const epochs = this.#log.tail.epochs.mark(logOffset);
     void this.#enqueue(async () => {
       const passed = await captured.passed;
-      const own = [...dropped, ...marks, encodeTimerMark(passed), epochs];
-      const changes = latest([...this.#leftOver, ...foldChanges, ...own]);
-      this.#leftOver = changes;
-      await this.#write({ logOffset, walkFrom, changes });
-      this.#leftOver = [];
+      const dropped = droppedMarks(this.#queues.takeDropped());
+      const marks = marksOf(this.#queues.takeMarks(walkFrom));
+      const own = [dropped, marks, [encodeTimerMark(passed), epochs]];
+      const changes = inTurn([...captured.changes, ...own]);
+      await this.#snapshots.write({ logOffset, walkFrom }, changes);
       await this.#timerFiles.onSnapshot(passed);
     });
-  }
-
-  /** Where the last snapshot was damaged since, the one before and the changes of both do as well. */
-  async #write(next: Pick<Job & { kind: "snapshot" }, "logOffset" | "walkFrom" | "changes">) {
-    const { jobs, report } = this.#ports;
-    const { logOffset, since, changes } = this.#last;
-    try {
-      await jobs.run({ kind: "snapshot", ...next, since: logOffset });
-      this.#last = { logOffset: next.logOffset, since: logOffset, changes: next.changes };
-    } catch (error) {
-      if (!(error instanceof SnapshotDamage)) throw error;
-      report(error);
-      const both = latest([...changes, ...next.changes]);
-      await jobs.run({ kind: "snapshot", ...next, changes: both, since });
-      this.#last = { logOffset: next.logOffset, since, changes: both };
-    }
   }
 
   /** It was found damaged. */
@@ -317,7 +296,7 @@ export class Sealer implements Sidecars {
   #snapshotAtEnd(): void {
     if (this.#log.confirmOffset !== this.#intake.foldedTo) return;
     const before = this.#captured.splice(0).flatMap(({ changes }) => changes);
-    const changes = [...before, ...this.#fold.takeChanges()];
+    const changes = [...before, this.#fold.takeChanges()];
     const boundary = this.#log.confirmOffset;
     const captured = { boundary, changes, passed: this.#intake.passed };
     this.#snapshot(captured, this.#activeBase);
@@ -334,9 +313,16 @@ export class Sealer implements Sidecars {
   }
 }
 
-/** One change per key: the last one. */
-function latest(changes: readonly Change[]): Change[] {
-  const byKey = new Map<string, Change>();
-  for (const change of changes) byKey.set(String.fromCharCode(...change[0]), change);
-  return [...byKey.values()];
+function* inTurn(kinds: readonly Iterable<Change>[]): Generator<Change> {
+  for (const changes of kinds) yield* changes;
+}
+
+function* marksOf(marks: Iterable<QueueMark>): Generator<Change> {
+  for (const mark of marks) yield encodeQueueMark(mark);
+}
+
+function* droppedMarks(
+  queues: Iterable<Pick<QueueMark, "topicGen" | "queueId">>,
+): Generator<Change> {
+  for (const queue of queues) yield [queueKey(queue), undefined];
 }

@@ -134,9 +134,16 @@ export class SnapshotCheck {
   }
 }
 
-/** The table after the changes. @param before in ascending order of key; @param changes in any order, one per key. */
-export function mergeEntries(before: readonly Entry[], changes: readonly Change[]): Entry[] {
-  const sorted = changes.toSorted(([a], [b]) => compareBytes(a, b));
+/** The key as a text that can be looked up. */
+export function nameOf([key]: Change): string {
+  return String.fromCharCode(...key);
+}
+
+/** The table after the changes. @param before in ascending order of key; @param changes in any order; of a key, the last one counts. */
+export function mergeEntries(before: readonly Entry[], changes: Iterable<Change>): Entry[] {
+  const latest = new Map<string, Change>();
+  for (const change of changes) latest.set(nameOf(change), change);
+  const sorted = [...latest.values()].sort(([a], [b]) => compareBytes(a, b));
   const merged: Entry[] = [];
   let next = 0;
   for (const [key, value] of sorted) {

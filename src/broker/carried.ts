@@ -21,6 +21,7 @@ import {
   type RecordPlace,
   type Unit,
 } from "../../storage/mod.ts";
+import { Dirty } from "./dirty.ts";
 import { keyOf, read, write } from "./entities.ts";
 
 const { struct, u32, u64 } = fields;
@@ -39,11 +40,15 @@ export interface CarriedPlace {
   readonly queueOffset: number;
 }
 
+interface CarriedBody {
+  readonly place: CarriedPlace;
+  readonly unit: Unit;
+}
+
 export class CarriedTable {
   /** By topic generation, then by queue and offset. */
-  readonly #topics = new Map<number, Map<string, { place: CarriedPlace; unit: Unit }>>();
-  readonly #changed = new Set<{ place: CarriedPlace; unit: Unit }>();
-  #removed: Uint8Array[] = [];
+  readonly #topics = new Map<number, Map<string, CarriedBody>>();
+  readonly #dirty = new Dirty({ keyOf: keyOfEntry, entryOf });
 
   find({ topicGen, queueId, queueOffset }: CarriedPlace): Unit | undefined {
     return this.#topics.get(topicGen)?.get(`${queueId}.${queueOffset}`)?.unit;
@@ -73,9 +78,9 @@ export class CarriedTable {
     if (!before) this.#topics.set(place.topicGen, entries);
     const name = `${place.queueId}.${place.queueOffset}`;
     const replaced = entries.get(name);
-    if (replaced) this.#changed.delete(replaced);
+    if (replaced) this.#dirty.forget(replaced);
     entries.set(name, entry);
-    this.#changed.add(entry);
+    this.#dirty.touch(entry);
   }
 
   /** The log starts at `start` from now on. */
@@ -84,28 +89,19 @@ export class CarriedTable {
       for (const [name, entry] of entries) {
         if (entry.unit.bodyLogOffset >= start) continue;
         entries.delete(name);
-        this.#gone(entry);
+        this.#dirty.remove(entry);
       }
       if (entries.size === 0) this.#topics.delete(topicGen);
     }
   }
 
   removeTopic(topicGen: number): void {
-    for (const entry of this.#topics.get(topicGen)?.values() ?? []) this.#gone(entry);
+    for (const entry of this.#topics.get(topicGen)?.values() ?? []) this.#dirty.remove(entry);
     this.#topics.delete(topicGen);
   }
 
-  #gone(entry: { place: CarriedPlace; unit: Unit }): void {
-    this.#changed.delete(entry);
-    this.#removed.push(keyOfPlace(entry.place));
-  }
-
-  takeChanges(): Change[] {
-    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    for (const entry of this.#changed) changes.push(entryOf(entry));
-    this.#changed.clear();
-    this.#removed = [];
-    return changes;
+  takeChanges(): Iterable<Change> {
+    return this.#dirty.take();
   }
 
   *entries(): Generator<Entry> {
@@ -115,14 +111,14 @@ export class CarriedTable {
 
   restore([topicGen = 0, queueOffset = 0]: readonly number[], queueId: number, value: Uint8Array) {
     this.#put({ topicGen, queueId, queueOffset }, { ...read(Carried, value), visibleLogOffset: 0 });
-    this.#changed.clear(); // what the snapshot holds is no change
+    this.#dirty.clear(); // what the snapshot holds is no change
   }
 }
 
-function entryOf({ place, unit }: { place: CarriedPlace; unit: Unit }): Entry {
-  return [keyOfPlace(place), write(Carried, unit)];
+function entryOf(entry: CarriedBody): Entry {
+  return [keyOfEntry(entry), write(Carried, entry.unit)];
 }
 
-function keyOfPlace({ topicGen, queueOffset, queueId }: CarriedPlace): Uint8Array {
+function keyOfEntry({ place: { topicGen, queueOffset, queueId } }: CarriedBody): Uint8Array {
   return keyOf("C", [topicGen, queueOffset], queueId);
 }

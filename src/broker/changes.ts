@@ -6,6 +6,7 @@
 
 import type { Change, Entry } from "../../storage/mod.ts";
 import type { DeadLetterPlace } from "./dead_letters.ts";
+import { Dirty } from "./dirty.ts";
 import {
   Definition,
   encodeConfig,
@@ -21,115 +22,104 @@ import type { PopQueue } from "./pop_queue.ts";
 import type { TopicState } from "./topics.ts";
 import { fields } from "../../storage/mod.ts";
 
+/** Every call comes before what it tells of: see dirty.ts. */
 export class Changes {
-  readonly #topics = new Set<TopicState>();
-  readonly #offsets = new Set<TopicState>();
-  readonly #firsts = new Set<TopicState>();
-  readonly #groups = new Set<GroupState>();
-  readonly #places = new Set<PopQueue>();
-  readonly #letters = new Set<DeadLetterPlace>();
-  #removed: Uint8Array[] = [];
+  readonly #topics = new Dirty({ keyOf: topicKey, entryOf: topicEntry });
+  readonly #offsets = new Dirty({ keyOf: offsetsKey, entryOf: offsetsEntry });
+  readonly #firsts = new Dirty({ keyOf: firstsKey, entryOf: firstsEntry });
+  readonly #groups = new Dirty({ keyOf: groupKey, entryOf: groupEntry });
+  readonly #places = new Dirty({ keyOf: placeKey, entryOf: placeEntry });
+  readonly #letters = new Dirty({ keyOf: letterKey, entryOf: letterEntry });
 
   topic(topic: TopicState): void {
-    this.#topics.add(topic);
+    this.#topics.touch(topic);
   }
 
   offsets(topic: TopicState): void {
-    this.#offsets.add(topic);
+    this.#offsets.touch(topic);
   }
 
   firsts(topic: TopicState): void {
-    this.#firsts.add(topic);
+    this.#firsts.touch(topic);
   }
 
   group(group: GroupState): void {
-    this.#groups.add(group);
+    this.#groups.touch(group);
   }
 
   place(queue: PopQueue): void {
-    this.#places.add(queue);
+    this.#places.touch(queue);
   }
 
   letter(letter: DeadLetterPlace): void {
-    this.#letters.add(letter);
+    this.#letters.touch(letter);
   }
 
   removeLetter(letter: DeadLetterPlace): void {
-    this.#letters.delete(letter);
-    this.#removed.push(letterKey(letter));
+    this.#letters.remove(letter);
   }
 
-  /** Another object stands for the topic. */
+  /** Another object is about to stand for the topic. */
   forgetTopic(topic: TopicState): void {
-    for (const topics of [this.#topics, this.#offsets, this.#firsts]) topics.delete(topic);
+    for (const topics of this.#ofTopics()) topics.forget(topic);
   }
 
-  /** Another object stands for the group. */
+  /** Another object is about to stand for the group. */
   forgetGroup(group: GroupState): void {
-    this.#groups.delete(group);
+    this.#groups.forget(group);
   }
 
   removeTopic(topic: TopicState): void {
-    this.#topics.delete(topic);
-    this.#offsets.delete(topic);
-    this.#firsts.delete(topic);
-    for (const prefix of ["D", "H", "N"]) this.#removed.push(keyOf(prefix, [topic.generation]));
+    for (const topics of this.#ofTopics()) topics.remove(topic);
   }
 
   removeGroup(group: GroupState): void {
-    this.#groups.delete(group);
-    this.#removed.push(keyOf("G", [group.generation]));
+    this.#groups.remove(group);
   }
 
   removePlaces(subscription: Subscription): void {
     for (const queue of subscription.queues) {
       if (!queue) continue;
-      this.#places.delete(queue);
-      this.#removed.push(placeKey(queue));
+      this.#places.remove(queue);
       for (const letter of queue.dead.values()) this.removeLetter(letter);
     }
   }
 
-  take(lastGeneration: number): Change[] {
-    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    changes.push([keyOf("A"), write(fields.u64, lastGeneration)]);
-    for (const topic of this.#topics) changes.push(topicEntry(topic));
-    for (const topic of this.#offsets) changes.push(offsetsEntry(topic));
-    for (const topic of this.#firsts) changes.push(firstsEntry(topic));
-    for (const group of this.#groups) changes.push(groupEntry(group));
-    for (const queue of this.#places) changes.push(placeEntry(queue));
-    for (const letter of this.#letters) changes.push(letterEntry(letter));
-    this.clear();
-    return changes;
+  #ofTopics(): Dirty<TopicState>[] {
+    return [this.#topics, this.#offsets, this.#firsts];
+  }
+
+  /** As it stands now, whenever it is read. */
+  take(lastGeneration: number): Iterable<Change>[] {
+    const last: Change = [keyOf("A"), write(fields.u64, lastGeneration)];
+    const kinds = [...this.#ofTopics(), this.#groups, this.#places, this.#letters];
+    return [[last], ...kinds.map((kind) => kind.take())];
   }
 
   clear(): void {
-    this.#topics.clear();
-    this.#offsets.clear();
-    this.#firsts.clear();
+    for (const topics of this.#ofTopics()) topics.clear();
     this.#groups.clear();
     this.#places.clear();
     this.#letters.clear();
-    this.#removed = [];
   }
 }
 
 // Entities as they stand now, for snapshots and `state` records.
 
 export function topicEntry(topic: TopicState): Entry {
-  return [keyOf("D", [topic.generation]), define(topic)];
+  return [topicKey(topic), define(topic)];
 }
 
-export function offsetsEntry({ generation, next }: TopicState): Entry {
-  return [keyOf("N", [generation]), write(Offsets, dense(next))];
+export function offsetsEntry(topic: TopicState): Entry {
+  return [offsetsKey(topic), write(Offsets, dense(topic.next))];
 }
 
-export function firstsEntry({ generation, first }: TopicState): Entry {
-  return [keyOf("H", [generation]), write(Offsets, dense(first))];
+export function firstsEntry(topic: TopicState): Entry {
+  return [firstsKey(topic), write(Offsets, dense(topic.first))];
 }
 
 export function groupEntry(group: GroupState): Entry {
-  return [keyOf("G", [group.generation]), define(group)];
+  return [groupKey(group), define(group)];
 }
 
 export function placeEntry(queue: PopQueue): Entry {
@@ -147,6 +137,22 @@ function define(entity: TopicState | GroupState): Uint8Array {
 
 function dense(offsets: readonly (number | undefined)[]): number[] {
   return Array.from(offsets, (offset) => offset ?? 0);
+}
+
+function topicKey({ generation }: TopicState): Uint8Array {
+  return keyOf("D", [generation]);
+}
+
+function offsetsKey({ generation }: TopicState): Uint8Array {
+  return keyOf("N", [generation]);
+}
+
+function firstsKey({ generation }: TopicState): Uint8Array {
+  return keyOf("H", [generation]);
+}
+
+function groupKey({ generation }: GroupState): Uint8Array {
+  return keyOf("G", [generation]);
 }
 
 function placeKey({ subscription, topicGen, queueId }: PopQueue): Uint8Array {

@@ -23,7 +23,7 @@ import { Changes } from "./changes.ts";
 import type { DeadLetterPlace } from "./dead_letters.ts";
 import { decodeConfig, decodeGroupConfig } from "./entities.ts";
 import { detach, GroupState, GroupTable, judgeAgain, popQueue, setTimer } from "./groups.ts";
-import type { OpenMessage, PopQueue } from "./pop_queue.ts";
+import type { PopQueue } from "./pop_queue.ts";
 import { ProducerGroupTable } from "./producer_groups.ts";
 import { ProducerTable } from "./producers.ts";
 import { describeEntry, filterOf, restoreEntry } from "./restore.ts";
@@ -102,29 +102,16 @@ export class BrokerFold implements Fold {
     },
     grant: (record) => {
       this.#given(record);
-      const queue = this.queueOf(record);
-      if (queue) this.#timed(queue, queue.applyGrant(record));
+      this.#changing(record)?.applyGrant(record).forEach(setTimer);
     },
-    settle: (record) => {
-      const queue = this.queueOf(record);
-      if (queue) this.#timed(queue, queue.applySettle(record));
-    },
-    skip: (record) => {
-      const queue = this.queueOf(record);
-      queue?.applySkip(record);
-      if (queue) this.changes.place(queue);
-    },
-    seek: (record) => {
-      const queue = this.queueOf(record);
-      queue?.applySeek(record);
-      if (queue) this.changes.place(queue);
-    },
+    settle: (record) => this.#changing(record)?.applySettle(record).forEach(setTimer),
+    skip: (record) => this.#changing(record)?.applySkip(record),
+    seek: (record) => this.#changing(record)?.applySeek(record),
     dead: (record, place) => {
-      const queue = this.queueOf(record);
+      const queue = this.#changing(record);
       if (!queue) return;
       for (const { queueOffset } of record.items) this.forgetLetter(queue, queueOffset);
       for (const letter of queue.applyDead(record, place)) this.keepLetter(letter);
-      this.changes.place(queue);
     },
     head: (record) => this.#applyHead(record),
     carry: (record, place) => {
@@ -135,10 +122,10 @@ export class BrokerFold implements Fold {
       if (!this.#whole) describeEntry(this, { ...record, logOffset });
     },
     redrive: (record, { storedAt }) => {
-      const queue = this.queueOf(record);
+      const queue = this.#changing(record);
       if (!queue) return;
       for (const queueOffset of record.offsets) this.forgetLetter(queue, queueOffset);
-      this.#timed(queue, queue.applyRedrive(record, storedAt));
+      queue.applyRedrive(record, storedAt).forEach(setTimer);
     },
   };
 
@@ -146,12 +133,12 @@ export class BrokerFold implements Fold {
     const topic = this.topics.of(topicGen);
     if (!topic) return;
     this.cuts++;
-    topic.first[queueId] = Math.max(topic.first[queueId] ?? 0, firstOffset);
     this.changes.firsts(topic);
+    topic.first[queueId] = Math.max(topic.first[queueId] ?? 0, firstOffset);
     for (const subscription of this.groups.subscribers(topic.name)) {
       const queue = popQueue(subscription, queueId);
-      queue.applyHead({ firstOffset, cause });
       this.changes.place(queue);
+      queue.applyHead({ firstOffset, cause });
     }
   }
 
@@ -164,8 +151,8 @@ export class BrokerFold implements Fold {
   forgetLetter(queue: PopQueue, queueOffset: number): void {
     const letter = queue.dead.get(queueOffset);
     if (!letter) return;
-    queue.subscription.group.deadLetters.delete(letter);
     this.changes.removeLetter(letter);
+    queue.subscription.group.deadLetters.delete(letter);
   }
 
   /** A message got its place in a queue: `apply("message")` without the record. */
@@ -173,8 +160,8 @@ export class BrokerFold implements Fold {
     topic: TopicState,
     message: { readonly queueId: number; readonly queueOffset: number },
   ): void {
-    topic.next[message.queueId] = message.queueOffset + 1;
     this.changes.offsets(topic);
+    topic.next[message.queueId] = message.queueOffset + 1;
   }
 
   /**
@@ -185,8 +172,8 @@ export class BrokerFold implements Fold {
     const topic = this.topics.of(topicGen);
     const last = ranges.at(-1);
     if (!topic || !last || last.first + last.count <= (topic.next[queueId] ?? 0)) return;
-    topic.next[queueId] = last.first + last.count;
     this.changes.offsets(topic);
+    topic.next[queueId] = last.first + last.count;
   }
 
   /** Where a group's record belongs; undefined when group, subscription or topic went since. */
@@ -202,19 +189,22 @@ export class BrokerFold implements Fold {
     return popQueue(subscription, of.queueId);
   }
 
-  #timed(queue: PopQueue, messages: readonly OpenMessage[]): void {
-    for (const message of messages) setTimer(message);
-    this.changes.place(queue);
+  /** As {@linkcode queueOf}, of a record that is about to change it. */
+  #changing(of: Parameters<BrokerFold["queueOf"]>[0]): PopQueue | undefined {
+    const queue = this.queueOf(of);
+    if (queue) this.changes.place(queue);
+    return queue;
   }
 
   #defineTopic(record: RecordOf<"define">, definedAt: number): void {
     const { name, generation, version, createdAt, config } = record;
     const known = this.topics.of(generation);
     if (known) {
+      this.changes.topic(known);
       known.definedAt = definedAt;
       known.version = version;
       known.config = decodeConfig(config) as TopicConfig;
-      return this.changes.topic(known);
+      return;
     }
     const describedAt = version === 1 ? definedAt : -1; // what came before is gone
     const parsed = decodeConfig(config) as TopicConfig;
@@ -234,8 +224,8 @@ export class BrokerFold implements Fold {
       this.changes.removePlaces(subscription);
       detach(subscription);
     }
-    this.topics.remove(topic);
     this.changes.removeTopic(topic);
+    this.topics.remove(topic);
   }
 
   #defineGroup(record: RecordOf<"define">, definedAt: number): void {
@@ -247,10 +237,10 @@ export class BrokerFold implements Fold {
       group.describedAt = version === 1 ? definedAt : -1; // what came before is gone
       this.groups.add(group);
     }
+    this.changes.group(group);
     group.version = version;
     group.config = config;
     judgeAgain(group);
-    this.changes.group(group);
     const wanted = new Map(config.subscriptions.map((one) => [one.topic, one]));
     for (const subscription of [...group.subscriptions.values()]) {
       const { topic } = subscription;
@@ -275,8 +265,8 @@ export class BrokerFold implements Fold {
     topic?.next.forEach((next, queueId) => {
       if (next === 0) return; // nothing to pass over
       const queue = popQueue(subscription, queueId);
-      queue.head = group.config.startFrom === "latest" ? next : (topic.first[queueId] ?? 0);
       this.changes.place(queue);
+      queue.head = group.config.startFrom === "latest" ? next : (topic.first[queueId] ?? 0);
     });
   }
 
@@ -285,17 +275,17 @@ export class BrokerFold implements Fold {
     if (!group) return;
     for (const subscription of group.subscriptions.values())
       this.changes.removePlaces(subscription);
-    this.groups.remove(group);
     this.changes.removeGroup(group);
+    this.groups.remove(group);
   }
 
-  takeChanges(): Change[] {
+  takeChanges(): Iterable<Change> {
     const { producers, transactions, producerGroups, carried } = this;
     const tables = [producers, transactions, producerGroups, carried];
-    return [
+    return inTurn([
       ...this.changes.take(this.#lastGeneration),
-      ...tables.flatMap((table) => table.takeChanges()),
-    ];
+      ...tables.map((table) => table.takeChanges()),
+    ]);
   }
 
   restore(key: Uint8Array, value: Uint8Array): void {
@@ -306,4 +296,8 @@ export class BrokerFold implements Fold {
   forgetBefore(start: number): void {
     this.carried.forgetBefore(start);
   }
+}
+
+function* inTurn(kinds: readonly Iterable<Change>[]): Generator<Change> {
+  for (const changes of kinds) yield* changes;
 }

@@ -10,6 +10,7 @@
 
 import type { Change, Entry, RecordOf } from "../../storage/mod.ts";
 import type { ProducerGroupConfig } from "./api.ts";
+import { Dirty } from "./dirty.ts";
 import { decodeConfig, Definition, encodeConfig, keyOf, read, write } from "./entities.ts";
 
 export interface ProducerGroupState {
@@ -24,8 +25,7 @@ export interface ProducerGroupState {
 
 export class ProducerGroupTable {
   readonly #byName = new Map<string, ProducerGroupState>();
-  readonly #changed = new Set<string>();
-  #removed: Uint8Array[] = [];
+  readonly #dirty = new Dirty({ keyOf: producerGroupKey, entryOf: producerGroupEntry });
 
   named(name: string): ProducerGroupState | undefined {
     return this.#byName.get(name);
@@ -38,30 +38,27 @@ export class ProducerGroupTable {
   applyDefine(record: Omit<RecordOf<"define">, "entity">, describedAt: number): void {
     const { name, generation, createdAt, version } = record;
     const config = decodeConfig(record.config) as ProducerGroupConfig;
-    this.#byName.set(name, { name, generation, createdAt, version, config, describedAt });
-    this.#changed.add(name);
+    const known = this.#byName.get(name);
+    if (known) this.#dirty.forget(known);
+    const group = { name, generation, createdAt, version, config, describedAt };
+    this.#byName.set(name, group);
+    this.#dirty.touch(group);
   }
 
   applyDrop({ name, generation }: RecordOf<"drop">): void {
-    if (this.#byName.get(name)?.generation !== generation) return;
+    const known = this.#byName.get(name);
+    if (known?.generation !== generation) return;
+    this.#dirty.remove(known);
     this.#byName.delete(name);
-    this.#changed.delete(name);
-    this.#removed.push(keyOf("Q", [generation]));
   }
 
-  takeChanges(): Change[] {
-    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    for (const name of this.#changed) {
-      changes.push(producerGroupEntry(this.#byName.get(name) as ProducerGroupState));
-    }
-    this.#changed.clear();
-    this.#removed = [];
-    return changes;
+  takeChanges(): Iterable<Change> {
+    return this.#dirty.take();
   }
 
   restore(generation: number, value: Uint8Array): void {
     this.describe(generation, value);
-    this.#changed.clear(); // what the snapshot holds is no change
+    this.#dirty.clear(); // what the snapshot holds is no change
   }
 
   /** A `state` record. */
@@ -76,6 +73,10 @@ export class ProducerGroupTable {
 
 /** As it stands in snapshots and `state` records. */
 export function producerGroupEntry(group: ProducerGroupState): Entry {
-  const { generation, config, ...rest } = group;
-  return [keyOf("Q", [generation]), write(Definition, { ...rest, config: encodeConfig(config) })];
+  const { config, ...rest } = group;
+  return [producerGroupKey(group), write(Definition, { ...rest, config: encodeConfig(config) })];
+}
+
+function producerGroupKey({ generation }: ProducerGroupState): Uint8Array {
+  return keyOf("Q", [generation]);
 }

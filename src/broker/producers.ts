@@ -17,6 +17,7 @@
 
 import type { FoldedMessage, Message } from "../../storage/base/message.ts";
 import { type Change, type Entry, fields, type RecordPlace } from "../../storage/mod.ts";
+import { Dirty } from "./dirty.ts";
 import { keyOf, read, write } from "./entities.ts";
 
 const { list, optional, struct, text16, text8, u16, u32, u64 } = fields;
@@ -71,8 +72,7 @@ export class ProducerTable {
   /** In order of `lastAt`, unless just restored. */
   #producers = new Map<string, Producer>();
   #inOrder = true;
-  readonly #changed = new Set<Producer>();
-  #removed: Uint8Array[] = [];
+  readonly #dirty = new Dirty({ keyOf: producerKey, entryOf: producerEntry });
 
   get size(): number {
     return this.#producers.size;
@@ -94,6 +94,7 @@ export class ProducerTable {
     this.#forgetIdle(storedAt);
     const { id, epoch, seq } = message.producer;
     const producer = this.#obtain({ topicGen: message.topicGen, id, key: message.key }, logOffset);
+    this.#dirty.touch(producer);
     if (producer.epoch !== epoch) Object.assign(producer, { epoch, units: [], open: false });
     const last = producer.units.at(-1);
     if (producer.open && last) last.count++;
@@ -102,7 +103,6 @@ export class ProducerTable {
     producer.nextSeq = seq + 1;
     producer.lastAt = storedAt;
     producer.open = continued;
-    this.#changed.add(producer);
   }
 
   /** Moves it behind all others, where the last to publish is. */
@@ -148,8 +148,7 @@ export class ProducerTable {
 
   #remove(producer: Producer): void {
     this.#producers.delete(nameOf(producer));
-    this.#changed.delete(producer);
-    this.#removed.push(keyOf("E", [producer.topicGen, producer.since]));
+    this.#dirty.remove(producer);
   }
 
   /** A `state` record of one that was known in part at most. */
@@ -157,9 +156,9 @@ export class ProducerTable {
     const { id, key: orderingKey } = read(Sequence, value);
     const name = nameOf({ topicGen: key[0] ?? 0, id, key: orderingKey });
     const known = this.#producers.get(name);
-    if (known) this.#changed.delete(known);
+    if (known) this.#dirty.forget(known);
     this.restore(key, value);
-    this.#changed.add(this.#producers.get(name) as Producer);
+    this.#dirty.touch(this.#producers.get(name) as Producer);
   }
 
   /** All of them. */
@@ -167,12 +166,8 @@ export class ProducerTable {
     return this.#producers.values();
   }
 
-  takeChanges(): Change[] {
-    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    for (const producer of this.#changed) changes.push(producerEntry(producer));
-    this.#changed.clear();
-    this.#removed = [];
-    return changes;
+  takeChanges(): Iterable<Change> {
+    return this.#dirty.take();
   }
 
   restore([topicGen = 0, since = 0]: readonly number[], value: Uint8Array): void {
@@ -186,7 +181,11 @@ export class ProducerTable {
 
 /** As it stands in snapshots and `state` records. */
 export function producerEntry(producer: Producer): Entry {
-  return [keyOf("E", [producer.topicGen, producer.since]), write(Sequence, producer)];
+  return [producerKey(producer), write(Sequence, producer)];
+}
+
+function producerKey({ topicGen, since }: Producer): Uint8Array {
+  return keyOf("E", [topicGen, since]);
 }
 
 function isIdle({ lastAt }: Producer, now: number): boolean {

@@ -27,7 +27,6 @@ import {
 import type { BrokerFold } from "./fold.ts";
 import { detach, GroupState, setTimer } from "./groups.ts";
 import { offsetsOf } from "./offsets.ts";
-import type { PopQueue } from "./pop_queue.ts";
 import { newTopic } from "./topics.ts";
 
 interface QueueKey {
@@ -98,11 +97,13 @@ function describeTopic(fold: BrokerFold, described: Described): void {
     fold.changes.removePlaces(subscription);
     detach(subscription);
   }
-  if (known) fold.topics.remove(known);
+  if (known) {
+    fold.changes.forgetTopic(known);
+    fold.topics.remove(known);
+  }
   addTopic(fold, described);
   const topic = fold.topics.of(described.generation);
   if (!known || !topic) return;
-  fold.changes.forgetTopic(known);
   raise(topic.next, known.next);
   raise(topic.first, known.first);
 }
@@ -110,8 +111,8 @@ function describeTopic(fold: BrokerFold, described: Described): void {
 function describeOffsets(fold: BrokerFold, generation: number, value: Uint8Array): void {
   const topic = fold.topics.of(generation);
   if (!topic) return;
-  raise(topic.next, read(Offsets, value));
   fold.changes.offsets(topic);
+  raise(topic.next, read(Offsets, value));
 }
 
 function raise(offsets: number[] | undefined, to: readonly (number | undefined)[]): void {
@@ -140,15 +141,15 @@ function describeGroup(fold: BrokerFold, described: Described): void {
     for (const subscription of known.subscriptions.values()) {
       fold.changes.removePlaces(subscription);
     }
-    fold.groups.remove(known);
     fold.changes.forgetGroup(known);
+    fold.groups.remove(known);
   }
   addGroup(fold, described);
 }
 
-function restorePlace(fold: BrokerFold, of: QueueKey, value: Uint8Array): PopQueue | undefined {
+function restorePlace(fold: BrokerFold, of: QueueKey, value: Uint8Array): void {
   const queue = fold.queueOf(of);
-  if (!queue) return undefined;
+  if (!queue) return;
   const { head, expiredUnread, taken, grantSeq, voidedSeq, grants, open } = read(Place, value);
   queue.head = head;
   queue.expiredUnread = expiredUnread;
@@ -163,15 +164,15 @@ function restorePlace(fold: BrokerFold, of: QueueKey, value: Uint8Array): PopQue
     const released = redriven || state === "released";
     setTimer(queue.restore({ ...rest, grant, released, redriven }));
   }
-  return queue;
 }
 
 function describePlace(fold: BrokerFold, of: QueueKey, value: Uint8Array): void {
-  const known = fold.queueOf(of);
-  known?.voidOpen();
-  known?.taken.clear();
-  const queue = restorePlace(fold, of, value);
-  if (queue) fold.changes.place(queue);
+  const queue = fold.queueOf(of);
+  if (!queue) return;
+  fold.changes.place(queue);
+  queue.voidOpen();
+  queue.taken.clear();
+  restorePlace(fold, of, value);
 }
 
 function restoreLetter(

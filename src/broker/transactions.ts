@@ -28,6 +28,7 @@ import {
   type RecordPlace,
 } from "../../storage/mod.ts";
 import type { TransactionState } from "./api.ts";
+import { Dirty } from "./dirty.ts";
 import { keyOf, read, write } from "./entities.ts";
 
 const { list, oneOf, optional, struct, text16, text8, u16, u32, u64 } = fields;
@@ -117,8 +118,7 @@ export class TransactionTable {
   readonly #due = new Heap<TransactionEntity>();
   /** Of the unit whose `prepare` is to come. */
   #unit: { readonly txnId: string; readonly halves: Half[] } | undefined;
-  readonly #changed = new Set<TransactionEntity>();
-  #removed: Uint8Array[] = [];
+  readonly #dirty = new Dirty({ keyOf: transactionKey, entryOf: transactionEntry });
   /** Messages that wait for a decision. */
   halfCount = 0;
   /** Transactions that wait for an operator. */
@@ -175,7 +175,7 @@ export class TransactionTable {
 
   #add(transaction: TransactionEntity): void {
     this.#all.set(transaction.id, transaction);
-    this.#changed.add(transaction);
+    this.#dirty.touch(transaction);
     if (isDecided(transaction)) this.#decided.add(transaction);
     else this.#open.add(transaction);
     this.halfCount += transaction.halves.length;
@@ -189,23 +189,23 @@ export class TransactionTable {
     const transaction = txnId === undefined ? undefined : this.#all.get(txnId);
     if (!transaction) return;
     const { logOffset: bodyLogOffset, size = 0 } = place;
+    this.#dirty.touch(transaction);
     transaction.halves = transaction.halves.map((half) =>
       half.bodyLogOffset === oldBodyLogOffset ? { ...half, bodyLogOffset, size } : half,
     );
     transaction.bodies = transaction.bodies.map((body) =>
       body === oldBodyLogOffset ? bodyLogOffset : body,
     );
-    this.#changed.add(transaction);
   }
 
   applyCheck({ txnId, checkNumber, outcome, nextCheckAt }: RecordOf<"check">): void {
     const transaction = this.#all.get(txnId);
     if (!transaction || isDecided(transaction)) return;
+    this.#dirty.touch(transaction);
     transaction.checksSent = checkNumber;
     transaction.nextCheckAt = nextCheckAt;
     if (outcome === "parked" && transaction.state !== "parked") this.parkedCount++;
     if (outcome === "parked") transaction.state = "parked";
-    this.#changed.add(transaction);
     this.#setTimer(transaction);
     if (outcome === "parked") this.onSettled(transaction);
   }
@@ -213,6 +213,7 @@ export class TransactionTable {
   applyDecide({ txnId, decision }: RecordOf<"decide">, { storedAt }: RecordPlace): void {
     const transaction = this.#all.get(txnId);
     if (!transaction || isDecided(transaction)) return;
+    this.#dirty.touch(transaction);
     this.halfCount -= transaction.halves.length;
     if (transaction.state === "parked") this.parkedCount--;
     const state = decision === "commit" ? "committed" : "rolledBack";
@@ -220,7 +221,6 @@ export class TransactionTable {
     this.#order();
     this.#open.delete(transaction);
     this.#decided.add(transaction);
-    this.#changed.add(transaction);
     this.onSettled(transaction);
     this.#forget(storedAt);
   }
@@ -271,24 +271,19 @@ export class TransactionTable {
       if (!isOver(transaction, now) && this.#decided.size <= DECIDED_MAX) return;
       this.#decided.delete(transaction);
       this.#all.delete(transaction.id);
-      this.#changed.delete(transaction);
-      this.#removed.push(keyOf("T", [transaction.since]));
+      this.#dirty.remove(transaction);
     }
   }
 
   // Snapshots
 
-  takeChanges(): Change[] {
-    const changes: Change[] = this.#removed.map((key) => [key, undefined]);
-    for (const one of this.#changed) changes.push(transactionEntry(one));
-    this.#changed.clear();
-    this.#removed = [];
-    return changes;
+  takeChanges(): Iterable<Change> {
+    return this.#dirty.take();
   }
 
   restore(since: number, value: Uint8Array): void {
     this.describe(since, value);
-    this.#changed.clear(); // what the snapshot holds is no change
+    this.#dirty.clear(); // what the snapshot holds is no change
   }
 
   /** A `state` record, of one that was not known or known in part. */
@@ -298,7 +293,7 @@ export class TransactionTable {
     if (known) {
       this.#open.delete(known);
       this.#decided.delete(known);
-      this.#changed.delete(known);
+      this.#dirty.forget(known);
       this.halfCount -= known.halves.length;
       known.state = "committed"; // its timers are stale
     }
@@ -320,7 +315,11 @@ export class TransactionTable {
 
 /** As it stands in snapshots and `state` records. */
 export function transactionEntry(transaction: TransactionEntity): Entry {
-  return [keyOf("T", [transaction.since]), write(Stored, transaction)];
+  return [transactionKey(transaction), write(Stored, transaction)];
+}
+
+function transactionKey({ since }: TransactionEntity): Uint8Array {
+  return keyOf("T", [since]);
 }
 
 function isOver({ decidedAt }: TransactionEntity, now: number): boolean {

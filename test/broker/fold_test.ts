@@ -15,7 +15,14 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { decodeEpochMark } from "../../storage/epochs.ts";
 import { newestSnapshot } from "../../storage/jobs.ts";
-import { inlineJobs, MessageStore } from "../../storage/mod.ts";
+import {
+  type Fold,
+  type FoldedRecord,
+  inlineJobs,
+  type KindName,
+  MessageStore,
+  type RecordPlace,
+} from "../../storage/mod.ts";
 import { decodeQueueMark } from "../../storage/queue_marks.ts";
 import { decodeTimerMark } from "../../storage/timer_mark.ts";
 import { type Change, type Entry, mergeEntries, SNAPSHOT_DIR } from "../../storage/snapshot.ts";
@@ -38,7 +45,7 @@ class ToldFold extends BrokerFold {
   readonly told: Change[] = [];
 
   override takeChanges(): Change[] {
-    const changes = super.takeChanges();
+    const changes = [...super.takeChanges()];
     this.told.push(...changes);
     return changes;
   }
@@ -55,6 +62,86 @@ async function tableOf(disk: MemoryDisk): Promise<Map<string, string>> {
   fold.forgetBefore(store.log.start); // as a broker does first of all
   fold.takeChanges();
   return readable(mergeEntries(before, latest(fold.told)));
+}
+
+/** Two folds of one log: of one the changes are read when they are taken, of the other in parts. */
+class TwinFold implements Fold {
+  readonly #prng: Prng;
+  readonly #atOnce = new BrokerFold();
+  readonly #inParts = new BrokerFold();
+  #takings: { readonly source: Iterator<Change>; readonly read: Change[]; atOnce: Change[] }[] = [];
+  /** Changes that were read while more was folded. */
+  late = 0;
+
+  constructor(prng: Prng) {
+    this.#prng = prng;
+  }
+
+  begin(start: { readonly whole: boolean }): void {
+    for (const fold of [this.#atOnce, this.#inParts]) fold.begin(start);
+  }
+
+  restore(): void {
+    assert.fail("there is no snapshot");
+  }
+
+  apply<K extends KindName>(kind: K, record: FoldedRecord<K>, at: RecordPlace): void {
+    for (const fold of [this.#atOnce, this.#inParts]) fold.apply(kind, record, at);
+    if (this.#prng.chance(5)) this.#take();
+    for (const { source, read } of this.#takings) {
+      const next = this.#prng.chance(20) ? source.next() : undefined;
+      if (next && !next.done) {
+        read.push(next.value);
+        this.late++;
+      }
+    }
+  }
+
+  #take(): void {
+    const source = this.#inParts.takeChanges()[Symbol.iterator]();
+    this.#takings.push({ source, read: [], atOnce: [...this.#atOnce.takeChanges()] });
+  }
+
+  takeChanges(): Change[] {
+    return [];
+  }
+
+  /** @returns how often changes were taken. */
+  compare(): number {
+    this.#take();
+    for (const [at, { source, read, atOnce }] of this.#takings.entries()) {
+      for (let next = source.next(); !next.done; next = source.next()) read.push(next.value);
+      const tables = [read, atOnce].map((changes) => changedIn(latest(changes)));
+      assert.deepEqual(tables[0], tables[1], `taken as number ${at}`);
+    }
+    return this.#takings.length;
+  }
+}
+
+function changedIn(changes: readonly Change[]): Map<string, string | undefined> {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  return new Map(changes.map(([key, value]) => [hex(key), value && hex(value)]));
+}
+
+/** What changed between two moments does not depend on when it is read. */
+async function takenInParts(seed: number): Promise<void> {
+  const prng = new Prng(seed);
+  const broker = await openTestBroker({ segmentBytes: 1 << 22 });
+  for (let step = 0; step < 400; step++) {
+    const act = prng.chance(20) ? sequence : anything;
+    await act(broker, prng).catch((error: unknown) => {
+      if (!(error instanceof TidegateError)) throw error;
+    });
+  }
+  await broker.close();
+  const disk = await withoutSnapshots(broker.disk);
+  const fold = new TwinFold(prng);
+  const jobs = inlineJobs({ disk, crc32 });
+  const fail = (error: Error) => assert.fail(error);
+  const ports = { disk, crc32, jobs, clock: new ManualClock(), fatal: fail, report: fail };
+  const store = await MessageStore.open(ports, { segmentBytes: 1 << 22, fold });
+  assert(fold.compare() > 10 && fold.late > 100, "changes were taken and read late");
+  await store.close();
 }
 
 /** One change per key: the last one. */
@@ -203,6 +290,10 @@ describe("BrokerFold", () => {
   });
 
   for (const seed of seeds(10)) {
+    it(`tells what changed as it stood when it was taken, seed ${seed}`, { timeout: 60_000 }, () =>
+      takenInParts(seed),
+    );
+
     it(
       `is the same from a snapshot, from the log and at append, seed ${seed}`,
       { timeout: 60_000 },

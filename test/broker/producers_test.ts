@@ -121,9 +121,10 @@ describe("ProducerTable", () => {
     table.removeTopic(1);
     assert.equal(table.size, 1);
     assert.deepEqual(
-      table
-        .takeChanges()
-        .map(([key, value]) => [parseKey(key).generations[0], value === undefined]),
+      [...table.takeChanges()].map(([key, value]) => [
+        parseKey(key).generations[0],
+        value === undefined,
+      ]),
       [
         [1, true],
         [2, false],

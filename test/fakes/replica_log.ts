@@ -302,7 +302,13 @@ export class MemoryReplicaLog implements ReplicaLog {
   async beginning(): Promise<LentBeginning> {
     const { start, before, keys } = this.disk;
     const { epoch, from, crc } = before;
-    const beginning = { start, prevCrc: crc, storedAt: 0, epoch: { epoch, from }, describedTo: this.disk.end };
+    const beginning = {
+      start,
+      prevCrc: crc,
+      storedAt: 0,
+      epoch: { epoch, from },
+      describedTo: this.disk.end,
+    };
     return {
       beginning,
       files: keys.length > 0 ? [{ from: 0, to: start, size: keys.length }] : [],

@@ -15,7 +15,7 @@ import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
   storage: ["b2383781", "d3e01eb0", "52ed9de9", "e97cf0e4", "41df3d8f", "f49c4f90"],
-  broker: ["cee1395d", "cd8ab18a", "dddd847a", "643ccdb", "afb6efd8", "c77951c6"],
+  broker: ["cee1395d", "8617c735", "dddd847a", "63128875", "1f7e6a12", "c77951c6"],
 } as const;
 
 describe("a seed", () => {

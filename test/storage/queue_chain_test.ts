@@ -306,7 +306,7 @@ describe("ConsumeQueues", () => {
     assert(queues.find(1, 0), "a group of the same number is not the topic");
     queues.apply(frameOf("drop", { entity: "topic", generation: 1, name: "t" }, place(300)), 0);
     assert.equal(queues.find(1, 0), undefined);
-    assert.deepEqual(queues.takeMarks(1000), []);
+    assert.deepEqual([...queues.takeMarks(1000)], []);
     const dropped = queues.takeDropped().map(({ topicGen, queueId }) => [topicGen, queueId]);
     assert.deepEqual(dropped, [
       [1, 0],
@@ -321,7 +321,7 @@ describe("ConsumeQueues", () => {
     queues.apply(messageFrame({ queueId: 1, queueOffset: 0 }, place(100)), 0);
     queues.apply(messageFrame({ queueId: 0, queueOffset: 1 }, place(1000)), 1000);
     const ends = (base: number) =>
-      queues.takeMarks(base).map(({ queueId, end, links }) => [queueId, end, links.ordinal]);
+      [...queues.takeMarks(base)].map(({ queueId, end, links }) => [queueId, end, links.ordinal]);
     assert.deepEqual(ends(1000), [
       [0, 1, 1],
       [1, 1, 1],
