@@ -62,6 +62,7 @@ export class Scout {
   /** Queues whose head may be moved, since when. */
   readonly #passed = new Map<PopQueue, number>();
   #cancelTimer: (() => void) | undefined;
+  #stopped = false;
 
   constructor(core: Core, ports: ScoutPorts) {
     this.#core = core;
@@ -83,6 +84,12 @@ export class Scout {
       }
     };
     run().catch(report);
+  }
+
+  /** Logs how far queues were passed, the last time. */
+  stop(): void {
+    this.settleSkips();
+    this.#stopped = true;
   }
 
   /** Logs how far queues were passed: those of a group, or all. */
@@ -210,7 +217,7 @@ export class Scout {
   #notePassed(queue: PopQueue): void {
     const { lookahead, head } = queue;
     const passed = (lookahead?.firstWaiting(head) ?? head) - head;
-    if (passed === 0) return;
+    if (passed === 0 || this.#stopped) return;
     const full = (lookahead?.scanned ?? head) - head >= LOOKAHEAD_MAX;
     const since = this.#passed.get(queue) ?? this.#ports.now();
     if (passed >= SKIP.messages || full || this.#ports.now() - since >= SKIP.ms) {

@@ -70,6 +70,7 @@ export function startBroker(
       shell.expiry.stop();
       shell.forwarding.stop();
       shell.checks.stop();
+      shell.scout.stop();
       await store.close();
       shell.replies.abandon();
     },

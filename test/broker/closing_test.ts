@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { GROUP, ids, publishEach, readAll, TOPIC } from "../suites/broker_api_kit.ts";
+import { GROUP, ids, publishEach, readAll, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestBroker } from "../suites/open_broker.ts";
 
 async function open() {
@@ -29,6 +29,19 @@ describe("a broker that closes", () => {
     const next = await broker.reopen();
     assert.deepEqual(ids(await readAll(next.api)), ["before"]);
     await next.close();
+  });
+
+  it("logs what it passed over, and nothing afterwards", async () => {
+    const broker = await open();
+    const subscriptions = [{ topic: "orders", filter: { tag: "wanted" } }];
+    await broker.api.groups.put("picky", { ...GROUP, subscriptions });
+    const request = { group: "picky", max: 1, maxBytes: 1 << 20, waitMs: 60_000 };
+    const waiting = broker.api.groups.receive(request);
+    await publishEach(broker.api, "orders", ["a", "b", "c"]);
+    for (let turns = 0; turns < 5; turns++) await turn(); // they are looked at
+    await broker.close();
+    broker.clock.advance(60_000); // none of its timers has anything to log
+    assert.deepEqual(await waiting, []);
   });
 
   it("grants nothing to who waits", async () => {
