@@ -33,8 +33,11 @@ export const isFull = EFFORT === "full";
 /** Whether what cannot be dealt out is whole here. */
 export const isWhole = isFull || currentRuntime === "bun";
 
-/** Whether one more variant of what runs on each is worth its time here. */
+/** Whether one more variant of what runs on each is worth its time here: on Bun and Deno. */
 export const isFirstRank = isFull || currentRuntime !== "node";
+
+/** For variants that are dealt out: what Bun has not. */
+export const isOnDeno = isFull || currentRuntime === "deno";
 
 /** For a test that needs most of it: `it(name, { skip: sampled }, …)`. */
 export const sampled = isWhole ? false : "a part of the histories need not meet everything";

@@ -17,7 +17,7 @@ import { GROUP, message, receipts, TOPIC, turn } from "../suites/broker_api_kit.
 import { openTestBroker, type TestBroker } from "../suites/open_broker.ts";
 import { checkToldAlike } from "./fold_dump.ts";
 
-const HISTORIES = seeds(20);
+const HISTORIES = seeds(10);
 const STEPS = 350;
 const MINUTE_MS = 60_000;
 const TOPICS = ["a", "b", "c"] as const;

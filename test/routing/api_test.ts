@@ -8,7 +8,7 @@
  */
 
 import type { BrokerApi } from "../../src/broker/api.ts";
-import { isFirstRank, isWhole } from "../effort.ts";
+import { isOnDeno, isWhole } from "../effort.ts";
 import { type Skip, testBrokerApi } from "../suites/broker_api.ts";
 import type { OpenOptions, Opened } from "../suites/broker_api_kit.ts";
 import { LocalCluster } from "../fakes/local_cluster.ts";
@@ -88,7 +88,7 @@ const SEVERAL: readonly Skip[] = [
 
 testBrokerApi("over one broker group", (options) => open(1, options));
 
-if (isFirstRank)
+if (isOnDeno)
   testBrokerApi(
     "over three broker groups, a message a millisecond",
     (options) => openApart(3, options),

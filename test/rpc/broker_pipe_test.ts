@@ -9,7 +9,7 @@ import { RemoteBroker, serveBroker } from "../../src/rpc/mod.ts";
 import { testBrokerApi } from "../suites/broker_api.ts";
 import type { OpenOptions, Opened } from "../suites/broker_api_kit.ts";
 import { openTestBroker } from "../suites/open_broker.ts";
-import { isFirstRank, isWhole } from "../effort.ts";
+import { isOnDeno, isWhole } from "../effort.ts";
 import { World } from "./kit.ts";
 
 async function open(options: OpenOptions, world: World): Promise<Opened> {
@@ -30,7 +30,7 @@ async function open(options: OpenOptions, world: World): Promise<Opened> {
 /** The suite lets days pass in an instant, in which no ping is answered. */
 const LEAPS = { pingMs: 1e12 };
 
-if (isFirstRank) {
+if (isOnDeno) {
   testBrokerApi("over RPC", (options) => open(options, new World({ limits: LEAPS })));
 }
 

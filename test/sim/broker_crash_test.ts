@@ -13,7 +13,7 @@ import { describe, it } from "node:test";
 import { sampled, seedGroups } from "../effort.ts";
 import { SIGHTS, type Sight, simulate } from "./broker_world.ts";
 
-const LAST = 200;
+const LAST = 120;
 const PER_TEST = 20;
 
 async function run(seed: number): Promise<ReadonlySet<Sight>> {

@@ -16,7 +16,7 @@ import { BROKER_SIGHTS, LATE_SIGHTS, SIGHTS, type Sight, simulate } from "./clus
 
 const PER_TEST = 100;
 const WITH_BROKER = { seeds: 120, perTest: 40 };
-const LATE = { seeds: 300, perTest: 100 };
+const LATE = { seeds: 200, perTest: 100 };
 const PATIENCE = { timeout: 60_000 };
 /** Each found something once. */
 const FOUND = [
