@@ -86,9 +86,9 @@ export class Scout {
     run().catch(report);
   }
 
-  /** Logs how far queues were passed, the last time. */
+  /** Logs nothing any more: what was passed over is looked at again. */
   stop(): void {
-    this.settleSkips();
+    this.#cancelTimer?.();
     this.#stopped = true;
   }
 

@@ -31,7 +31,7 @@ describe("a broker that closes", () => {
     await next.close();
   });
 
-  it("logs what it passed over, and nothing afterwards", async () => {
+  it("logs nothing afterwards of what it passed over", async () => {
     const broker = await open();
     const subscriptions = [{ topic: "orders", filter: { tag: "wanted" } }];
     await broker.api.groups.put("picky", { ...GROUP, subscriptions });
