@@ -13,7 +13,8 @@
  * on the others. A suite over one more variant of the same thing runs on the runtimes
  * of first rank, Bun and Deno, or on Bun alone: sockets, files and processes are what
  * runtimes differ in, and those are met on each.
- * Every file runs on every runtime; only how much of it is told here.
+ * Every file runs on Bun and Deno; only how much of it is told here. (Which run on Node:
+ * deploy/tests.mjs.)
  *
  * EFFORT=full in the environment: all of it, on each. SEED=42: that seed alone.
  *
