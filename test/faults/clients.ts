@@ -121,8 +121,15 @@ async function catchUp(port: number, recorder: Recorder): Promise<void> {
   const settled = async () => Date.now() > lastDue && (await lagOf(sender, GROUP)) === 0;
   // Those that do not catch up have met a fault, and the checker names it.
   await until(settled, "consumers catch up", CATCH_UP_MS).catch(() => {});
-  const stored = (await patiently(() => readAll(sender, TOPIC))).length;
-  const read = () => recorder.history.readers.every(({ seen }) => seen.length >= stored);
+  const count = async () => (await patiently(() => readAll(sender, TOPIC))).length;
+  let stored = await count();
+  const read = async () => {
+    if (!recorder.history.readers.every(({ seen }) => seen.length >= stored)) return false;
+    // What a gateway still tried for a publisher that had given up may have come meanwhile.
+    const before = stored;
+    stored = await count();
+    return stored === before;
+  };
   await until(read, "readers catch up", CATCH_UP_MS).catch(() => {});
 }
 
