@@ -143,6 +143,15 @@ export class ReceiveWaiters {
     return undefined;
   }
 
+  /** Whether a receive that waits, and finds nothing ready, would have queues of that topic looked at. */
+  waits(group: GroupState, topic: string): boolean {
+    if (group.config.paused) return false;
+    for (const { wish } of this.#lines.get(group)?.waiters ?? []) {
+      if ((wish.topic ?? topic) === topic && !hasReady(group, wish.topic)) return true;
+    }
+    return false;
+  }
+
   /** Receives of the group that wait, by consumer. */
   waiting(group: GroupState): Map<string | undefined, number> {
     const counts = new Map<string | undefined, number>();

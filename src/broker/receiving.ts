@@ -122,8 +122,11 @@ async function leaseAhead(
       if (more.length === 0) return; // the consumer has all it may have
       leased.push(...more);
       left = Math.min(left, LOOK.more);
-    } else if (hasUnseen(group, topic)) left -= await shell.scout.step(group, topic);
-    else break;
+      continue;
+    }
+    shell.scout.seek(group, topic);
+    if (!hasUnseen(group, topic)) break;
+    left -= await shell.scout.step(group, { topic });
   }
   if (leased.length === 0) shell.scout.settleSkips(group);
 }

@@ -131,6 +131,7 @@ export class Shell {
       pause: () => this.pause(),
       found: (group) => this.receivers.pump(group),
       wanted: (group) => this.receivers.wanted(group),
+      waits: (group, topic) => this.receivers.waits(group, topic),
       report: (error) => ports.report(error instanceof Error ? error : new Error(String(error))),
     });
     this.checks = new Checks(this.core, {
