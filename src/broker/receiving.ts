@@ -99,6 +99,7 @@ async function lease(
   const leased = grant(shell.core, { ...wanted, group, now: shell.now() });
   const isRepeated = leased.some((one) => one.grant.repeated);
   if (!isRepeated) await leaseAhead(shell, { group, wanted, leased });
+  shell.scout.granted(leased);
   if (leased.length > 0 || waitMs === 0) return leased;
   shell.store.log.flush(); // dead letters found on the way
   const waited = await shell.receivers.wait(group, { wish: wanted, waitMs, signal });

@@ -27,6 +27,7 @@ import type { MessageStore, Unit } from "../../storage/mod.ts";
 import { type CompiledFilter, FilterCache, nominates } from "../filter/mod.ts";
 import { loadMessages, visibleAt } from "./bodies.ts";
 import { type Core, commit } from "./core.ts";
+import type { Leased } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
 import { Lookahead } from "./lookahead.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
@@ -67,8 +68,8 @@ export class Scout {
   readonly #scanning = new Map<PopQueue, Promise<number>>();
   /** Of these, the queues a receive asked for: the others are looked at for people who peek. */
   readonly #forReceive = new Set<PopQueue>();
-  /** Queues whose head may be moved, since when. */
-  readonly #passed = new Map<PopQueue, number>();
+  /** By group: queues whose head may be moved, since when. */
+  readonly #passed = new Map<GroupState, Map<PopQueue, number>>();
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
 
@@ -105,10 +106,10 @@ export class Scout {
 
   /** Logs how far queues were passed: those of a group, or all. */
   settleSkips(group?: GroupState): void {
-    for (const queue of this.#passed.keys()) {
-      if (group && queue.subscription.group !== group) continue;
-      this.#passed.delete(queue);
-      this.#skip(queue);
+    for (const one of group ? [group] : [...this.#passed.keys()]) {
+      const queues = this.#passed.get(one);
+      this.#passed.delete(one);
+      for (const queue of queues?.keys() ?? []) this.#skip(queue);
     }
     if (this.#passed.size > 0) return;
     this.#cancelTimer?.();
@@ -137,6 +138,15 @@ export class Scout {
   seek(group: GroupState, topic: string | undefined): void {
     for (const queue of group.peeked) {
       if (topic === undefined || queue.subscription.topic === topic) this.#sought(queue);
+    }
+  }
+
+  /** Messages were given: what was looked at behind them, and is not wanted, is passed over with them. */
+  granted(leased: Iterable<Leased>): void {
+    if (this.#stopped) return;
+    for (const { message } of leased) {
+      const { lookahead, head } = message.queue;
+      if (lookahead && lookahead.sought > head) this.#noteSoon(message.queue);
     }
   }
 
@@ -256,17 +266,23 @@ export class Scout {
     const passed = (lookahead?.passedTo(head) ?? head) - head;
     if (passed <= 0 || this.#stopped) return;
     const full = (lookahead?.scanned ?? head) - head >= LOOKAHEAD_MAX;
-    const since = this.#passed.get(queue) ?? this.#ports.now();
-    if (passed >= SKIP.messages || full || this.#ports.now() - since >= SKIP.ms) {
-      this.#passed.delete(queue);
-      this.#skip(queue);
-      return;
-    }
-    this.#passed.set(queue, since);
+    const since = this.#noteSoon(queue);
+    if (passed < SKIP.messages && !full && this.#ports.now() - since < SKIP.ms) return;
+    this.#passed.get(queue.subscription.group)?.delete(queue);
+    this.#skip(queue);
+  }
+
+  /** Within a second it is asked how far its head can be moved. @returns since when that is so. */
+  #noteSoon(queue: PopQueue): number {
+    const { group } = queue.subscription;
+    const queues = this.#passed.get(group) ?? new Map<PopQueue, number>();
+    const since = queues.get(queue) ?? this.#ports.now();
+    this.#passed.set(group, queues.set(queue, since));
     this.#cancelTimer ??= this.#ports.clock.after(SKIP.ms, () => {
       this.#cancelTimer = undefined;
       this.settleSkips();
     });
+    return since;
   }
 
   #skip(queue: PopQueue): void {

@@ -121,6 +121,7 @@ export class Shell {
       now,
       flush,
       lookFor: (group) => this.scout.start(group),
+      granted: (leased) => this.scout.granted(leased),
       mayGrant: () => !this.isStuck && !this.store.log.tail.closed,
     });
     this.scout = new Scout(this.core, {

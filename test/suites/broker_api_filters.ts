@@ -272,6 +272,29 @@ function testPassing(test: Test): void {
     assert.deepEqual(await lagNumbers(api), { committedOffset: 3, ready: 0, leased: 0, total: 0 });
   });
 
+  for (const mode of ["concurrent", "ordered"] as const) {
+    for (const waitMs of [0, 60_000]) {
+      const how = `${mode}, ${waitMs > 0 ? "waited for" : "asked for"}`;
+      test(`lag() counts nothing that was passed over behind what was given: ${how}`, async ({
+        api,
+      }) => {
+        await api.topics.put("orders", { ...TOPIC, queues: 1 });
+        await api.groups.put("g", { ...GROUP, mode, subscriptions: [toOrders({ tag: "a" })] });
+        const publish = () => publishTagged(api, "orders", ["b1", "a1", "b2", "b3"]);
+        if (waitMs === 0) await publish();
+        const receiving = receive(api, { waitMs });
+        await turn();
+        if (waitMs > 0) await publish();
+        const got = await receiving;
+        assert.deepEqual(ids(got), ["a1"]);
+        await settle(api, { ack: receipts(got) });
+        assert.deepEqual(await receive(api), []);
+        const passed = { committedOffset: 4, ready: 0, leased: 0, total: 0 };
+        assert.deepEqual(await lagNumbers(api), passed);
+      });
+    }
+  }
+
   test("what is passed over is no dead letter, and takes no room", async ({ api, clock }) => {
     await api.topics.put("orders", { ...TOPIC, queues: 1 });
     const subscriptions = [{ topic: "orders", filter: { tag: "a" } }];
