@@ -84,7 +84,10 @@ class Member {
           return nodeLog(log);
         },
         replaceLog: async () => this.#replaceLog(),
-        connect: ({ node }) => world.peer(name, node),
+        connect({ node, address }) {
+          world.connected.push(`${name} ${address}`);
+          return world.peer(name, node);
+        },
         fatal: (error) => void world.failed.push(error),
       },
       { group: GROUP, node: name, minSync: 2, catchUpRate: world.catchUpRate },
@@ -152,6 +155,8 @@ class World {
   readonly logged: string[] = [];
   /** Who called whom, and what. */
   readonly called: string[] = [];
+  /** Who made a line to which address. */
+  readonly connected: string[] = [];
   readonly failed: unknown[] = [];
   readonly cuts = new Set<string>();
   readonly catchUpRate: number;
@@ -294,6 +299,27 @@ describe("BrokerNode", () => {
     world.cuts.clear();
     await world.until(() => world.setSize === 3, "all count again");
     assert(!old.disk.texts().includes("lost"));
+  });
+
+  it("finds a node where it came to be while it looked where the others are", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const { coordinator } = world;
+    const directory = new Directory(coordinator);
+    const look = coordinator.definitions.bind(coordinator);
+    const slow = Promise.withResolvers<void>();
+    coordinator.definitions = async (page) => {
+      const found = await look(page);
+      await slow.promise;
+      return found;
+    };
+    await directory.announce({ node: "c", group: GROUP, address: "c:1" });
+    await world.run(50); // everybody looks
+    await directory.announce({ node: "b", group: GROUP, address: "b:2" });
+    await world.run(50);
+    slow.resolve();
+    await world.run(50);
+    assert(world.connected.includes("a b:2"), world.connected.join(", "));
   });
 
   it("hands over when it drains, ends its lease, and takes no more", async () => {
