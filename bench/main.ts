@@ -21,7 +21,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { argumentsOf, wrongly } from "../test/arguments.ts";
 import { backlog } from "./backlog.ts";
 import { delay } from "./delay.ts";
 import { fanout, steady } from "./fanout.ts";
@@ -48,8 +48,17 @@ import { topics } from "./topics.ts";
 
 const SCENARIOS: readonly Scenario[] = [post, postKeyed, batch, read, consume, fanout, steady];
 
-const { values } = parseArgs({
-  options: {
+const named = [
+  ...["idle", "backlog", "delay", "ladder", "loop", "rpc"],
+  ...["gateway", "group", "storage", "topics"],
+];
+const known = [...named, ...SCENARIOS.map(({ id }) => id)];
+const USAGE = `Usage: npm run bench -- [--quick] [--only ${known.join(",")}]
+       [--runtime bun|deno] [--rounds 5] [--seconds 3] [--data-dir DIR]
+       [--pending 10000000] [--filled 30000000] [--topics 1000000]`;
+
+const values = argumentsOf(
+  {
     quick: { type: "boolean", default: false },
     only: { type: "string" },
     runtime: { type: "string" },
@@ -60,7 +69,8 @@ const { values } = parseArgs({
     seconds: { type: "string" },
     "data-dir": { type: "string", default: tmpdir() },
   },
-});
+  USAGE,
+);
 
 const settings: Settings = {
   quick: values.quick,
@@ -72,15 +82,8 @@ const runtimes = (["bun", "deno"] as const).filter(
 );
 const only = values.only?.split(",");
 const chosen = SCENARIOS.filter(({ id }) => !only || only.includes(id));
-const named = [
-  ...["idle", "backlog", "delay", "ladder", "loop", "rpc"],
-  ...["gateway", "group", "storage", "topics"],
-];
-const known = [...named, ...SCENARIOS.map(({ id }) => id)];
-if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id))) {
-  console.error(`Usage: bench [--quick] [--only ${known.join(",")}] [--runtime bun|deno]`);
-  process.exit(64);
-}
+if (runtimes.length === 0 || !(rounds > 0) || only?.some((id) => !known.includes(id)))
+  wrongly(USAGE);
 
 mkdirSync(values["data-dir"], { recursive: true });
 console.log(`${describeMachine(runtimes, values["data-dir"])}\n`);

@@ -2,7 +2,8 @@
  * The storage room without HTTP, and what a long log costs at a start.
  *
  *   append   messages of 256 B, group commit, synced
- *   read     the same, sequentially by queue, each frame verified
+ *   read     the same, sequentially by queue, each frame verified: of 8 queues, where all but an
+ *            eighth of what lies there is of others, and of one
  *   restart  a log of so many GiB, ended by kill -9: from spawning the node to its
  *            first answered read, with what the page cache has, and with none of it
  *
@@ -37,19 +38,23 @@ export async function storage(options: StorageOptions): Promise<string> {
     const dir = mkdtempSync(join(options.dataRoot, "tidegate-storage-"));
     try {
       const [plain, filled] = [join(dir, "plain"), join(dir, "filled")];
-      const append = await perSecond(runtime, ["append", plain, options.count]);
-      const read = await perSecond(runtime, ["read", plain, options.count]);
-      const fill = await perSecond(runtime, ["fill", filled, options.filled]);
-      rows.push([runtime, append, read, fill]);
+      const [eight, one] = [join(plain, "8"), join(plain, "1")];
+      const append = await perSecond(runtime, ["append", eight, options.count, 8]);
+      const read = await perSecond(runtime, ["read", eight, options.count, 8]);
+      await perSecond(runtime, ["append", one, options.count, 1]);
+      const readOne = await perSecond(runtime, ["read", one, options.count, 1]);
+      const fill = await perSecond(runtime, ["fill", filled, options.filled, 8]);
+      rows.push([runtime, append, read, readOne, fill]);
       starts.push(await restarts(runtime, filled));
     } finally {
       rmSync(dir, { recursive: true, force: true });
     }
   }
-  const head = ["on", "append + sync, msg/s", "read, msg/s", "publishBatch in process, msg/s"];
+  const reads = ["read of 8 queues, msg/s", "of one"];
+  const head = ["on", "append + sync, msg/s", ...reads, "publishBatch in process, msg/s"];
   const startHead = ["on", "log", "segments", "ready warm", "first read warm"];
   const tables = [
-    `Storage alone, ${options.count.toLocaleString("en-US")} messages of 256 B in 8 queues:\n`,
+    `Storage alone, ${options.count.toLocaleString("en-US")} messages of 256 B:\n`,
     renderTable(head, rows),
     "\nA start after kill -9:\n",
     renderTable([...startHead, "ready cold", "first read cold", "RSS"], starts),
@@ -59,10 +64,10 @@ export async function storage(options: StorageOptions): Promise<string> {
 
 async function perSecond(
   runtime: BenchRuntime,
-  [work, dataDir, count]: readonly [string, string, number],
+  [work, dataDir, count, queues]: readonly [string, string, number, number],
 ): Promise<string> {
   const script = spawnScript(runtime, "bench/storage_work.ts", {
-    args: [work, dataDir, String(count)],
+    args: [work, dataDir, String(count), String(queues)],
   });
   const patience = setTimeout(() => script.child.kill("SIGKILL"), WORK_MAX_MS);
   const { code } = await script.exited;

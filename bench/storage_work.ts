@@ -1,9 +1,10 @@
 /**
- * The storage room by itself, for `storage.ts`: `bun bench/storage_work.ts WORK DATA_DIR COUNT`
+ * The storage room by itself, for `storage.ts`: `bun bench/storage_work.ts WORK DATA_DIR COUNT [QUEUES]`
  * prints one line of JSON.
  *
  *   append  so many messages of 256 B in batches of 500, each batch written and
- *           synced with whatever else has come; all confirmed at the end
+ *           synced with whatever else has come, a batch each turn of the event loop; all
+ *           confirmed at the end
  *   read    them, queue by queue, 1,000 units and their bodies at a time
  *   fill    so many through a broker's `publishBatch`, into one topic of 8 queues
  *
@@ -18,16 +19,16 @@ import { type Fold, messageFrameSizeMax, MessageStore, readFrames } from "../sto
 import { openLocalBroker, SEGMENT_BYTES } from "./local_broker.ts";
 import { threadTime } from "./thread_time.ts";
 
-const QUEUES = 8;
 const TOPIC_GEN = 1;
 const BATCH = 500;
+const FIRST_ID = 10 ** 9;
 const PAGE = 1000;
 const BODY = new Uint8Array(256).fill(0x78);
-/** Not confirmed yet: about four batches of the flusher. */
-const UNCONFIRMED_MAX = 4 * 1024 * 1024;
+/** Not confirmed yet, at most: about four batches of the flusher. */
+const UNCONFIRMED_MAX = 16 * 1024 * 1024;
 
-const [work, dataDir = "", countText = ""] = process.argv.slice(2);
-const count = Number(countText);
+const [work, dataDir = "", countText = "", queuesText = "8"] = process.argv.slice(2);
+const [count, queues] = [Number(countText), Number(queuesText)];
 const works = { append, read, fill };
 const { seconds, ownSeconds } = await works[work as keyof typeof works]();
 console.log(JSON.stringify({ count, seconds, ownSeconds }));
@@ -70,6 +71,7 @@ async function append(): Promise<Took> {
     for (let at = 0; at < count; at += BATCH) {
       putBatch(store, at);
       store.log.flush();
+      await turn(); // as requests come: some each turn of the event loop, while the disk is at work
       while (store.log.end - store.log.confirmOffset > UNCONFIRMED_MAX) await confirmed();
     }
     while (store.log.confirmOffset < store.log.end) await confirmed();
@@ -78,14 +80,25 @@ async function append(): Promise<Took> {
   return took;
 }
 
+function turn(): Promise<void> {
+  return new Promise((resolve) => systemClock.defer(resolve));
+}
+
 /** Each a unit of its own, spread over the queues. */
 function putBatch(store: MessageStore, first: number): void {
   const now = systemClock.now();
   for (let at = first; at < Math.min(first + BATCH, count); at++) {
-    const attributes = { id: `m-${at}` };
-    const queueOffset = Math.floor(at / QUEUES);
-    const place = { topicGen: TOPIC_GEN, queueId: at % QUEUES, queueOffset };
-    const envelope = { ...place, keyHash: 0, tagHash: 0, bornAt: now };
+    const attributes = { id: String(FIRST_ID + at) };
+    const queueId = at % queues;
+    const queueOffset = Math.floor(at / queues);
+    const envelope = {
+      topicGen: TOPIC_GEN,
+      queueId,
+      queueOffset,
+      keyHash: 0,
+      tagHash: 0,
+      bornAt: now,
+    };
     store.begin(now, messageFrameSizeMax(attributes, BODY.length));
     store.putMessage({ envelope, attributes, body: BODY }, { continued: false });
   }
@@ -95,7 +108,7 @@ async function read(): Promise<Took> {
   const store = await openStore();
   const took = await timed(async () => {
     let found = 0;
-    for (let queueId = 0; queueId < QUEUES; queueId++) found += await readQueue(store, queueId);
+    for (let queueId = 0; queueId < queues; queueId++) found += await readQueue(store, queueId);
     if (found !== count) throw new Error(`${found} of ${count} were read`);
   });
   await store.close();
@@ -121,7 +134,7 @@ async function fill(): Promise<Took> {
   const { topics, messages } = broker.api;
   const retention = { timeMs: null, bytes: null };
   const about = { messageType: "mixed", acks: "leader", description: "" } as const;
-  await topics.put("filled", { queues: QUEUES, retention, ...about });
+  await topics.put("filled", { queues, retention, ...about });
   const took = await timed(async () => {
     for (let at = 0; at < count; at += BATCH) {
       const batch = Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => ({

@@ -45,22 +45,27 @@ interface Target {
 
 /** Writes the attributes from `at`; returns the position behind them. */
 export function writeAttributes(target: Target, at: number, attributes: MessageAttributes): number {
-  let end = writeText(target, at, [TAG.id, attributes.id]);
-  end = writeText(target, end, [TAG.key, attributes.key]);
-  end = writeText(target, end, [TAG.tag, attributes.tag]);
-  for (const key of attributes.index ?? []) end = writeText(target, end, [TAG.index, key]);
-  for (const property of attributes.properties ?? []) end = writeProperty(target, end, property);
-  end = writeText(target, end, [TAG.contentType, attributes.contentType]);
-  end = writeText(target, end, [TAG.traceparent, attributes.traceparent]);
-  return writeText(target, end, [TAG.tracestate, attributes.tracestate]);
+  const { id, key, tag, index, properties, contentType, traceparent, tracestate } = attributes;
+  let end = writeText(target, at, { tag: TAG.id, value: id });
+  // Asked here: most have few, and this is done for every message.
+  if (key !== undefined) end = writeText(target, end, { tag: TAG.key, value: key });
+  if (tag !== undefined) end = writeText(target, end, { tag: TAG.tag, value: tag });
+  if (index) for (const value of index) end = writeText(target, end, { tag: TAG.index, value });
+  if (properties) for (const property of properties) end = writeProperty(target, end, property);
+  if (contentType !== undefined)
+    end = writeText(target, end, { tag: TAG.contentType, value: contentType });
+  if (traceparent !== undefined)
+    end = writeText(target, end, { tag: TAG.traceparent, value: traceparent });
+  if (tracestate !== undefined)
+    end = writeText(target, end, { tag: TAG.tracestate, value: tracestate });
+  return end;
 }
 
 function writeText(
   { bytes, view }: Target,
   at: number,
-  [tag, value]: readonly [number, string | undefined],
+  { tag, value }: { readonly tag: number; readonly value: string },
 ): number {
-  if (value === undefined) return at;
   const end = writeUtf8(bytes, at + 3, value);
   assert(end - at - 3 <= 0xffff, "an attribute fits 65 535 bytes");
   bytes[at] = tag;

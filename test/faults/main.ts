@@ -16,7 +16,7 @@
  *
  * Prints each, then a line of figures; what cannot be injected here is said
  * loudly. Exits 1 on any violation and then keeps the data directory to look into.
- * `--slice` is a little of everything, for a build machine.
+ * `--slice` is a little of everything, for a build machine; `--record` a thousand and more.
  *
  * @module
  */
@@ -24,7 +24,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { argumentsOf, wrongly } from "../arguments.ts";
 import { RUNTIMES, type RuntimeName } from "../e2e/server.ts";
 import { AT_REST, type AtRest, spoilAtRest } from "./at_rest.ts";
 import { cannot, type Fault, FAULTS, openBreaker } from "./breakers.ts";
@@ -38,8 +38,13 @@ import {
 
 const SHOWN_MAX = 20;
 
-const { values } = parseArgs({
-  options: {
+const names = [...FAULTS, ...AT_REST];
+const USAGE = `Usage: npm run faults -- [--fault ${names.join("|")}|all] [--count 20] [--runtime bun|deno|node] [--seed 1]
+       npm run faults -- --slice|--record [--runtime …] [--seed 1]
+       npm run faults -- --world cluster [--fault all, or some of ${CLUSTER_FAULT_NAMES.join(",")}] [--count 20] [--brokers 1|3] …`;
+
+const values = argumentsOf(
+  {
     world: { type: "string", default: "node" },
     fault: { type: "string" },
     count: { type: "string" },
@@ -48,46 +53,38 @@ const { values } = parseArgs({
     brokers: { type: "string", default: "3" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     slice: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
   },
-});
+  USAGE,
+);
+
+type Counts = Readonly<Record<Fault | AtRest, number>>;
 
 /** What one more costs is seconds for the first few, milliseconds for the last two. */
-const SLICE: Readonly<Record<Fault | AtRest, number>> = {
-  kill: 0, // a test of its own
-  power: 4,
-  sync: 4,
-  write: 4,
-  full: 2,
-  flip: 120,
-  cut: 120,
-};
+const SLICE: Counts = { kill: 0, power: 4, sync: 4, write: 4, full: 2, flip: 120, cut: 120 }; // kills have a test of their own
+/** A thousand and more. */
+const RECORD: Counts = { kill: 40, power: 80, sync: 60, write: 60, full: 20, flip: 400, cut: 400 };
 
 const runtime = RUNTIMES.find((one): one is RuntimeName => one === values.runtime);
 const [count, seed] = [Number(values.count ?? values.kills ?? "20"), Number(values.seed)];
 const brokers = Number(values.brokers);
 const inCluster = values.world === "cluster";
-const names = [...FAULTS, ...AT_REST];
+const counts = values.slice ? SLICE : values.record ? RECORD : undefined;
 const fault = values.fault ?? (inCluster ? "leader-kill" : "kill");
 const chosen = names.filter((name) =>
-  values.slice ? SLICE[name] > 0 : fault === name || fault === "all",
+  counts ? counts[name] > 0 : fault === name || fault === "all",
 );
 /** Each list is one campaign, of several in turn. */
 const campaigns = fault === "all" ? CLUSTER_FAULT_NAMES.map((name) => [name]) : [inTurn(fault)];
 const known = inCluster
   ? campaigns.every((list) => list.length > 0)
   : values.world === "node" && chosen.length > 0;
-if (!runtime || !(count > 0) || !(seed >= 0) || ![1, 3].includes(brokers) || !known) {
-  console.error(
-    `Usage: faults [--fault ${names.join("|")}|all] [--count 20] [--runtime bun|deno|node] [--seed 1]
-       faults --world cluster [--fault all, or some of ${CLUSTER_FAULT_NAMES.join(",")}] [--count 20] [--brokers 1|3] …`,
-  );
-  process.exit(64);
-}
+if (!runtime || !(count > 0) || !(seed >= 0) || ![1, 3].includes(brokers) || !known) wrongly(USAGE);
 
 const outcomes: (boolean | undefined)[] = [];
 for (const faults of inCluster ? campaigns : []) outcomes.push(await onGroup(faults, count));
 for (const fault of inCluster ? [] : chosen) {
-  const times = values.slice ? SLICE[fault] : count;
+  const times = counts?.[fault] ?? count;
   outcomes.push(isAtRest(fault) ? await atRest(fault, times) : await underLoad(fault, times));
 }
 const failed = outcomes.filter((held) => held === false).length;

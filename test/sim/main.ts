@@ -17,7 +17,7 @@
  */
 
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { argumentsOf, wrongly } from "../arguments.ts";
 import { currentRuntime } from "../e2e/server.ts";
 import { simulate as simulateBroker } from "./broker_world.ts";
 import { huntInCluster, PLANTED_IN_CLUSTER } from "./cluster_plants.ts";
@@ -38,8 +38,8 @@ const WORLD_NAMES = Object.keys(WORLDS) as WorldName[];
 const USAGE = `Usage: npm run sim -- [--world storage|broker|cluster|failover|late] [--seed <first seed>] [--count <how many>] [--trace]
        npm run sim -- --planted [--world <name>] [--only <name>]`;
 
-const { values } = parseArgs({
-  options: {
+const values = argumentsOf(
+  {
     world: { type: "string" },
     seed: { type: "string", default: "1" },
     count: { type: "string" },
@@ -47,7 +47,8 @@ const { values } = parseArgs({
     planted: { type: "boolean", default: false },
     only: { type: "string" },
   },
-});
+  USAGE,
+);
 
 interface Run {
   readonly first: number;
@@ -63,10 +64,7 @@ async function runWorlds(): Promise<number> {
   // A seed alone is one to replay.
   const count = Number(values.count ?? (process.argv.includes("--seed") ? 1 : 1000));
   const wrong = !Number.isSafeInteger(first) || !Number.isSafeInteger(count);
-  if (worlds.length === 0 || wrong || first < 0 || count < 1) {
-    console.error(USAGE);
-    return 64;
-  }
+  if (worlds.length === 0 || wrong || first < 0 || count < 1) wrongly(USAGE);
   for (const world of worlds) {
     const held = await run(world, { first, count, trace: values.trace || count === 1 });
     if (!held) return 1;
