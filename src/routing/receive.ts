@@ -194,7 +194,10 @@ class Receive {
     this.#held = new Map(counts);
   }
 
-  /** All are waited at, until one has something. */
+  /**
+   * All are waited at, until one has something. A broker group whose answer was lost is asked
+   * again, for other messages: what it had leased comes back when those leases end.
+   */
   async #wait(): Promise<void> {
     const { clock, members } = this.#cluster;
     const found = new AbortController();
