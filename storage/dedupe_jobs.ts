@@ -1,6 +1,6 @@
 /**
- * Making dedupe runs off the event loop: of a sealed segment, and of several
- * runs one. Entries out of the window are left out; of a key that is there twice
+ * Making dedupe runs off the event loop, and reading them through: of a sealed segment,
+ * and of several runs one. Entries out of the window are left out; of a key that is there twice
  * the later one is kept, since it was published after the window of the first.
  *
  * @module
@@ -14,13 +14,14 @@ import { CONTENT_SIZE } from "./blocks.ts";
 import {
   compareKeys,
   COUNT_SIZE,
+  DEDUPE_DIR,
   encodeDedupeEntry,
   EntryFields,
   mergedRange,
   runPath,
   type RunRange,
 } from "./dedupe_run.ts";
-import { RunFile } from "./dedupe_run_file.ts";
+import { RunDamage, RunFile } from "./dedupe_run_file.ts";
 import { RunWriter } from "./dedupe_run_writer.ts";
 import type { Frame } from "./frame.ts";
 import { KINDS } from "./records/mod.ts";
@@ -101,6 +102,18 @@ class EntryBuffer {
       const next = sorted[i + 1];
       return next === undefined || compare(at, next) !== 0;
     });
+  }
+}
+
+/** Reads all of a run. @throws {RunDamage} when it is not what was written, or not there. */
+export async function checkRun(range: RunRange, { disk, crc32 }: JobPorts): Promise<void> {
+  const names = await disk.list(DEDUPE_DIR);
+  if (!names.some((name) => `${DEDUPE_DIR}/${name}` === runPath(range))) throw new RunDamage(range);
+  const run = await RunFile.open(disk, range, crc32);
+  try {
+    if (!(await run.isWhole())) throw new RunDamage(range);
+  } finally {
+    await run.close();
   }
 }
 

@@ -31,7 +31,8 @@
  *
  * Key hashes are uniform, so a key's block is found by its value, without an
  * index: see dedupe_run_file.ts. A run is immutable and written aside; a damaged
- * or missing one is built again from its segments while they are there.
+ * or missing one is built again from its segments while they are there. One that is
+ * damaged when some of them are gone has a file `.left` beside it (dedupe_runs.ts).
  *
  * @module
  */
@@ -63,6 +64,11 @@ export interface RunRange {
 export function runPath({ from, to }: RunRange): string {
   const digits = (offset: number) => String(offset).padStart(20, "0");
   return `${DEDUPE_DIR}/${digits(from)}-${digits(to)}.run`;
+}
+
+/** Of an empty file: the run is damaged, and is left alone. */
+export function leftPath(range: RunRange): string {
+  return runPath(range).replace(/run$/, "left");
 }
 
 /** The runs among `names`, oldest first, of those that begin alike the longest first. */

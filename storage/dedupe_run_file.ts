@@ -18,7 +18,7 @@ import type { Crc32 } from "./base/checksum.ts";
 import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { salvaging } from "./base/salvage.ts";
-import { CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
+import { areBlocksWhole, BLOCK_SIZE, CONTENT_SIZE, readSealed, sealedSize } from "./blocks.ts";
 import { Bloom, isBloomSize } from "./bloom.ts";
 import { DerivedDamage } from "./damage.ts";
 import {
@@ -60,6 +60,8 @@ export class RunFile {
   #users = 0;
   #life: "used" | "retired" | "closed" = "used";
   leftAlone = false;
+  /** When somebody began to read all of it, and found it whole, by elapsed time. */
+  checkedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
     file: DiskFile,
@@ -91,6 +93,20 @@ export class RunFile {
   /** Damaged, and cannot be built again: what can be read of it is, but it is not merged. */
   leaveAlone(): void {
     this.leftAlone = true;
+  }
+
+  checked(at: number): void {
+    this.checkedAt = Math.max(this.checkedAt, at);
+  }
+
+  /** Reads all of it. */
+  async isWhole(): Promise<boolean> {
+    const blocks = Math.ceil(this.byteSize / BLOCK_SIZE);
+    for (let from = 0; from < blocks; from += CHECK_BLOCKS) {
+      const some = { from, count: CHECK_BLOCKS };
+      if (!(await areBlocksWhole(this.#file, some, this.#crc32))) return false;
+    }
+    return true;
   }
 
   async #loadBloom(): Promise<void> {
@@ -179,6 +195,9 @@ export class RunFile {
     await this.#file.close();
   }
 }
+
+/** Blocks read at once. */
+const CHECK_BLOCKS = 256;
 
 /** Of the filter, at once: a long one is not read in one slice. */
 const LOAD_SIZE = 256 * CONTENT_SIZE;

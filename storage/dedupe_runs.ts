@@ -7,8 +7,15 @@
 
 import type { Crc32 } from "./base/checksum.ts";
 import type { Disk } from "./base/disk.ts";
-import { DEDUPE_DIR, type DedupeEntry, runPath, type RunRange } from "./dedupe_run.ts";
-import { RunFile } from "./dedupe_run_file.ts";
+import {
+  DEDUPE_DIR,
+  type DedupeEntry,
+  leftPath,
+  runPath,
+  type RunRange,
+  runRanges,
+} from "./dedupe_run.ts";
+import { RunDamage, RunFile } from "./dedupe_run_file.ts";
 
 export class DedupeRuns {
   readonly #disk: Disk;
@@ -28,9 +35,11 @@ export class DedupeRuns {
     return this.#list;
   }
 
-  /** Whether all of the range lies in one run. */
+  /** Whether all of the range lies in one run that is not left alone. */
   covers({ from, to }: RunRange): boolean {
-    return this.#list.some(({ header }) => header.from <= from && header.to >= to);
+    return this.#list.some(
+      ({ header, leftAlone }) => !leftAlone && header.from <= from && header.to >= to,
+    );
   }
 
   /** Puts a run in place of those within its range. @throws {RunDamage} */
@@ -42,8 +51,36 @@ export class DedupeRuns {
     this.#change([...kept, run].toSorted((a, b) => a.header.from - b.header.from));
     for (const one of replaced) {
       if (!isOf(one, range)) await this.removeFile(one.header);
+      else if (one.leftAlone) await this.#remove([leftPath(range)]);
       await one.close();
     }
+  }
+
+  /**
+   * Puts those on disk in use.
+   *
+   * @returns those that are damaged, and that nothing is left of to build them from.
+   */
+  async openAll(about: {
+    isInLog(range: RunRange): boolean;
+    report(damage: RunDamage): void;
+  }): Promise<RunRange[]> {
+    const lost: RunRange[] = [];
+    const there = await this.#paths();
+    for (const range of runRanges(await this.#disk.list(DEDUPE_DIR))) {
+      try {
+        // What a merge made is there, and what it was made of not yet gone.
+        if (this.covers(range)) await this.removeFile(range);
+        else await this.use(range);
+        if (there.has(leftPath(range))) this.find(range)?.leaveAlone();
+      } catch (error) {
+        if (!(error instanceof RunDamage)) throw error;
+        about.report(error);
+        if (about.isInLog(range)) await this.removeFile(range);
+        else lost.push(range);
+      }
+    }
+    return lost;
   }
 
   #change(list: readonly RunFile[]): void {
@@ -73,10 +110,31 @@ export class DedupeRuns {
     for (const run of runs) await run.close();
   }
 
-  async removeFile(range: RunRange): Promise<void> {
-    const path = runPath(range);
+  removeFile(range: RunRange): Promise<void> {
+    return this.#remove([runPath(range), leftPath(range)]);
+  }
+
+  /** Those that are there. */
+  async #remove(paths: readonly string[]): Promise<void> {
+    const there = await this.#paths();
+    for (const path of paths) if (there.has(path)) await this.#disk.remove(path);
+  }
+
+  async #paths(): Promise<ReadonlySet<string>> {
     const names = await this.#disk.list(DEDUPE_DIR);
-    if (names.some((name) => `${DEDUPE_DIR}/${name}` === path)) await this.#disk.remove(path);
+    return new Set(names.map((name) => `${DEDUPE_DIR}/${name}`));
+  }
+
+  /**
+   * The run is damaged, and stays for what can be read of it. Runs within its range are made
+   * beside it then; an empty file tells a start that those are not what it was merged from.
+   */
+  async leaveAlone(run: RunFile): Promise<void> {
+    if (run.leftAlone) return;
+    run.leaveAlone();
+    const file = await this.#disk.open(leftPath(run.header), { create: true });
+    await file.close();
+    await this.#disk.syncDir(DEDUPE_DIR);
   }
 
   /**

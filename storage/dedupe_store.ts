@@ -18,24 +18,27 @@
  * and while there is one no key is called new. A gap is mended from the log; where
  * the log no longer has the segment, keys that lead to the damage are refused.
  *
+ * Before the log lets go of a segment, the run of its keys is read through (dedupe_checks.ts).
+ *
  * @module
  */
 
 import { removeAsides } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import type { CommitLog } from "./commit_log.ts";
+import { DedupeChecks } from "./dedupe_checks.ts";
 import { planMerge } from "./dedupe_plan.ts";
 import {
   DEDUPE_DIR,
   type DedupeEntry,
   mergedRange,
   type RunRange,
-  runRanges,
   type SealedSegment as Sealed,
 } from "./dedupe_run.ts";
 import { RunDamage, type RunFile, unreadable } from "./dedupe_run_file.ts";
 import { DedupeRuns } from "./dedupe_runs.ts";
-import { DedupeTable } from "./dedupe_table.ts";
+import { DedupeWindow } from "./dedupe_window.ts";
+import { type YoungKey, YoungKeys } from "./dedupe_young.ts";
 import type { StorePorts } from "./store_ports.ts";
 
 export const YOUNG_BYTES_MAX = 256 * 1024 * 1024;
@@ -57,9 +60,9 @@ export class DedupeStore {
   readonly #youngBytesMax: number;
   readonly #mendWaitBytesMax: number;
   readonly #runs: DedupeRuns;
-  /** By base of the segment, oldest first. */
-  readonly #young = new Map<number, DedupeTable>();
-  #droppedTables = 0;
+  readonly #checks: DedupeChecks;
+  readonly #window: DedupeWindow;
+  readonly #young = new YoungKeys();
   /** Sealed, and memory answers for them, oldest first. */
   readonly #waiting = new Map<number, Sealed>();
   /** Sealed, and nothing answers for them. */
@@ -72,53 +75,36 @@ export class DedupeStore {
   #nextBuild: Promise<void> | undefined;
   #merging = false;
   #closed = false;
-  #log: CommitLog | undefined;
-  #keyedCount: (base: number) => number | undefined = () => undefined;
 
   constructor(ports: StorePorts, options: DedupeOptions) {
     const { windowMs, youngBytesMax = YOUNG_BYTES_MAX, bloomBytesMax = BLOOM_BYTES_MAX } = options;
     this.#mendWaitBytesMax = options.mendWaitBytesMax ?? MEND_WAIT_BYTES_MAX;
     this.#ports = ports;
     this.windowMs = windowMs;
+    this.#window = new DedupeWindow(windowMs);
     this.#youngBytesMax = youngBytesMax;
     this.#runs = new DedupeRuns(ports, bloomBytesMax);
+    this.#checks = new DedupeChecks(ports, this.#runs);
   }
 
   /** Takes in a message with a key of the segment at `base`, at append or when the log is walked. */
-  remember(
-    base: number,
-    message: {
-      readonly keyHash: Uint8Array;
-      readonly logOffset: number;
-      readonly storedAt: number;
-    },
-  ): void {
-    let table = this.#young.get(base);
-    if (!table) {
-      table = new DedupeTable();
-      this.#young.set(base, table);
-    }
-    const { keyHash, logOffset, storedAt } = message;
-    table.put(keyHash, { place: logOffset - base, storedAt });
+  remember(base: number, message: YoungKey): void {
+    this.#young.put(base, message);
   }
 
   /** The keys of a sealed segment: its run answers, or is built. */
   forget(base: number): void {
-    if (this.#young.delete(base)) this.#droppedTables++;
+    this.#young.drop(base);
   }
 
   /** The logOffset of the message with this key, if it is in memory and in the window. */
   young(keyHash: Uint8Array, now: number): number | undefined {
-    for (const [base, table] of [...this.#young].toReversed()) {
-      const found = table.find(keyHash);
-      if (found) return found.storedAt > now - this.windowMs ? base + found.place : undefined;
-    }
-    return undefined;
+    return this.#young.find(keyHash, now - this.windowMs);
   }
 
   /** Another one than before: a key may have come to a run, or be in memory no longer. */
   get version(): number {
-    return this.#runs.version + this.#droppedTables; // both only grow
+    return this.#runs.version + this.#young.dropped; // both only grow
   }
 
   /**
@@ -148,7 +134,7 @@ export class DedupeStore {
 
   /** Memory of the keys that are in no run yet. */
   get youngBytes(): number {
-    return this.#young.values().reduce((bytes, table) => bytes + table.byteSize, 0);
+    return this.#young.byteSize;
   }
 
   get runs(): readonly RunFile[] {
@@ -186,8 +172,8 @@ export class DedupeStore {
   async #buildRun({ base, end }: Sealed): Promise<void> {
     const range = { from: base, to: end };
     // A merge that was under way when an input was found damaged may have saved it.
-    if (!this.#runs.covers(range)) {
-      await this.#ports.jobs.run({ kind: "dedupe", base, end, expired: this.#expired() });
+    if (!this.#runs.covers(range) && !this.#window.isOver(base)) {
+      await this.#ports.jobs.run({ kind: "dedupe", base, end, expired: this.#window.expired });
       if (this.#closed) return;
       await this.#runs.use(range);
     }
@@ -199,14 +185,12 @@ export class DedupeStore {
   /** Removes the runs that are out of the window and begins the merge that is due. */
   async #settle(): Promise<void> {
     if (this.#closed || this.#merging) return;
-    const expired = this.#expired();
-    try {
-      const over = this.#runs.list.filter(({ header }) => header.newest <= expired);
+    const expired = this.#window.expired;
+    const over = this.#runs.list.filter(({ header }) => header.newest <= expired);
+    await this.#succeeds(async () => {
       for (const { header } of over) await this.#runs.removeFile(header);
       await this.#runs.leave(over);
-    } catch (error) {
-      this.#report(error);
-    }
+    });
     const inputs = planMerge(this.#runs.list, [...this.#gaps.keys(), ...this.#waiting.keys()]);
     if (inputs && !this.#merging) void this.#merge(inputs);
   }
@@ -215,7 +199,7 @@ export class DedupeStore {
     this.#merging = true;
     const inputs = runs.map(({ header: { from, to } }) => ({ from, to }));
     try {
-      await this.#ports.jobs.run({ kind: "merge", inputs, expired: this.#expired() });
+      await this.#ports.jobs.run({ kind: "merge", inputs, expired: this.#window.expired });
       if (this.#closed) return;
       await this.#runs.use(mergedRange(inputs));
     } catch (error) {
@@ -230,18 +214,8 @@ export class DedupeStore {
   }
 
   async #mendAfter(damage: RunDamage): Promise<void> {
-    try {
-      await this.#discard(damage);
-    } catch (error) {
-      this.#runs.find(damage.range)?.leaveAlone();
-      this.#report(error);
-    }
+    await this.#succeeds(() => this.#discard(damage));
     await this.build();
-  }
-
-  /** Keys published then or before are out of the window, by the log's time: no clock that runs wild drops any. */
-  #expired(): number {
-    return (this.#log?.tail.storedAt ?? 0) - this.windowMs;
   }
 
   #report(error: unknown): void {
@@ -260,47 +234,72 @@ export class DedupeStore {
     throw new TidegateError("overloaded", detail, { at: gap.base });
   }
 
-  /** A run was found damaged: its segments are gaps from now on, if the log still has them. */
+  /**
+   * A run was found damaged: those of its segments that the log still has are gaps from now on.
+   *
+   * @throws `data-damaged` when all that can be done was done before.
+   */
   async #discard(damage: RunDamage): Promise<void> {
     const run = this.#runs.find(damage.range);
     if (!run) return; // somebody else has found it
-    if (!this.#isInLog(damage.range)) throw unreadable(damage.range);
+    const underWay = this.#discards.get(run);
+    if (!underWay && run.leftAlone) throw unreadable(damage.range);
     const discard =
-      this.#discards.get(run) ??
-      this.#makeGaps(run, damage).finally(() => this.#discards.delete(run));
+      underWay ?? this.#makeGaps(run, damage).finally(() => this.#discards.delete(run));
     this.#discards.set(run, discard);
     await discard;
   }
 
   async #makeGaps(run: RunFile, damage: RunDamage): Promise<void> {
-    const { from, to } = damage.range;
-    this.#ports.report(damage);
-    await this.#runs.removeFile(damage.range);
-    for (const segment of this.#segmentsToRemember()) {
-      if (segment.base >= from && segment.end <= to) this.#gaps.set(segment.base, segment);
+    const { range } = damage;
+    const useless = this.#window.isInLog(range);
+    this.#ports.report(useless ? damage : unreadable(range));
+    const goes = useless && (await this.#succeeds(() => this.#runs.removeFile(range)));
+    if (!goes) await this.#succeeds(() => this.#runs.leaveAlone(run));
+    for (const segment of this.#window.segments()) {
+      const { base, end } = segment;
+      if (base >= range.from && end <= range.to) this.#gaps.set(base, segment);
     }
-    await this.#runs.leave([run]);
+    if (goes) await this.#runs.leave([run]);
+  }
+
+  async #succeeds(work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.#report(error);
+      return false;
+    }
+  }
+
+  /** Whether the segments before `to` may go: their keys are out of the window, or in runs that are whole. */
+  async secure(to: number): Promise<boolean> {
+    if (this.#gaps.size > 0) await this.build();
+    const reading = this.#checks.read({
+      asked: () => {
+        const { start: from, expired } = this.#window;
+        return this.#closed ? undefined : { from, to, expired };
+      },
+      mend: (damage) => this.#mendAfter(damage),
+    });
+    const mended = await reading.catch((error: unknown) => {
+      if (this.#closed) return false; // a job that was cut off
+      throw error;
+    });
+    const isNeeded = this.#window.segments().some((one) => one.base < to && this.needs(one));
+    return mended && !this.#closed && !isNeeded;
+  }
+
+  /** Somebody begins to read the run of this range; what is returned is called when it was whole. */
+  checking(range: RunRange): () => void {
+    return this.#checks.begin(range);
   }
 
   /** Whether keys of the sealed segment are in no run yet, and still in the window. */
   needs({ base, end }: Sealed): boolean {
     if (this.#runs.covers({ from: base, to: end })) return false;
-    return this.#segmentsToRemember().some((segment) => segment.base === base);
-  }
-
-  #isInLog({ from }: RunRange): boolean {
-    return (this.#log?.segments[0]?.base ?? Infinity) <= from;
-  }
-
-  /** Sealed segments that may hold keys in the window. */
-  #segmentsToRemember(): Sealed[] {
-    const { segments = [], confirmOffset = 0 } = this.#log ?? {};
-    const since = this.#expired();
-    return segments.flatMap(({ base, end = Infinity }, i) => {
-      if (end > confirmOffset || this.#keyedCount(base) === 0) return [];
-      const after = segments[i + 1]?.firstStoredAt ?? 0; // 0: its header is damaged
-      return after === 0 || after > since ? [{ base, end }] : [];
-    });
+    return this.#window.segments().some((segment) => segment.base === base);
   }
 
   /** Somebody found the run of this range damaged. */
@@ -315,31 +314,20 @@ export class DedupeStore {
    */
   async start(log: CommitLog, keyedCount: (base: number) => number | undefined): Promise<void> {
     const { disk } = this.#ports;
-    this.#log = log;
-    this.#keyedCount = keyedCount;
+    this.#window.open(log, keyedCount);
     await disk.makeDir(DEDUPE_DIR);
     await removeAsides(disk, DEDUPE_DIR);
     await disk.syncDir(DEDUPE_DIR); // a process may have been killed before it did, and segments go
-    for (const range of runRanges(await disk.list(DEDUPE_DIR))) await this.#openRun(range);
-    for (const segment of this.#segmentsToRemember()) {
+    const isInLog = (range: RunRange) => this.#window.isInLog(range);
+    this.lost.push(
+      ...(await this.#runs.openAll({ isInLog, report: (e) => this.#ports.report(e) })),
+    );
+    for (const segment of this.#window.segments()) {
       const covered = this.#runs.covers({ from: segment.base, to: segment.end });
       if (!covered) this.#gaps.set(segment.base, segment);
     }
     for (const { base } of log.closedSegments) this.forget(base);
     void this.build();
-  }
-
-  async #openRun(range: RunRange): Promise<void> {
-    // What a merge made is there, and what it was made of not yet gone.
-    if (this.#runs.covers(range)) return this.#runs.removeFile(range);
-    try {
-      await this.#runs.use(range);
-    } catch (error) {
-      if (!(error instanceof RunDamage)) throw error;
-      this.#ports.report(error);
-      if (this.#isInLog(range)) await this.#runs.removeFile(range);
-      else this.lost.push(range);
-    }
   }
 
   /** Ends the work; what is under way is cut off with the jobs, and done again at the next start. */

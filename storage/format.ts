@@ -5,6 +5,8 @@
  * the node does not start: what it does not know it would take for damage, and
  * build over it. A derived file of an earlier version is built again.
  *
+ * Nor does it start over a log that is giving way to another's (replaced_log.ts).
+ *
  * The checksum of a header lies in the same place in all versions of its kind.
  *
  * @module
@@ -23,6 +25,7 @@ import { IDENTITY_CRC_AT, IDENTITY_FORMAT, IDENTITY_PATH, IDENTITY_SLOT_SIZE } f
 import { LOG_START_FORMAT } from "./log_start.ts";
 import { LOG_DIR, SEGMENT_FORMAT } from "./segment.ts";
 import { SIDECAR_FORMAT } from "./sidecar.ts";
+import { REPLACING_PATH } from "./replaced_log.ts";
 import { SNAPSHOT_DIR, SNAPSHOT_FORMAT } from "./snapshot.ts";
 import { TIMER_DIR, TIMER_FORMAT } from "./timer_layout.ts";
 
@@ -62,7 +65,10 @@ const SLOT_FILES = [
   },
 ] as const;
 
-/** @throws `not-implemented`, naming the file and its format, when a later build wrote here. */
+/**
+ * @throws `not-implemented`, naming the file and its format, when a later build wrote here;
+ * `data-damaged` while the log gives way to another's: who can end that does so before.
+ */
 export async function refuseLaterFormats(disk: Disk, crc32: Crc32): Promise<void> {
   for (const kind of FILE_KINDS) {
     for (const name of await disk.list(kind.dir)) {
@@ -70,6 +76,7 @@ export async function refuseLaterFormats(disk: Disk, crc32: Crc32): Promise<void
     }
   }
   const names = await disk.list("");
+  if (names.includes(REPLACING_PATH)) throw halfReplaced();
   for (const { path, slotSize, ...kind } of SLOT_FILES) {
     if (!names.includes(path)) continue;
     for (const at of [0, slotSize]) await refuse(path, { kind, at, disk, crc32 });
@@ -94,6 +101,12 @@ async function refuse(
   } finally {
     await file.close();
   }
+}
+
+function halfReplaced(): TidegateError {
+  const detail =
+    "Cannot open the log: it is giving way to another's, and what lies there is neither";
+  return new TidegateError("data-damaged", detail);
 }
 
 type File = Awaited<ReturnType<Disk["open"]>>;

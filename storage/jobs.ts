@@ -1,6 +1,6 @@
 /**
  * The heavy work that must not hold the event loop: building a sidecar, a dedupe run
- * or a timer file, merging a snapshot, runs or timer files, writing the zeros of the
+ * or a timer file, merging a snapshot, runs or timer files, reading a run through, writing the zeros of the
  * segment to come, and of what is set aside. A job is plain data and touches only files, so the same code runs
  * in a worker thread (`jobs_node.ts`) and, in tests and simulation, inline.
  *
@@ -12,7 +12,7 @@ import { type Disk, readRange, replaceFile, replaceFileBy } from "./base/disk.ts
 import { salvaging } from "./base/salvage.ts";
 import { BlockWriter } from "./blocks.ts";
 import { ConsumeQueues } from "./consume_queues.ts";
-import { buildRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
+import { buildRun, checkRun, isKeyed, mergeRuns } from "./dedupe_jobs.ts";
 import type { RunRange } from "./dedupe_run.ts";
 import type { Frame } from "./frame.ts";
 import { WORDS } from "./hash_section.ts";
@@ -92,6 +92,11 @@ export type Job =
       readonly expired: number;
     }
   | {
+      /** Reads all of a dedupe run. */
+      readonly kind: "check";
+      readonly range: RunRange;
+    }
+  | {
       /** Writes zeros to bytes `[from, to)` of a file, which ends at `from`; empties it where that fails. */
       readonly kind: "prepare";
       readonly path: string;
@@ -99,11 +104,11 @@ export type Job =
       readonly to: number;
     };
 
-/** Jobs of a lane run one after the other. A merge may take minutes, and nothing waits for it. */
+/** Jobs of a lane run one after the other. To merge or read a run may take minutes, and what waits for it can. */
 export type Lane = "short" | "long";
 
 export function laneOf({ kind }: Job): Lane {
-  return kind === "merge" ? "long" : "short";
+  return kind === "merge" || kind === "check" ? "long" : "short";
 }
 
 export interface Jobs {
@@ -127,6 +132,8 @@ export async function runJob(job: Job, ports: JobPorts): Promise<void> {
       return buildRun(job, ports);
     case "merge":
       return mergeRuns(job, ports);
+    case "check":
+      return checkRun(job.range, ports);
     case "timers":
       return buildTimers(job, ports);
     case "merge-timers":

@@ -323,10 +323,11 @@ export class MessageStore {
   }
 
   /**
-   * Nothing before `start`, a segment's base, is needed any more: the log starts there.
-   * Once it resolves, a later start knows; when it fails, everything is still there.
+   * Nothing before `start`, a segment's base, is needed any more: the log starts there, unless
+   * keys of it could not be made safe. Then, or when it fails, everything is still there.
    */
   async dropBefore(start: number): Promise<void> {
+    if (!(await this.dedupe.secure(start))) return;
     const known = await this.log.checkpoint(); // to a start: all that was described behind
     if (!known) return;
     await this.#sealer.dropBefore(start);

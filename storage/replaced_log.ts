@@ -30,7 +30,8 @@ import { encodeSegmentHeader, LOG_DIR, segmentPath } from "./segment.ts";
 import { SNAPSHOT_DIR } from "./snapshot.ts";
 import { TIMER_DIR } from "./timer_layout.ts";
 
-const MARKER = "replacing";
+/** Where it lies, what is there is neither the old log nor a new one. */
+export const REPLACING_PATH = "replacing";
 const MAGIC = "TIDEREP1";
 const ASIDE_DIR = "set-aside";
 const DIRS = [LOG_DIR, SNAPSHOT_DIR, DEDUPE_DIR, TIMER_DIR] as const;
@@ -46,7 +47,7 @@ interface Ports {
 
 /** Whether what lies there is neither the old log nor a new one. */
 export async function isReplacing(disk: Disk): Promise<boolean> {
-  return (await disk.list("")).includes(MARKER);
+  return (await disk.list("")).includes(REPLACING_PATH);
 }
 
 /** At a start, before anything is read: what a crash left half-done counts for nothing. */
@@ -54,13 +55,13 @@ export async function endReplacement(disk: Disk): Promise<void> {
   if (!(await isReplacing(disk))) return;
   if ((await phaseIn(disk)) === PHASES.aside) await setAside(disk);
   await empty(disk);
-  await disk.remove(MARKER);
+  await disk.remove(REPLACING_PATH);
   await disk.syncDir("");
 }
 
 /** The marker is written as a whole: a phase that cannot be read is the first one. */
 async function phaseIn(disk: Disk): Promise<number> {
-  const file = await disk.open(MARKER, { create: false });
+  const file = await disk.open(REPLACING_PATH, { create: false });
   try {
     return (await readRange(file, MAGIC.length, 1))[0] ?? PHASES.aside;
   } finally {
@@ -69,7 +70,7 @@ async function phaseIn(disk: Disk): Promise<number> {
 }
 
 function mark(disk: Disk, phase: number): Promise<void> {
-  return replaceFile(disk, MARKER, [encodeUtf8(MAGIC), Uint8Array.of(phase)]);
+  return replaceFile(disk, REPLACING_PATH, [encodeUtf8(MAGIC), Uint8Array.of(phase)]);
 }
 
 export class ReplacedLog {
@@ -123,7 +124,7 @@ export class ReplacedLog {
   async finish(beginning?: Beginning): Promise<void> {
     const { disk } = this.#ports;
     if (beginning) await this.#write(beginning);
-    await disk.remove(MARKER);
+    await disk.remove(REPLACING_PATH);
     await disk.syncDir("");
   }
 

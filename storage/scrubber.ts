@@ -38,7 +38,7 @@ export interface Menders {
     mendTimers(range: LogRange): Promise<void>;
     dropSnapshot(logOffset: number): Promise<void>;
   };
-  readonly dedupe: { mend(range: RunRange): Promise<void> };
+  readonly dedupe: { mend(range: RunRange): Promise<void>; checking(range: RunRange): () => void };
 }
 
 interface Opened {
@@ -134,6 +134,7 @@ export class Scrubber {
       this.#blocks(runPath(range), {
         open: () => RunFile.open(disk, range, crc32).catch(undefinedIfDamaged),
         mend: () => dedupe.mend(range),
+        begin: () => dedupe.checking(range),
       }),
     );
     const snapshots = snapshotOffsets(await disk.list(SNAPSHOT_DIR)).map((offset) => ({
@@ -160,16 +161,25 @@ export class Scrubber {
     }
   }
 
-  /** @param about.open undefined when its header, or its size, is not as it was written. */
+  /**
+   * @param about.open undefined when its header, or its size, is not as it was written.
+   * @param about.begin who wants to know when it is whole.
+   */
   #blocks(
     path: string,
-    about: { open(): Promise<Opened | undefined>; mend(): Promise<unknown> },
+    about: {
+      open(): Promise<Opened | undefined>;
+      mend(): Promise<unknown>;
+      begin?(): () => void;
+    },
   ): Target {
     const check = () =>
       this.#withFile(path, async (file) => {
+        const whole = about.begin?.();
         const opened = await about.open();
         await opened?.close();
         if (!opened || !(await this.#areWhole(file))) await about.mend();
+        else if (!this.#closed) whole?.();
       });
     return { path, size: SLICE_SIZE, check };
   }

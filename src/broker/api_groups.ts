@@ -180,7 +180,12 @@ export interface GroupsApi {
   pause(name: string): Promise<Group>;
   /** @throws `group-not-found` */
   resume(name: string): Promise<Group>;
-  /** What a receive would give now, without leasing it. @throws `group-not-found`, `topic-not-found` */
+  /**
+   * What a receive would give now, without leasing it. Nothing is passed over by looking: what
+   * the filter does not want now, another one may want later.
+   *
+   * @throws `group-not-found`, `topic-not-found`
+   */
   peek(
     name: string,
     wish: {

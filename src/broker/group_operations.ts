@@ -73,6 +73,7 @@ function moveTo(
   refresh(core, queue);
 }
 
+/** Looks, and passes nothing over: what is found is kept for the receive that comes there (scout.ts). */
 export async function peek(
   shell: Shell,
   { name, limit, maxBytes, topic }: Parameters<GroupsApi["peek"]>[1] & { readonly name: string },
@@ -84,7 +85,7 @@ export async function peek(
     return found;
   });
   for (let left = LOOK_MAX; left > 0 && hasUnseen(group, topic); ) {
-    left -= await shell.scout.step(group, topic);
+    left -= await shell.scout.step(group, { topic, peeks: true });
   }
   const peeked: Peeked[] = [];
   let bytes = 0;

@@ -44,6 +44,8 @@ export class GroupState {
   readonly subscriptions = new Map<string, Subscription>();
   readonly ready = new Set<Subscription>();
   readonly unseen = new Set<PopQueue>();
+  /** Queues that people looked at further than receives did. */
+  readonly peeked = new Set<PopQueue>();
   readonly deadLetters = new DeadLetterList();
   /** Leases and waits by their end; entries whose message changed since are stale. */
   readonly timers = new Heap<OpenMessage>();
@@ -147,6 +149,7 @@ export function detach(subscription: Subscription): void {
     queue.voidOpen();
     for (const letter of queue.dead.values()) group.deadLetters.delete(letter);
     group.unseen.delete(queue);
+    group.peeked.delete(queue);
   }
   subscription.topicGen = undefined;
   subscription.queues = [];

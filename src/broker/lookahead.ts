@@ -15,6 +15,14 @@
  * overtakes it. Messages without a key share the lane of the queue; two keys of
  * one hash share theirs, which only makes one wait for the other.
  *
+ * What was looked at is known beyond what was looked at for a receive, `sought`: people
+ * who peek see it, and only a receive passes it over.
+ *
+ *   head ──────────▶ sought ──────────▶ scanned
+ *         passed over         peeked at
+ *         or taken, or        or taken
+ *         waiting
+ *
  * Derived from the fold and the consume queue, never logged: after a restart it
  * is made anew. Deterministic: no clock, no I/O.
  *
@@ -48,11 +56,14 @@ export class Lookahead {
   readonly #ready = new Heap<number>();
   /** The first queueOffset that was not looked at. */
   scanned: number;
+  /** The first queueOffset that was not looked at for a receive: from here on nothing is passed over. */
+  sought: number;
   #waiting = 0;
 
   /** @param from the queue's head: where the scout begins. */
   constructor(from: number, options: { readonly ordered: boolean }) {
     this.scanned = from;
+    this.sought = from;
     this.#ordered = options.ordered;
   }
 
@@ -66,9 +77,9 @@ export class Lookahead {
     return this.#waiting;
   }
 
-  /** The first queueOffset from `head` on that was offered and not taken; `scanned` when there is none. */
-  firstWaiting(head: number): number {
-    let least = this.scanned;
+  /** How far, from `head` on, receives looked and found nothing that still waits. */
+  passedTo(head: number): number {
+    let least = this.sought;
     for (const { waiting, first } of this.#lanes.values()) {
       let at = first; // a dead letter sent back may wait below the head
       while ((waiting[at] ?? head) < head) at++;
@@ -106,6 +117,7 @@ export class Lookahead {
     if (keyHash === undefined || !lane || queueOffset === undefined) return undefined;
     lane.first++;
     this.#waiting--;
+    this.sought = Math.max(this.sought, queueOffset + 1);
     if (2 * lane.first > lane.waiting.length + 32) {
       lane.waiting = lane.waiting.slice(lane.first);
       lane.first = 0;

@@ -42,6 +42,7 @@ export class ReceiveWaiters {
   readonly #flush: () => void;
   /** Nothing is ready, but there is something to look at. */
   readonly #lookFor: (group: GroupState) => void;
+  readonly #granted: (leased: readonly Leased[]) => void;
   /** Whether anything can be granted: false while nothing can be logged. */
   readonly #mayGrant: () => boolean;
 
@@ -53,6 +54,7 @@ export class ReceiveWaiters {
       now(): number;
       flush(): void;
       lookFor(group: GroupState): void;
+      granted(leased: readonly Leased[]): void;
       mayGrant(): boolean;
     },
   ) {
@@ -62,6 +64,7 @@ export class ReceiveWaiters {
     this.#now = ports.now;
     this.#flush = ports.flush;
     this.#lookFor = ports.lookFor;
+    this.#granted = ports.granted;
     this.#mayGrant = ports.mayGrant;
   }
 
@@ -120,6 +123,7 @@ export class ReceiveWaiters {
       if (!hasReady(group, waiter.wish.topic)) continue;
       const leased = grant(this.#core, { ...waiter.wish, group, now });
       if (leased.length === 0) continue;
+      this.#granted(leased);
       line.waiters.delete(waiter);
       waiter.resolve(leased);
     }
@@ -141,6 +145,15 @@ export class ReceiveWaiters {
       if (!hasReady(group, topic) && hasUnseen(group, topic)) return { topic };
     }
     return undefined;
+  }
+
+  /** Whether a receive that waits, and finds nothing ready, would have queues of that topic looked at. */
+  waits(group: GroupState, topic: string): boolean {
+    if (group.config.paused) return false;
+    for (const { wish } of this.#lines.get(group)?.waiters ?? []) {
+      if ((wish.topic ?? topic) === topic && !hasReady(group, wish.topic)) return true;
+    }
+    return false;
   }
 
   /** Receives of the group that wait, by consumer. */

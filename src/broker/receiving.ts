@@ -99,6 +99,7 @@ async function lease(
   const leased = grant(shell.core, { ...wanted, group, now: shell.now() });
   const isRepeated = leased.some((one) => one.grant.repeated);
   if (!isRepeated) await leaseAhead(shell, { group, wanted, leased });
+  shell.scout.granted(leased);
   if (leased.length > 0 || waitMs === 0) return leased;
   shell.store.log.flush(); // dead letters found on the way
   const waited = await shell.receivers.wait(group, { wish: wanted, waitMs, signal });
@@ -122,8 +123,11 @@ async function leaseAhead(
       if (more.length === 0) return; // the consumer has all it may have
       leased.push(...more);
       left = Math.min(left, LOOK.more);
-    } else if (hasUnseen(group, topic)) left -= await shell.scout.step(group, topic);
-    else break;
+      continue;
+    }
+    shell.scout.seek(group, topic);
+    if (!hasUnseen(group, topic)) break;
+    left -= await shell.scout.step(group, { topic });
   }
   if (leased.length === 0) shell.scout.settleSkips(group);
 }

@@ -11,6 +11,10 @@
  * every second, and before a receive is told that there is nothing, so a filter that matches little never starts over, and no
  * message is judged twice but after a crash.
  *
+ * It also looks for people who peek, and then passes nothing over: no `skip` goes further
+ * than receives looked. What was found for them is kept (`group.peeked`), and a receive that
+ * comes there finds it judged.
+ *
  * It awaits between chunks; whatever changed meanwhile (a seek, another filter,
  * a deleted topic) makes what it holds void, which it notices by the lookahead
  * being another one.
@@ -23,6 +27,7 @@ import type { MessageStore, Unit } from "../../storage/mod.ts";
 import { type CompiledFilter, FilterCache, nominates } from "../filter/mod.ts";
 import { loadMessages, visibleAt } from "./bodies.ts";
 import { type Core, commit } from "./core.ts";
+import type { Leased } from "./grant.ts";
 import type { GroupState } from "./groups.ts";
 import { Lookahead } from "./lookahead.ts";
 import type { OpenMessage, PopQueue } from "./pop_queue.ts";
@@ -44,6 +49,8 @@ interface ScoutPorts {
   found(group: GroupState): void;
   /** What a waiting receive of the group would have looked at; undefined when none would. */
   wanted(group: GroupState): Wanted | undefined;
+  /** Whether a waiting receive would have looked at queues of that topic. */
+  waits(group: GroupState, topic: string): boolean;
   report(error: unknown): void;
 }
 
@@ -59,8 +66,10 @@ export class Scout {
   /** By group: the look under way. */
   readonly #looking = new Set<GroupState>();
   readonly #scanning = new Map<PopQueue, Promise<number>>();
-  /** Queues whose head may be moved, since when. */
-  readonly #passed = new Map<PopQueue, number>();
+  /** Of these, the queues a receive asked for: the others are looked at for people who peek. */
+  readonly #forReceive = new Set<PopQueue>();
+  /** By group: queues whose head may be moved, since when. */
+  readonly #passed = new Map<GroupState, Map<PopQueue, number>>();
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
 
@@ -71,13 +80,16 @@ export class Scout {
 
   /** Looks ahead in the background while a waiting receive finds nothing ready. */
   start(group: GroupState): void {
-    const { wanted, report } = this.#ports;
+    const { wanted, waits, report } = this.#ports;
+    for (const queue of group.peeked) {
+      if (waits(group, queue.subscription.topic)) this.#sought(queue);
+    }
     if (group.unseen.size === 0 || this.#looking.has(group)) return;
     this.#looking.add(group);
     const run = async () => {
       try {
         for (let wish = wanted(group); wish; wish = wanted(group)) {
-          await this.step(group, wish.topic);
+          await this.step(group, wish);
         }
       } finally {
         this.#looking.delete(group); // in the turn of the last look: what comes then is looked at anew
@@ -94,10 +106,10 @@ export class Scout {
 
   /** Logs how far queues were passed: those of a group, or all. */
   settleSkips(group?: GroupState): void {
-    for (const queue of this.#passed.keys()) {
-      if (group && queue.subscription.group !== group) continue;
-      this.#passed.delete(queue);
-      this.#skip(queue);
+    for (const one of group ? [group] : [...this.#passed.keys()]) {
+      const queues = this.#passed.get(one);
+      this.#passed.delete(one);
+      for (const queue of queues?.keys() ?? []) this.#skip(queue);
     }
     if (this.#passed.size > 0) return;
     this.#cancelTimer?.();
@@ -105,18 +117,37 @@ export class Scout {
   }
 
   /**
-   * Looks at one chunk of the queue whose turn it is.
+   * Looks at one chunk of the queue whose turn it is, for a receive or, with `peeks`, for
+   * people alone.
    *
    * @returns how many messages, at least 1; Infinity when there is nothing to look at.
    */
-  async step(group: GroupState, topic: string | undefined): Promise<number> {
+  async step(group: GroupState, wish: Wanted & { readonly peeks?: boolean }): Promise<number> {
+    const { topic, peeks = false } = wish;
     for (const queue of group.unseen) {
       if (topic !== undefined && queue.subscription.topic !== topic) continue;
       group.unseen.delete(queue); // to the end of the line: refresh() puts it back while there is more
+      if (!peeks) this.#forReceive.add(queue);
       const count = await (this.#scanning.get(queue) ?? this.#scanAlone(queue));
       return Math.max(1, count);
     }
     return Infinity;
+  }
+
+  /** A receive found nothing ready, and comes to what was peeked at: that is looked at for it, too. */
+  seek(group: GroupState, topic: string | undefined): void {
+    for (const queue of group.peeked) {
+      if (topic === undefined || queue.subscription.topic === topic) this.#sought(queue);
+    }
+  }
+
+  /** Messages were given: what was looked at behind them, and is not wanted, is passed over with them. */
+  granted(leased: Iterable<Leased>): void {
+    if (this.#stopped) return;
+    for (const { message } of leased) {
+      const { lookahead, head } = message.queue;
+      if (lookahead && lookahead.sought > head) this.#noteSoon(message.queue);
+    }
   }
 
   async #scanAlone(queue: PopQueue): Promise<number> {
@@ -126,6 +157,7 @@ export class Scout {
     try {
       return await scan;
     } finally {
+      this.#forReceive.delete(queue);
       this.#scanning.delete(queue);
       refresh(this.#core, queue);
       const { group } = queue.subscription;
@@ -150,8 +182,23 @@ export class Scout {
       if (!queue.isDecided(queueOffset)) lookahead.offer({ queueOffset, keyHash });
     }
     lookahead.scanned = units.length === 0 ? end : firstOffset + units.length;
-    this.#notePassed(queue);
+    this.#looked(queue);
     return lookahead.scanned - from;
+  }
+
+  #looked(queue: PopQueue): void {
+    const { group, topic } = queue.subscription;
+    if (this.#forReceive.has(queue) || this.#ports.waits(group, topic)) this.#sought(queue);
+    else group.peeked.add(queue);
+  }
+
+  /** All that was looked at in the queue counts as looked at for a receive. */
+  #sought(queue: PopQueue): void {
+    const { lookahead, subscription } = queue;
+    subscription.group.peeked.delete(queue);
+    if (!lookahead) return;
+    lookahead.sought = lookahead.scanned;
+    this.#notePassed(queue);
   }
 
   #filterOf({ subscription }: PopQueue): CompiledFilter | undefined {
@@ -216,25 +263,31 @@ export class Scout {
   /** What was passed over is logged soon, or at once when it is much. */
   #notePassed(queue: PopQueue): void {
     const { lookahead, head } = queue;
-    const passed = (lookahead?.firstWaiting(head) ?? head) - head;
-    if (passed === 0 || this.#stopped) return;
+    const passed = (lookahead?.passedTo(head) ?? head) - head;
+    if (passed <= 0 || this.#stopped) return;
     const full = (lookahead?.scanned ?? head) - head >= LOOKAHEAD_MAX;
-    const since = this.#passed.get(queue) ?? this.#ports.now();
-    if (passed >= SKIP.messages || full || this.#ports.now() - since >= SKIP.ms) {
-      this.#passed.delete(queue);
-      this.#skip(queue);
-      return;
-    }
-    this.#passed.set(queue, since);
+    const since = this.#noteSoon(queue);
+    if (passed < SKIP.messages && !full && this.#ports.now() - since < SKIP.ms) return;
+    this.#passed.get(queue.subscription.group)?.delete(queue);
+    this.#skip(queue);
+  }
+
+  /** Within a second it is asked how far its head can be moved. @returns since when that is so. */
+  #noteSoon(queue: PopQueue): number {
+    const { group } = queue.subscription;
+    const queues = this.#passed.get(group) ?? new Map<PopQueue, number>();
+    const since = queues.get(queue) ?? this.#ports.now();
+    this.#passed.set(group, queues.set(queue, since));
     this.#cancelTimer ??= this.#ports.clock.after(SKIP.ms, () => {
       this.#cancelTimer = undefined;
       this.settleSkips();
     });
+    return since;
   }
 
   #skip(queue: PopQueue): void {
     const { topicGen, queueId, lookahead, head } = queue;
-    const to = lookahead?.firstWaiting(head) ?? head;
+    const to = lookahead?.passedTo(head) ?? head;
     if (to <= head || !this.#isCurrent(queue)) return;
     const groupGen = queue.subscription.group.generation;
     commit(this.#core, {

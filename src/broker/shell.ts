@@ -121,6 +121,7 @@ export class Shell {
       now,
       flush,
       lookFor: (group) => this.scout.start(group),
+      granted: (leased) => this.scout.granted(leased),
       mayGrant: () => !this.isStuck && !this.store.log.tail.closed,
     });
     this.scout = new Scout(this.core, {
@@ -131,6 +132,7 @@ export class Shell {
       pause: () => this.pause(),
       found: (group) => this.receivers.pump(group),
       wanted: (group) => this.receivers.wanted(group),
+      waits: (group, topic) => this.receivers.waits(group, topic),
       report: (error) => ports.report(error instanceof Error ? error : new Error(String(error))),
     });
     this.checks = new Checks(this.core, {

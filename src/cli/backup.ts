@@ -29,6 +29,7 @@ import { isReplacing } from "../../storage/replaced_log.ts";
 import { LOG_DIR } from "../../storage/segment.ts";
 import { type DataDir, holdDataDir } from "./data_dir.ts";
 import { CliError, EXIT } from "./exit.ts";
+import { requireWholeLog } from "./member_dir.ts";
 import type { Terminal } from "./terminal.ts";
 
 const ABOUT_BACKUP = `
@@ -89,10 +90,12 @@ async function backUp(from: string, to: string): Promise<Result> {
   const held = holdIfIdle(from);
   const target = holdDataDir(to);
   try {
+    await requireWholeLog(ports.target, { path: to, verb: "back up into" });
     for (;;) {
+      await requireWhole(ports, { path: from, served: held === undefined });
       const { start, wholeFrom } = await readBegun(ports.source, crc32);
       const { end, epoch } = await sourceEnd(ports, { served: held === undefined });
-      if (await isReplacing(ports.source)) throw notWhole();
+      await requireWhole(ports, { path: from, served: held === undefined });
       if (end < wholeFrom && Number.isFinite(wholeFrom)) throw notWhole();
       const { durableEnd: known } = await readCheckpoint(ports.target, crc32);
       await requireSameLog(ports, { from, to, known, end });
@@ -108,6 +111,15 @@ async function backUp(from: string, to: string): Promise<Result> {
     target.release();
     held?.release();
   }
+}
+
+/** @throws {CliError} `unavailable` while the log gives way to another's. */
+async function requireWhole(
+  { source }: Pick<CopyPorts, "source">,
+  { path, served }: { readonly path: string; readonly served: boolean },
+): Promise<void> {
+  if (!served) await requireWholeLog(source, { path, verb: "back up" });
+  else if (await isReplacing(source)) throw notWhole();
 }
 
 /** Its member of a broker group has joined, and is on its way. */
@@ -174,6 +186,7 @@ async function restore(from: string, to: string): Promise<Result> {
   const backup = holdDataDir(from);
   const held = holdDataDir(to);
   try {
+    await requireWholeLog(source, { path: from, verb: "restore" });
     const { durableEnd: end, epoch } = await readCheckpoint(source, crc32);
     if (end === 0) {
       throw new CliError("noInput", `Cannot restore "${from}": it holds no complete backup`);

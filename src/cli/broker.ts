@@ -21,6 +21,7 @@ import { checkUrlFault, secretFault } from "../webhook/mod.ts";
 import type { Config } from "../config.ts";
 import type { DataDir } from "./data_dir.ts";
 import { CliError } from "./exit.ts";
+import { requireOwnLog } from "./member_dir.ts";
 
 export interface BrokerParts {
   readonly config: Pick<
@@ -46,7 +47,8 @@ export interface BrokerParts {
  * Opens the broker; it owns the data directory from here on and releases it
  * when it is closed, or could not be opened.
  *
- * @throws {CliError} `io` when the directory cannot be read.
+ * @throws {CliError} `io` when the directory cannot be read, `config` when it is that of a
+ * member of a broker group.
  */
 export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promise<Broker> {
   const jobs = workerJobs(dataDir.path);
@@ -56,6 +58,7 @@ export async function openBrokerIn(dataDir: DataDir, parts: BrokerParts): Promis
     dataDir.release();
   };
   try {
+    await requireOwnLog(ports.disk, { path: dataDir.path, verb: "serve" });
     const options = { ...brokerOptions(parts.config), nodeId: hostname() };
     const broker = await openBroker(ports, options);
     tellRecovery(broker, parts.log);

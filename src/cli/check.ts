@@ -12,6 +12,7 @@ import { TidegateError } from "../../storage/base/errors.ts";
 import { LOG_DIR } from "../../storage/segment.ts";
 import { holdDataDir } from "./data_dir.ts";
 import { CliError } from "./exit.ts";
+import { requireWholeLog } from "./member_dir.ts";
 import { type Repaired, repairInto } from "./repair.ts";
 import type { Terminal } from "./terminal.ts";
 import { type Findings, verifyDataDir } from "./verify.ts";
@@ -76,12 +77,13 @@ async function verify(
   const dataDir = holdDataDir(path);
   try {
     const disk = openNodeDisk(path);
+    await requireWholeLog(disk, { path, verb: "check" });
     const findings = await verifyDataDir(disk);
     if (to === undefined) return { findings };
     mkdirSync(to, { recursive: true });
     return { findings, repaired: await repairInto(disk, openNodeDisk(to), findings) };
   } catch (error) {
-    if (error instanceof TidegateError) throw error;
+    if (error instanceof TidegateError || error instanceof CliError) throw error;
     throw new CliError("io", `Cannot check "${path}": ${(error as Error).message}`, error);
   } finally {
     dataDir.release();

@@ -5,15 +5,17 @@
  * @module
  */
 
-import { basename, dirname } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { type DiskFile, readRange } from "../../storage/base/disk.ts";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { FLAG_CONTINUED, FLAG_DEFERRED, type Frame } from "../../storage/frame.ts";
 import { describePayload, kindName } from "../../storage/records/mod.ts";
+import { REPLACING_PATH } from "../../storage/replaced_log.ts";
 import { findFrame, scanFrames } from "../../storage/scan.ts";
-import { decodeSegmentHeader, SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
+import { decodeSegmentHeader, LOG_DIR, SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
 import { CliError } from "./exit.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -34,6 +36,7 @@ export function inspectCommand(parent: Command, terminal: Terminal): void {
     .action(async (path: string, options: { json?: boolean }) => {
       const line = options.json ? jsonLine : textLine;
       const file = await openSegment(path);
+      tellHalfReplaced(path, terminal);
       try {
         const badRanges = await walk(file, {
           onFrame: (frame) => terminal.print(line(frame)),
@@ -56,6 +59,16 @@ async function openSegment(path: string): Promise<DiskFile> {
   } catch (error) {
     throw new CliError("noInput", `Cannot read "${path}": ${(error as Error).message}`, error);
   }
+}
+
+/** Nothing is wrong with the file then, but it is of no log that counts. */
+function tellHalfReplaced(path: string, terminal: Terminal): void {
+  const dir = dirname(resolve(path));
+  const root = dirname(dir);
+  if (basename(dir) !== LOG_DIR || !existsSync(join(root, REPLACING_PATH))) return;
+  terminal.warn(
+    `note: the log in "${root}" is giving way to that of its broker group; its segments are neither`,
+  );
 }
 
 /** The header says where the segment lies in the log; where it is damaged, the name does. */

@@ -51,6 +51,7 @@ const SIGHTS = [
   "crash",
   "close",
   "given back",
+  "peeked",
   "sent back",
   "sought",
   "attempts used up",
@@ -108,7 +109,8 @@ class Walk {
     else if (roll < 970) await this.#redrive();
     else if (roll < 972) await this.#seek();
     else if (roll < 985) await this.#compareLag();
-    else if (roll < 993) await this.#patch();
+    else if (roll < 990) await this.#patch();
+    else if (roll < 996) await this.#peek();
     else await this.#restart();
   }
 
@@ -139,6 +141,22 @@ class Walk {
     const wish = { group: "g", maxBytes: 1 << 20, waitMs: 0 };
     const got = await this.#broker.api.groups.receive({ ...wish, max, leaseMs, attemptId });
     this.#model.received(got, { now, max, leaseMs, attemptId });
+  }
+
+  /** What the model goes through has no place for it: nothing may change by looking. */
+  async #peek(): Promise<void> {
+    const wish = { limit: 1 + this.#prng.below(8), maxBytes: 1 << 20 };
+    const now = this.#now;
+    const peeked = await this.#broker.api.groups.peek("g", wish);
+    this.#model.notice(now);
+    const ready = new Set<string>();
+    for (const { queueId, queueOffset, state, until } of this.#model.open) {
+      if (state === "new" || until <= now) ready.add(`${queueId}:${queueOffset}`);
+    }
+    for (const { queueId, queueOffset } of peeked) {
+      assert(ready.has(`${queueId}:${queueOffset}`), `peeked at ${queueId}:${queueOffset}`);
+    }
+    if (peeked.length > 0) this.#model.seen.add("peeked");
   }
 
   /** Bodies beyond maxBytes go back. */

@@ -13,6 +13,7 @@ function filled(ordered: boolean, keys: readonly number[]): Lookahead {
   const lookahead = new Lookahead(0, { ordered });
   keys.forEach((keyHash, queueOffset) => lookahead.offer({ queueOffset, keyHash }));
   lookahead.scanned = keys.length;
+  lookahead.sought = keys.length;
   return lookahead;
 }
 
@@ -24,9 +25,9 @@ describe("Lookahead", () => {
     const lookahead = filled(false, [5, 5, 5]);
     assert.equal(lookahead.ready, 3);
     assert.deepEqual(offsets(lookahead.take(2)), [0, 1]);
-    assert.equal(lookahead.firstWaiting(0), 2);
+    assert.equal(lookahead.passedTo(0), 2);
     assert.deepEqual(offsets(lookahead.take(9)), [2]);
-    assert.equal(lookahead.firstWaiting(0), 3);
+    assert.equal(lookahead.passedTo(0), 3);
   });
 
   it("gives an ordered group one message of each key", () => {
@@ -57,8 +58,18 @@ describe("Lookahead", () => {
     lookahead.offer({ queueOffset: 3, keyHash: 5 });
     lookahead.offer({ queueOffset: 14, keyHash: 5 });
     lookahead.scanned = 20;
-    assert.equal(lookahead.firstWaiting(10), 14);
-    assert.equal(lookahead.firstWaiting(15), 20);
+    lookahead.sought = 20;
+    assert.equal(lookahead.passedTo(10), 14);
+    assert.equal(lookahead.passedTo(15), 20);
+  });
+
+  it("tells nothing passed over that no receive looked at", () => {
+    const lookahead = new Lookahead(10, { ordered: true });
+    lookahead.offer({ queueOffset: 14, keyHash: 5 });
+    lookahead.scanned = 20;
+    assert.equal(lookahead.passedTo(10), 10);
+    lookahead.take(1);
+    assert.equal(lookahead.passedTo(10), 15, "one that was given passes over what lies before it");
   });
 
   it("frees what is not held without harm", () => {
@@ -90,6 +101,7 @@ describe("Lookahead", () => {
             lookahead.offer({ queueOffset: next, keyHash: value });
             lanes.set(value, [...(lanes.get(value) ?? []), next]);
             lookahead.scanned = ++next;
+            lookahead.sought = next;
           } else if (what === "free") {
             lookahead.free(value);
             held.delete(value);
@@ -109,7 +121,7 @@ describe("Lookahead", () => {
           }
           const waiting = [...lanes.values()].flat();
           assert.equal(lookahead.waiting, waiting.length);
-          assert.equal(lookahead.firstWaiting(0), Math.min(next, ...waiting));
+          assert.equal(lookahead.passedTo(0), Math.min(next, ...waiting));
         }
       }),
     );

@@ -71,18 +71,36 @@ describe("tidegate backup and restore", () => {
   it("make no backup of a member that has not caught up with its group", () =>
     withDirs(async ({ data, backup, written }) => {
       const disk = openNodeDisk(data);
-      const refuse = async () => {
+      const refuse = async (why: RegExp) => {
         const { exitCode, warned } = await runCommand(["backup", data, backup]);
         assert.equal(exitCode, EXIT.unavailable.code);
-        assert.match(warned.join(), /has not caught up/);
+        assert.match(warned.join(), why);
       };
       await writeBeginning(disk, { start: 0, describedTo: written.end + 1 }, crc32);
-      await refuse();
+      await refuse(/has not caught up/);
       await writeBeginning(disk, { start: 0, describedTo: written.end }, crc32);
       writeFileSync(join(data, "replacing"), "TIDEREP1");
-      await refuse();
+      await refuse(/its log is giving way to that of its broker group/);
+      const served = holdDataDir(data);
+      await refuse(/has not caught up/);
+      served.release();
       rmSync(join(data, "replacing"));
       assert.equal((await runCommand(["backup", data, backup])).exitCode, EXIT.ok.code);
+    }));
+
+  it("take no log that is giving way to another for a backup, or for room for one", () =>
+    withDirs(async ({ data, backup, restored }) => {
+      assert.equal((await runCommand(["backup", data, backup])).exitCode, EXIT.ok.code);
+      writeFileSync(join(backup, "replacing"), "TIDEREP1");
+      for (const args of [
+        ["restore", backup, restored],
+        ["backup", data, backup],
+      ]) {
+        const { exitCode, warned } = await runCommand(args);
+        assert.equal(exitCode, EXIT.unavailable.code);
+        assert.match(warned.join(), /its log is giving way .* is kept in ".*set-aside"/);
+      }
+      assert(!existsSync(join(restored, "log")));
     }));
 
   it("give back the same log, whole", () =>

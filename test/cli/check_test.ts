@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -24,7 +25,14 @@ import { FIRST_KEY } from "../../storage/timer_entry.ts";
 import { TIMER_DIR, timerPath } from "../../storage/timer_layout.ts";
 import { writeTimerFile } from "../../storage/timer_writer.ts";
 import { withTempDir } from "../e2e/server.ts";
-import { dropSome, flipBit, flipByte, writeDataDir, type Written } from "../fakes/data_dir.ts";
+import {
+  contentOf,
+  dropSome,
+  flipBit,
+  flipByte,
+  writeDataDir,
+  type Written,
+} from "../fakes/data_dir.ts";
 import { runCommand } from "../fakes/terminal.ts";
 import { draft, KiB, OpenStore, type UnitRow } from "../storage/fixture.ts";
 
@@ -42,14 +50,31 @@ function checked(spoil: (dir: string, written: Written) => void | Promise<void> 
   });
 }
 
-function contentOf(dir: string): Record<string, string> {
-  const files = readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name !== "LOCK")
-    .map((entry) => join(entry.parentPath, entry.name));
-  return Object.fromEntries(files.map((path) => [path, readFileSync(path, "base64")]));
-}
-
 describe("tidegate check", () => {
+  it("judges no log that is giving way to another, nor makes a copy of it", () =>
+    withTempDir(async (dir) => {
+      const [data, copy] = [join(dir, "data"), join(dir, "copy")];
+      mkdirSync(data);
+      const { segments } = await writeDataDir(data, { count: COUNT });
+      writeFileSync(join(data, "replacing"), "TIDEREP1");
+      const before = contentOf(data);
+      for (const more of [[], ["--json"], ["--repair", "--to", copy]]) {
+        const { exitCode, printed, warned } = await runCommand(["check", data, ...more]);
+        assert.equal(exitCode, EXIT.unavailable.code);
+        assert.deepEqual(printed, []);
+        assert.match(warned.join(), /^tidegate: Cannot check ".*": its log is giving way to that/);
+      }
+      assert.deepEqual(contentOf(data), before);
+      assert(!existsSync(copy));
+      const { exitCode, printed, warned } = await runCommand(["inspect", segments[0] ?? ""]);
+      assert.equal(exitCode, EXIT.ok.code);
+      assert(printed.length > 0);
+      assert.match(
+        warned.join(),
+        /^note: the log in ".*" is giving way .* its segments are neither$/,
+      );
+    }));
+
   it("finds a directory that was closed clean", async () => {
     const { exitCode, findings, written } = await checked();
     assert.equal(exitCode, EXIT.ok.code);

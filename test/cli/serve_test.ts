@@ -5,11 +5,14 @@
  */
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import manifest from "../../package.json" with { type: "json" };
 import { EXIT } from "../../src/cli/exit.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
+import { openNodeDisk } from "../../storage/base/disk_node.ts";
+import { Identity } from "../../storage/identity.ts";
 import {
   currentRuntime,
   spawnScript,
@@ -18,6 +21,7 @@ import {
   withServer,
   withTempDir,
 } from "../e2e/server.ts";
+import { contentOf, writeDataDir } from "../fakes/data_dir.ts";
 import { runCommand } from "../fakes/terminal.ts";
 
 /** Runs `serve`, which is expected to end by itself, and returns how. */
@@ -140,6 +144,41 @@ describe("tidegate serve refuses", () => {
       const { code, lines } = await refused(["--port", "0", "--data-dir", join(file, "data")]);
       assert.equal(code, EXIT.io.code);
       assert.match(lines.join("\n"), /^tidegate: Cannot use the data directory ".*": .*$/);
+    }));
+
+  it("a member's data directory, and serves a copy of what it has", () =>
+    withTempDir(async (dir) => {
+      const [member, backup, own] = [join(dir, "m"), join(dir, "backup"), join(dir, "own")];
+      mkdirSync(member);
+      await writeDataDir(member, { count: 5 });
+      const entropy = (size: number) => new Uint8Array(size).fill(7);
+      await (await Identity.open({ disk: openNodeDisk(member), crc32, entropy })).close();
+      const before = contentOf(member);
+      const { code, lines } = await refused(["--port", "0", "--data-dir", member]);
+      assert.equal(code, EXIT.config.code);
+      assert.match(
+        lines.join("\n"),
+        /^tidegate: Cannot serve ".*": it is that of a member of a broker group, which "tidegate broker" runs\. .* "tidegate backup", then "tidegate restore"$/,
+      );
+      assert.deepEqual(contentOf(member), before, "it changed nothing");
+
+      assert.equal((await runCommand(["backup", member, backup])).exitCode, EXIT.ok.code);
+      assert.equal((await runCommand(["restore", backup, own])).exitCode, EXIT.ok.code);
+      await (await startServer({ dataDir: own })).kill("SIGKILL");
+    }));
+
+  it("a data directory whose log is giving way to its group's", () =>
+    withTempDir(async (dir) => {
+      await writeDataDir(dir, { count: 5 });
+      writeFileSync(join(dir, "replacing"), "TIDEREP1");
+      const before = contentOf(dir);
+      const { code, lines } = await refused(["--port", "0", "--data-dir", dir]);
+      assert.equal(code, EXIT.config.code);
+      assert.match(
+        lines.join("\n"),
+        /^tidegate: Cannot serve ".*": its log is giving way to that of its broker group, .* "tidegate broker" goes on with that; what the node had before is kept in ".*set-aside"$/,
+      );
+      assert.deepEqual(contentOf(dir), before, "it changed nothing");
     }));
 
   it("an address that others can reach, without a key, before it touches anything", () =>

@@ -5,7 +5,15 @@
  * @module
  */
 
-import { closeSync, openSync, readdirSync, readSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { openNodeDisk } from "../../storage/base/disk_node.ts";
 import { SEGMENT_HEADER_SIZE } from "../../storage/segment.ts";
@@ -59,6 +67,14 @@ export async function dropSome(
   await store.dropBefore(start);
   await store.close();
   return { start, frames: kept.length + 1 };
+}
+
+/** All of its files but the lock, in base64. */
+export function contentOf(dir: string): Record<string, string> {
+  const files = readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name !== "LOCK")
+    .map((entry) => join(entry.parentPath, entry.name));
+  return Object.fromEntries(files.map((path) => [path, readFileSync(path, "base64")]));
 }
 
 /** Changes one bit of the byte at `logOffset`. */

@@ -89,12 +89,16 @@ describe("workerJobs()", () => {
       const range = { from: 5, to: 9 };
       writeFileSync(join(dir, runPath(range)), "no run");
       const jobs = workerJobs(dir);
-      const merge = jobs.run({ kind: "merge", inputs: [range], expired: 0 });
-      await assert.rejects(merge, (error) => {
-        assert(error instanceof RunDamage);
-        assert.deepEqual(error.range, range);
-        return true;
-      });
+      for (const job of [
+        { kind: "merge", inputs: [range], expired: 0 },
+        { kind: "check", range },
+      ] as const) {
+        await assert.rejects(jobs.run(job), (error) => {
+          assert(error instanceof RunDamage);
+          assert.deepEqual(error.range, range);
+          return true;
+        });
+      }
       await jobs.close();
     }),
   );

@@ -24,7 +24,7 @@ import { writeLogStart } from "../../storage/log_start.ts";
 import { segmentBases } from "../../storage/segment.ts";
 import { endReplacement, isReplacing, ReplacedLog } from "../../storage/mod.ts";
 import { type Member, takeOver } from "../suites/replicated_pair.ts";
-import { openTestStandby } from "../suites/open_broker.ts";
+import { openTestBroker, openTestStandby } from "../suites/open_broker.ts";
 import { shortenedPair } from "../suites/shortened_pair.ts";
 
 class Stopped extends Error {}
@@ -183,6 +183,26 @@ describe("ReplacedLog", { timeout: 60_000 }, () => {
       assert.deepEqual([start, end, runs], [0, 0, 0]);
       assert(!left.has("set-aside/log/start"), "what was set aside is of the old log alone");
     }
+  });
+
+  it("is not opened by a node alone until it is ended: it could serve but a part, or nothing", async () => {
+    const { pair, before } = await shortenedPair();
+    let refused = 0;
+    for (let calls = 0; ; calls += 3) {
+      const disk = before.clone();
+      const stopping = new StoppingDisk(disk, calls);
+      await takeOver(pair.leader, { disk: stopping, size: 3000 }).catch(() => {});
+      if (!stopping.stopped) break;
+      for (const left of [disk, disk.crash()]) {
+        if (!(await isReplacing(left))) continue;
+        const names = () => ["", "log", "set-aside", "dedupe"].map((dir) => left.names(dir));
+        const there = names();
+        await assert.rejects(openTestBroker({ disk: left }), { code: "data-damaged" });
+        assert.deepEqual(names(), there, "nothing has changed");
+        refused++;
+      }
+    }
+    assert(refused > 10);
   });
 
   it("keeps what it set aside, and has another disk", async () => {

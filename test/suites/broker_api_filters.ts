@@ -146,6 +146,37 @@ function testMatching(test: Test): void {
     assert.deepEqual(ids(await receive(api)), ["b1", "b2", "b3"]);
   });
 
+  for (const mode of ["concurrent", "ordered"] as const) {
+    for (const tag of ["a", "z"]) {
+      test(`peek() leaves all to a later filter, long after: ${mode}, "${tag}"`, async (opened) => {
+        const { api, clock } = opened;
+        await api.topics.put("orders", { ...TOPIC, queues: 1 });
+        const subscriptions = [toOrders({ tag })];
+        await api.groups.put("g", { ...GROUP, mode, subscriptions });
+        await publishTagged(api, "orders", ["b1", "a1", "b2", "b3"]);
+        await api.groups.peek("g", { limit: 10, maxBytes: 1 << 20 });
+        clock.advance(60_000);
+        await turn();
+        assert.equal((await lagNumbers(api)).committedOffset, 0);
+        await patchFilter(api, { tag: "b" });
+        const got: string[] = [];
+        for (let next = await receive(api); next.length > 0; next = await receive(api)) {
+          got.push(...ids(next));
+          await settle(api, { ack: receipts(next) });
+        }
+        assert.deepEqual(got, ["b1", "b2", "b3"]);
+      });
+    }
+  }
+
+  test("a receive passes over what was peeked at before", async ({ api }) => {
+    await prepare(api, { tag: "z" }, ["b1", "b2", "b3"]);
+    assert.deepEqual(await api.groups.peek("g", { limit: 10, maxBytes: 1 << 20 }), []);
+    assert.equal((await lagNumbers(api)).committedOffset, 0);
+    assert.deepEqual(await receive(api), []);
+    assert.deepEqual(await lagNumbers(api), { committedOffset: 3, ready: 0, leased: 0, total: 0 });
+  });
+
   test("an ordered group keeps the order of what is wanted", async ({ api }) => {
     await prepareOrdered(api, [], {
       subscriptions: [{ topic: "orders", filter: { tag: "x" } }],
@@ -240,6 +271,29 @@ function testPassing(test: Test): void {
     assert.deepEqual(await receive(api), []);
     assert.deepEqual(await lagNumbers(api), { committedOffset: 3, ready: 0, leased: 0, total: 0 });
   });
+
+  for (const mode of ["concurrent", "ordered"] as const) {
+    for (const waitMs of [0, 60_000]) {
+      const how = `${mode}, ${waitMs > 0 ? "waited for" : "asked for"}`;
+      test(`lag() counts nothing that was passed over behind what was given: ${how}`, async ({
+        api,
+      }) => {
+        await api.topics.put("orders", { ...TOPIC, queues: 1 });
+        await api.groups.put("g", { ...GROUP, mode, subscriptions: [toOrders({ tag: "a" })] });
+        const publish = () => publishTagged(api, "orders", ["b1", "a1", "b2", "b3"]);
+        if (waitMs === 0) await publish();
+        const receiving = receive(api, { waitMs });
+        await turn();
+        if (waitMs > 0) await publish();
+        const got = await receiving;
+        assert.deepEqual(ids(got), ["a1"]);
+        await settle(api, { ack: receipts(got) });
+        assert.deepEqual(await receive(api), []);
+        const passed = { committedOffset: 4, ready: 0, leased: 0, total: 0 };
+        assert.deepEqual(await lagNumbers(api), passed);
+      });
+    }
+  }
 
   test("what is passed over is no dead letter, and takes no room", async ({ api, clock }) => {
     await api.topics.put("orders", { ...TOPIC, queues: 1 });
