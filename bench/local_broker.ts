@@ -13,7 +13,7 @@ import type { Disk } from "../storage/base/disk.ts";
 import { openNodeDisk } from "../storage/base/disk_node.ts";
 import { workerJobs } from "../storage/jobs_node.ts";
 
-export const SEGMENT_BYTES = 128 * 1024 * 1024;
+export const SEGMENT_BYTES = 64 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
 export function openLocalBroker(

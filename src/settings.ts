@@ -134,7 +134,7 @@ export const SETTINGS = {
   }),
   segmentBytes: setting(bytes({ min: 32 * MiB, max: 1024 * MiB }), {
     commands: STORE,
-    fallback: "128MiB",
+    fallback: "64MiB",
     value: "size",
     about: "Size at which a segment of the commit log is sealed",
   }),

@@ -31,9 +31,21 @@ export function encodeConfig(config: unknown): Uint8Array {
   return encodeUtf8(JSON.stringify(config));
 }
 
-/** The writer is this build or one that keeps its format: callers trust the shape. */
+let last: { readonly text: string; readonly config: unknown } | undefined;
+
+/**
+ * The writer is this build or one that keeps its format: callers trust the shape. A
+ * million topics made alike share one configuration, which nobody changes.
+ */
 export function decodeConfig(bytes: Uint8Array): unknown {
-  return JSON.parse(decodeUtf8(bytes));
+  const text = decodeUtf8(bytes);
+  if (text !== last?.text) last = { text, config: frozen(JSON.parse(text)) };
+  return last.config;
+}
+
+function frozen(value: unknown): unknown {
+  if (typeof value === "object" && value !== null) Object.values(value).forEach(frozen);
+  return Object.freeze(value);
 }
 
 /** Members that came later have the meaning of their absence. */

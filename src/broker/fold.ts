@@ -27,7 +27,7 @@ import type { PopQueue } from "./pop_queue.ts";
 import { ProducerGroupTable } from "./producer_groups.ts";
 import { ProducerTable } from "./producers.ts";
 import { describeEntry, filterOf, restoreEntry } from "./restore.ts";
-import { newTopic, type TopicState, TopicTable } from "./topics.ts";
+import { newTopic, setOffset, type TopicState, TopicTable } from "./topics.ts";
 import { TransactionTable } from "./transactions.ts";
 
 type Apply<K extends KindName> = (record: FoldedRecord<K>, place: RecordPlace) => void;
@@ -134,7 +134,8 @@ export class BrokerFold implements Fold {
     if (!topic) return;
     this.cuts++;
     this.changes.firsts(topic);
-    topic.first[queueId] = Math.max(topic.first[queueId] ?? 0, firstOffset);
+    const offset = Math.max(topic.first[queueId] ?? 0, firstOffset);
+    topic.first = setOffset(topic.first, { queueId, offset });
     for (const subscription of this.groups.subscribers(topic.name)) {
       const queue = popQueue(subscription, queueId);
       this.changes.place(queue);
@@ -161,7 +162,8 @@ export class BrokerFold implements Fold {
     message: { readonly queueId: number; readonly queueOffset: number },
   ): void {
     this.changes.offsets(topic);
-    topic.next[message.queueId] = message.queueOffset + 1;
+    const { queueId, queueOffset } = message;
+    topic.next = setOffset(topic.next, { queueId, offset: queueOffset + 1 });
   }
 
   /**
@@ -173,7 +175,7 @@ export class BrokerFold implements Fold {
     const last = ranges.at(-1);
     if (!topic || !last || last.first + last.count <= (topic.next[queueId] ?? 0)) return;
     this.changes.offsets(topic);
-    topic.next[queueId] = last.first + last.count;
+    topic.next = setOffset(topic.next, { queueId, offset: last.first + last.count });
   }
 
   /** Where a group's record belongs; undefined when group, subscription or topic went since. */

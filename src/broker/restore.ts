@@ -27,7 +27,7 @@ import {
 import type { BrokerFold } from "./fold.ts";
 import { detach, GroupState, setTimer } from "./groups.ts";
 import { offsetsOf } from "./offsets.ts";
-import { newTopic } from "./topics.ts";
+import { newTopic, setOffset } from "./topics.ts";
 
 interface QueueKey {
   readonly groupGen: number;
@@ -45,9 +45,9 @@ export function restoreEntry(fold: BrokerFold, [key, value]: Entry): void {
   else if (prefix === "D") addTopic(fold, { generation, value, describedAt: 0 });
   else if (prefix === "E") fold.producers.restore(generations, value);
   else if (prefix === "G") addGroup(fold, { generation, value, describedAt: 0 });
-  else if (prefix === "H") raise(fold.topics.of(generation)?.first, read(Offsets, value));
+  else if (prefix === "H") restoreOffsets(fold, generation, { first: read(Offsets, value) });
   else if (prefix === "L") restoreLetter(fold, { ...of, queueOffset }, value);
-  else if (prefix === "N") raise(fold.topics.of(generation)?.next, read(Offsets, value));
+  else if (prefix === "N") restoreOffsets(fold, generation, { next: read(Offsets, value) });
   else if (prefix === "P") restorePlace(fold, of, value);
   else if (prefix === "Q") fold.producerGroups.restore(generation, value);
   else if (prefix === "T") fold.transactions.restore(generation, value);
@@ -104,21 +104,36 @@ function describeTopic(fold: BrokerFold, described: Described): void {
   addTopic(fold, described);
   const topic = fold.topics.of(described.generation);
   if (!known || !topic) return;
-  raise(topic.next, known.next);
-  raise(topic.first, known.first);
+  restoreOffsets(fold, topic.generation, known);
 }
 
 function describeOffsets(fold: BrokerFold, generation: number, value: Uint8Array): void {
   const topic = fold.topics.of(generation);
   if (!topic) return;
   fold.changes.offsets(topic);
-  raise(topic.next, read(Offsets, value));
+  restoreOffsets(fold, generation, { next: read(Offsets, value) });
 }
 
-function raise(offsets: number[] | undefined, to: readonly (number | undefined)[]): void {
-  for (const [queueId, offset = 0] of to.entries()) {
-    if (offsets) offsets[queueId] = Math.max(offsets[queueId] ?? 0, offset);
+function restoreOffsets(
+  fold: BrokerFold,
+  generation: number,
+  { next = [], first = [] }: { next?: readonly number[]; first?: readonly number[] },
+): void {
+  const topic = fold.topics.of(generation);
+  if (!topic) return;
+  topic.next = raised(topic.next, next);
+  topic.first = raised(topic.first, first);
+}
+
+function raised(
+  offsets: readonly number[],
+  to: readonly (number | undefined)[],
+): readonly number[] {
+  let found = offsets;
+  for (const [queueId, least = 0] of to.entries()) {
+    found = setOffset(found, { queueId, offset: Math.max(found[queueId] ?? 0, least) });
   }
+  return found;
 }
 
 function addGroup(fold: BrokerFold, { generation, value, describedAt }: Described): void {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { decodeUtf8, encodeUtf8 } from "../../storage/base/bytes.ts";
 import type { StoredTopicConfig } from "./definitions.ts";
 
 export interface TopicState {
@@ -17,10 +18,10 @@ export interface TopicState {
   definedAt: number;
   /** Where the log describes it in full; 0: nowhere that is known, −1: this is not in full. */
   describedAt: number;
-  /** By queue: the queueOffset of the next message appended; absent is 0. */
-  readonly next: number[];
+  /** By queue: the queueOffset of the next message appended; absent is 0. See {@linkcode setOffset}. */
+  next: readonly number[];
   /** By queue: the first queueOffset that was not removed; absent is 0. */
-  readonly first: number[];
+  first: readonly number[];
   /** Where the first message left became visible while so many were removed, once somebody asked. */
   keptFrom: { readonly removed: number; readonly logOffset: number } | undefined;
   /** When retention looks at it again; Infinity while it has nothing. Not kept. */
@@ -36,8 +37,34 @@ export function newTopic(
     "name" | "generation" | "createdAt" | "version" | "config" | "definedAt" | "describedAt"
   >,
 ): TopicState {
-  const nothing = { next: [], first: [], keptFrom: undefined, checkAt: Infinity, lastQueue: -1 };
-  return { ...about, ...nothing };
+  const { name, generation, createdAt, version, config, definedAt, describedAt } = about;
+  return {
+    name: decodeUtf8(encodeUtf8(name)), // else it may be a piece of a request's text, and keep that
+    generation,
+    createdAt,
+    version,
+    config,
+    definedAt,
+    describedAt,
+    next: NONE,
+    first: NONE,
+    keptFrom: undefined,
+    checkAt: Infinity,
+    lastQueue: -1,
+  };
+}
+
+/** Of all topics that have no messages: most of a million of them, with two lists each. */
+const NONE: readonly number[] = Object.freeze([]);
+
+/** The offsets with that of one queue, which may be another list than before. */
+export function setOffset(
+  offsets: readonly number[],
+  { queueId, offset }: { readonly queueId: number; readonly offset: number },
+): readonly number[] {
+  const own = offsets === NONE ? [] : (offsets as number[]);
+  own[queueId] = offset;
+  return own;
 }
 
 export class TopicTable {
