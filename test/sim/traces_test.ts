@@ -14,7 +14,7 @@ import { simulate as simulateBroker } from "./broker_world.ts";
 import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
-  storage: ["b2383781", "d3e01eb0", "52ed9de9", "e97cf0e4", "41df3d8f", "f49c4f90"],
+  storage: ["b2383781", "d3e01eb0", "81ae9221", "9cc60c2", "41df3d8f", "8d451f0c"],
   broker: ["cee1395d", "8617c735", "dddd847a", "63128875", "1f7e6a12", "c77951c6"],
 } as const;
 
