@@ -15,16 +15,21 @@
  *                         nodes it may lie below durableEnd
  *   40     4  crc32       of bytes [0, 40); where it does not hold, nothing is known
  *                         of confirmOffset: an earlier build wrote the slot
+ *   44     1  failed      1: a write or a sync of the log failed
+ *   48     4  crc32       of bytes [0, 48), where one failed; else zero
  *
  * It is written once a second while the log moves, at every new segment and at
  * the end, so it lags: frames beyond durableEnd may be synced, none below is not.
+ *
+ * That something failed is written into the page cache and no further: it lasts as long
+ * as what the page cache has and the disk has not (ADR 3).
  *
  * @module
  */
 
 import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { type Disk, type DiskFile, openAnew, readRange } from "./base/disk.ts";
 
 export const CHECKPOINT_PATH = "checkpoint";
 export const CHECKPOINT_SLOT_SIZE = 512;
@@ -38,9 +43,12 @@ export interface Checkpoint {
   /** At most durableEnd; 0 where it is not known. */
   readonly confirmOffset: number;
   readonly epoch: number;
+  /** In the life before: what the page cache shows above durableEnd may never reach the disk. */
+  readonly failed?: boolean;
 }
 
 const NOTHING: Checkpoint = { sequence: 0, durableEnd: 0, confirmOffset: 0, epoch: 0 };
+const FAILED_AT = 44;
 
 export function encodeCheckpoint(checkpoint: Checkpoint, crc32: Crc32): Uint8Array {
   const bytes = new Uint8Array(CHECKPOINT_SLOT_SIZE);
@@ -52,6 +60,10 @@ export function encodeCheckpoint(checkpoint: Checkpoint, crc32: Crc32): Uint8Arr
   view.setUint32(28, crc32(bytes.subarray(0, 28)));
   setU64(view, 32, checkpoint.confirmOffset);
   view.setUint32(40, crc32(bytes.subarray(0, 40)));
+  if (checkpoint.failed) {
+    view.setUint8(FAILED_AT, 1);
+    view.setUint32(48, crc32(bytes.subarray(0, 48)));
+  }
   return bytes;
 }
 
@@ -60,11 +72,13 @@ function decodeSlot(bytes: Uint8Array, crc32: Crc32): Checkpoint | undefined {
   const view = viewOf(bytes);
   if (view.getUint32(28) !== crc32(bytes.subarray(0, 28))) return undefined;
   const told = view.getUint32(40) === crc32(bytes.subarray(0, 40));
+  const failed = bytes[FAILED_AT] === 1 && view.getUint32(48) === crc32(bytes.subarray(0, 48));
   return {
     sequence: getU64(view, 8),
     durableEnd: getU64(view, 16),
     confirmOffset: told ? getU64(view, 32) : 0,
     epoch: view.getUint32(24),
+    ...(failed && { failed }),
   };
 }
 
@@ -102,7 +116,10 @@ export class CheckpointFile {
     }
     const found = decodeCheckpoints(await readRange(file, 0, 2 * CHECKPOINT_SLOT_SIZE), crc32);
     await disk.syncDir("");
-    return new CheckpointFile(file, crc32, found);
+    if (!found.failed) return new CheckpointFile(file, crc32, found);
+    await file.close();
+    const anew = await openAnew(disk, CHECKPOINT_PATH, 2 * CHECKPOINT_SLOT_SIZE);
+    return new CheckpointFile(anew, crc32, found);
   }
 
   get latest(): Checkpoint {
@@ -110,12 +127,23 @@ export class CheckpointFile {
   }
 
   /** @throws what the disk says; the caller treats it as a failed log sync. */
-  async write(next: Omit<Checkpoint, "sequence">): Promise<void> {
+  async write(next: Omit<Checkpoint, "sequence" | "failed">): Promise<void> {
     const checkpoint = { sequence: this.#latest.sequence + 1, ...next };
     const slot = checkpoint.sequence % 2;
     this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * CHECKPOINT_SLOT_SIZE);
     await this.#file.sync();
     this.#latest = checkpoint;
+  }
+
+  /** The disk failed, and the process is about to end: as well as it can be told. */
+  markFailed(): void {
+    const slot = { ...this.#latest, sequence: this.#latest.sequence + 1, failed: true };
+    const at = (slot.sequence % 2) * CHECKPOINT_SLOT_SIZE;
+    try {
+      this.#file.write(encodeCheckpoint(slot, this.#crc32), at);
+    } catch {
+      // a file system that takes nothing shows nothing either, once it is mounted anew
+    }
   }
 
   close(): Promise<void> {

@@ -11,7 +11,7 @@ import type { Checkpoint, CheckpointFile } from "./checkpoint.ts";
 /** Between two checkpoints while the log moves, at most. */
 const CHECKPOINT_INTERVAL_MS = 1000;
 
-type Next = Omit<Checkpoint, "sequence">;
+type Next = Omit<Checkpoint, "sequence" | "failed">;
 
 export class Checkpointing {
   readonly #file: CheckpointFile;

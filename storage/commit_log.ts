@@ -103,7 +103,10 @@ export class CommitLog {
         onWritten: (written) => this.#onWritten(written),
         onDurable: (durable) => this.#onDurable(durable),
         onSegment: (next) => this.#onSegment(next),
-        fatal: (error) => ports.fatal(error),
+        fatal: (error) => {
+          checkpoint.markFailed();
+          ports.fatal(error);
+        },
       },
     });
     this.#flusher = flusher;

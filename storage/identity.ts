@@ -23,7 +23,7 @@
 
 import { decodeUtf8, encodeUtf8, getU64, setU64, viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { type Disk, type DiskFile, openAnew, readRange } from "./base/disk.ts";
 
 export const IDENTITY_PATH = "identity";
 export const IDENTITY_SLOT_SIZE = 512;
@@ -104,8 +104,12 @@ export class Identity {
 
   static async open(ports: IdentityPorts): Promise<Identity> {
     const { disk, crc32, entropy } = ports;
-    const file = await disk.open(IDENTITY_PATH, { create: true });
+    let file = await disk.open(IDENTITY_PATH, { create: true });
     const found = decodeIdentity(await readRange(file, 0, 2 * IDENTITY_SLOT_SIZE), crc32);
+    if (found?.failed) {
+      await file.close();
+      file = await openAnew(disk, IDENTITY_PATH, 2 * IDENTITY_SLOT_SIZE);
+    }
     const fresh = { sequence: 0, diskId: entropy(ID_SIZE), promised: undefined, failed: false };
     const identity = new Identity(ports, file, found ?? fresh);
     if (!found) await identity.#write({});

@@ -6,7 +6,7 @@
  */
 
 import type { Crc32 } from "./base/checksum.ts";
-import { type Disk, type DiskFile, readRange } from "./base/disk.ts";
+import { type Disk, type DiskFile, readRange, replaceFileBy } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { salvaging } from "./base/salvage.ts";
 import { SharedFile } from "./base/shared_file.ts";
@@ -18,7 +18,6 @@ import { findFrame } from "./scan.ts";
 import { WalkFacts } from "./walk_facts.ts";
 import {
   decodeSegmentHeader,
-  encodeSegmentHeader,
   LOG_DIR,
   SEGMENT_HEADER_SIZE,
   segmentBases,
@@ -55,6 +54,8 @@ export async function openSegments(
     /** Where the log starts; what lies before was removed. */
     readonly start: number;
     readonly durableEnd: number;
+    /** The life before ended because its disk failed. */
+    readonly afterFailure: boolean;
     /** Called before damage at the log's end is cut; absent: it is kept. */
     readonly lost?: ((end: number) => Promise<void>) | undefined;
     visit(
@@ -102,7 +103,8 @@ export async function openSegments(
     damaged.push(...recovered.damaged);
     facts.lastStoredAt = Math.max(facts.lastStoredAt, segment.firstStoredAt);
     if (recovered.lost) await options.lost?.(end);
-    if (!next) await settleTail(segment, { ...options, crc32, end });
+    if (!next)
+      found[i] = { ...segment, file: await settleTail(disk, segment, { ...options, end }) };
   }
   const segments = found.map((segment, i) => ({
     ...segment,
@@ -160,27 +162,58 @@ async function framesSize(file: DiskFile): Promise<number> {
 
 const COPY_SIZE = 1024 * 1024;
 
-/** Zeros behind the last unit; what may not be on the disk yet written once more; all of it synced. */
-async function settleTail(
-  segment: Found,
-  options: {
-    readonly end: number;
-    readonly durableEnd: number;
-    readonly segmentBytes: number;
-    readonly crc32: Crc32;
-  },
-): Promise<void> {
-  const { file, base, headerDamaged, firstStoredAt, prevCrc = 0 } = segment;
-  const { end, durableEnd, segmentBytes, crc32 } = options;
-  const position = (logOffset: number) => SEGMENT_HEADER_SIZE + logOffset - base;
-  const from = Math.max(base, Math.min(durableEnd, end));
-  // After a failed sync the cache may show a header that the disk does not have.
-  if (!headerDamaged) file.write(encodeSegmentHeader({ base, firstStoredAt, prevCrc }, crc32), 0);
-  await file.truncate(position(end));
-  await file.truncate(Math.max(position(end), SEGMENT_HEADER_SIZE + segmentBytes));
-  for (let at = from; at < end; at += COPY_SIZE) {
-    const young = await readRange(file, position(at), Math.min(COPY_SIZE, end - at));
-    file.write(young, position(at));
+interface Tail {
+  readonly end: number;
+  readonly durableEnd: number;
+  readonly segmentBytes: number;
+  readonly afterFailure: boolean;
+}
+
+/**
+ * The last segment as it goes on: zeros behind the last unit, what may not be on the disk
+ * yet written once more, all of it synced.
+ *
+ * Where it lies, or, after a failure, in a new file that takes its place: there a sync
+ * would say yes to what is gone after the next mount (docs/adr/0003-rewrite-above-the-checkpoint.md).
+ */
+async function settleTail(disk: Disk, segment: Found, tail: Tail): Promise<DiskFile> {
+  const { file, base } = segment;
+  const path = segmentPath(base);
+  const end = positionIn(base, tail.end);
+  if (tail.afterFailure) {
+    await replaceFileBy(disk, path, async (anew) => {
+      await copy(file, { to: anew, from: 0, end });
+      await resize(anew, { end, segmentBytes: tail.segmentBytes });
+    });
+    await file.close();
+    return new SharedFile(await disk.open(path, { create: false }));
   }
+  await resize(file, { end, segmentBytes: tail.segmentBytes });
+  await copy(file, { to: file, from: 0, end: SEGMENT_HEADER_SIZE });
+  const from = positionIn(base, Math.max(base, Math.min(tail.durableEnd, tail.end)));
+  await copy(file, { to: file, from, end });
   await file.sync();
+  return file;
+}
+
+function positionIn(base: number, logOffset: number): number {
+  return SEGMENT_HEADER_SIZE + logOffset - base;
+}
+
+async function resize(
+  file: DiskFile,
+  { end, segmentBytes }: { readonly end: number; readonly segmentBytes: number },
+): Promise<void> {
+  await file.truncate(end);
+  await file.truncate(Math.max(end, SEGMENT_HEADER_SIZE + segmentBytes));
+}
+
+/** The bytes of `file` from `from` to `end`, to the same place. */
+async function copy(
+  file: DiskFile,
+  { to, from, end }: { readonly to: DiskFile; readonly from: number; readonly end: number },
+): Promise<void> {
+  for (let at = from; at < end; at += COPY_SIZE) {
+    to.write(await readRange(file, at, Math.min(COPY_SIZE, end - at)), at);
+  }
 }

@@ -13,6 +13,7 @@
  * @module
  */
 
+import { NoRoom } from "./base/disk.ts";
 import { TidegateError } from "./base/errors.ts";
 import { CheckpointFile } from "./checkpoint.ts";
 import { Epochs, type EpochStart } from "./epochs.ts";
@@ -51,14 +52,28 @@ export interface StartedLog
 }
 
 export async function startLog(ports: LogPorts, options: StartOptions): Promise<StartedLog> {
-  const { replication, from } = options;
   const checkpoint = await CheckpointFile.open(ports.disk, ports.crc32);
+  try {
+    return await start(ports, options, checkpoint);
+  } catch (error) {
+    if (!(error instanceof NoRoom)) checkpoint.markFailed(); // it may have been a sync
+    throw error;
+  }
+}
+
+async function start(
+  ports: LogPorts,
+  options: StartOptions,
+  checkpoint: CheckpointFile,
+): Promise<StartedLog> {
+  const { replication, from } = options;
   const { latest } = checkpoint;
   const known = Math.max(latest.confirmOffset, from);
   let visitedTo: number | undefined;
   const opened = await openSegments(ports, {
     ...options,
     durableEnd: Math.max(latest.durableEnd, from),
+    afterFailure: latest.failed === true,
     lost:
       replication &&
       (async (end) => {
@@ -84,7 +99,7 @@ export async function startLog(ports: LogPorts, options: StartOptions): Promise<
   const epoch = Math.max(epochs.last, latest.epoch);
   const confirmOffset = replication ? (visitedTo ?? opened.walkedFrom) : end;
   const toldConfirm = replication ? Math.min(end, Math.max(known, opened.confirmOffset)) : end;
-  if (end > checkpoint.latest.durableEnd) {
+  if (end > checkpoint.latest.durableEnd || checkpoint.latest.failed) {
     // Readers see all of it from now on, so from now on its loss is damage.
     const confirmed = replication ? Math.min(known, confirmOffset) : end;
     await checkpoint.write({ durableEnd: end, confirmOffset: confirmed, epoch });

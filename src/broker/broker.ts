@@ -60,6 +60,8 @@ export interface Broker {
   /** What the start found. */
   readonly recovery: Recovery;
   readonly metrics: Collect;
+  /** Resolves once the record that begins the epoch is confirmed, and all before it is shown. */
+  started(): Promise<void>;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
   /** Makes everything durable and closes the files. No call may follow. */

@@ -20,8 +20,6 @@ import { topicsApi } from "./topics_api.ts";
 import { transactionsApi } from "./transactions_api.ts";
 
 export interface StartedBroker extends Broker {
-  /** Resolves once the record that begins the epoch is confirmed. */
-  started(): Promise<void>;
   /** Some more is written on every member of the group. */
   replicated(): void;
 }

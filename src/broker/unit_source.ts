@@ -127,9 +127,10 @@ export class StreamSource implements UnitSource {
     return this;
   }
 
+  /** A leader may show less than the one before did: whoever has read further stays where they are. */
   get end(): Position {
-    const logOffset = Math.max(this.#from.logOffset, this.#end);
-    return { kind: "stream", position: { logOffset, index: 0 } };
+    const end = { logOffset: this.#end, index: 0 };
+    return { kind: "stream", position: this.#from.logOffset < this.#end ? end : this.#from };
   }
 
   fill(): Promise<void> | undefined {

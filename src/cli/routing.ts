@@ -56,7 +56,8 @@ export class ClusterRouting implements Routing {
   readonly #waiting = new Map<number, Set<() => void>>();
   #unwatch: () => void = () => {};
   #cancel: () => void = () => {};
-  #looking: Promise<void> | undefined;
+  #looking = false;
+  /** Something hinted since the look under way began. */
   #again = false;
   #lookedAt = -Infinity;
   #closed = false;
@@ -68,13 +69,7 @@ export class ClusterRouting implements Routing {
   /** Looks for the first time, and goes on looking; what is not known then will be later. */
   async start(firstAgainMs = LOOK_MS): Promise<void> {
     this.#unwatch = this.#ports.directory.watch(() => this.#lookSoon());
-    try {
-      await this.#look();
-      this.#arm(LOOK_MS);
-    } catch (error) {
-      this.#failed(error);
-      this.#arm(firstAgainMs);
-    }
+    await this.#look(firstAgainMs);
   }
 
   close(): void {
@@ -135,15 +130,7 @@ export class ClusterRouting implements Routing {
   #arm(ms: number): void {
     this.#cancel();
     if (this.#closed) return;
-    this.#cancel = this.#ports.clock.after(ms, () => {
-      this.#look().then(
-        () => this.#arm(LOOK_MS),
-        (error: unknown) => {
-          this.#failed(error);
-          this.#arm(LOOK_MS);
-        },
-      );
-    });
+    this.#cancel = this.#ports.clock.after(ms, () => void this.#look(LOOK_MS));
   }
 
   #failed(error: unknown): void {
@@ -158,14 +145,20 @@ export class ClusterRouting implements Routing {
     else this.#arm(Math.max(0, REST_MS - since));
   }
 
-  /** One at a time; what hinted meanwhile is looked for afterwards. */
-  #look(): Promise<void> {
-    this.#looking ??= this.#lookNow().finally(() => {
-      this.#looking = undefined;
-      if (this.#again) this.#lookSoon();
-      this.#again = false;
-    });
-    return this.#looking;
+  /** One at a time; what hinted meanwhile is looked for afterwards, else again in a while. */
+  async #look(failedAgainMs: number): Promise<void> {
+    this.#looking = true;
+    let againMs = LOOK_MS;
+    try {
+      await this.#lookNow();
+    } catch (error) {
+      this.#failed(error);
+      againMs = failedAgainMs;
+    }
+    this.#looking = false;
+    if (this.#again) this.#lookSoon();
+    else this.#arm(againMs);
+    this.#again = false;
   }
 
   async #lookNow(): Promise<void> {

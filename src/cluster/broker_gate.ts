@@ -6,8 +6,8 @@
  *                            └──drain()──▶ takes no more
  *
  * A call is made
- *   - while this node leads and all that was confirmed before it led is here (`serves`);
- *     else `unavailable`, naming who leads: nothing took effect
+ *   - while this node leads and all that was confirmed before it led is here (`serves`) and
+ *     shown by its broker (it is opened then); else `unavailable`, naming who leads: nothing took effect
  *   - if it has an effect, while what is appended now will be confirmed (`admits`).
  *
  * An answer leaves when it is certain that this node led at some moment between the

@@ -59,6 +59,8 @@ export class BrokerNode {
   /** What follows a life that ended. */
   #next: Promise<void> = Promise.resolve();
   #refreshing = false;
+  /** Where the others are may have changed since it was looked at. */
+  #stale = false;
   readonly #ends = new Set<() => void>();
   /** How often it came to lead, and how often a life ended. */
   readonly counts = { led: 0, deposed: 0 };
@@ -228,17 +230,26 @@ export class BrokerNode {
 
   // The others
 
+  /** One at a time; what hints meanwhile is looked at afterwards. */
   async #refresh(): Promise<void> {
-    if (this.#refreshing || this.#state === "stopped") return;
+    this.#stale = true;
+    if (this.#refreshing) return;
     this.#refreshing = true;
+    while (this.#stale && this.#state !== "stopped") {
+      this.#stale = false;
+      await this.#lookAtOthers();
+    }
+    this.#refreshing = false;
+  }
+
+  async #lookAtOthers(): Promise<void> {
+    const { group, node } = this.#options;
     try {
-      const { group, node } = this.#options;
       const nodes = await this.#directory.nodesOf(group);
       this.#links.update(nodes.filter((entry) => entry.node !== node));
     } catch {
       // The coordinator is away: the others are where they were.
     }
-    this.#refreshing = false;
   }
 
   #tell(): void {

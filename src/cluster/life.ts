@@ -164,19 +164,30 @@ export class Life {
   }
 
   async #lead(epoch: number): Promise<void> {
-    const { gate, journal } = this.#ports;
+    const { journal } = this.#ports;
     const { driver, log } = this;
     const broker = await log.lead(epoch);
     if (driver.isOver) return;
     this.broker = broker;
-    gate.open({
-      api: broker.api,
+    journal("info", "This node leads", { epoch, end: driver.replica.log.end });
+    // Not waited for: while nothing can be confirmed the life may have to end.
+    void broker.started().then(
+      () => this.#serve(broker),
+      () => {},
+    );
+  }
+
+  /** The core is ahead of what is shown, and an answer that lacks what was shown before would be a lie. */
+  #serve({ api }: NodeBroker): void {
+    const { driver } = this;
+    if (driver.isOver) return;
+    this.#ports.gate.open({
+      api,
       replica: driver.replica,
       get readsLatest() {
         return driver.readsLatest;
       },
     });
-    journal("info", "This node leads", { epoch, end: driver.replica.log.end });
   }
 
   /**

@@ -13,6 +13,12 @@ import type { ReplicaLog } from "./replica_log.ts";
 
 export interface NodeBroker {
   readonly api: BrokerGroupApi;
+  /**
+   * Resolves once all that was confirmed before it led is shown, the beginning of its epoch included:
+   * that comes after the core has confirmed it, where much of it is on disk. Rejects, or never does,
+   * where it ends before.
+   */
+  started(): Promise<void>;
   /** Ends all waits, as if their time was up; those that come return at once. */
   drain(): void;
 }

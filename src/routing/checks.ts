@@ -11,6 +11,7 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { BrokerGroupApi, TransactionCheck } from "../broker/api.ts";
 import type { Cluster } from "./cluster.ts";
+import { keepWaiting } from "./keep_waiting.ts";
 import { isAway } from "./members.ts";
 
 /** How long some are waited at before it is the others' turn. */
@@ -66,16 +67,19 @@ export class CheckReceiver {
   }
 
   async #wait(wish: ChecksWish, got: TransactionCheck[]): Promise<void> {
+    const { clock, members } = this.#cluster;
     const found = new AbortController();
     const signal = wish.signal ? AbortSignal.any([wish.signal, found.signal]) : found.signal;
     const groups = this.#turned().slice(0, wish.max);
     const max = Math.floor(wish.max / groups.length);
-    const isAll = groups.length === this.#cluster.members.known().length;
-    const waitMs = isAll ? wish.waitMs : Math.min(wish.waitMs, TURN_MS);
-    const deadline = this.#cluster.clock.elapsed() + waitMs;
+    const isAll = groups.length === members.known().length;
+    const until = clock.elapsed() + (isAll ? wish.waitMs : Math.min(wish.waitMs, TURN_MS));
+    const isSome = (some: readonly TransactionCheck[]) => some.length > 0;
     const answers = groups.map(async (group) => {
-      const some = await this.#some(group, { ...wish, max, waitMs, deadline, signal }, []);
-      if (some.length > 0) found.abort();
+      const ask = (waitMs: number) =>
+        this.#some(group, { ...wish, max, waitMs, deadline: until, signal }, []);
+      const some = await keepWaiting(members, { group, until, signal, ask, counts: isSome });
+      if (isSome(some)) found.abort();
       got.push(...some);
     });
     await Promise.all(answers);

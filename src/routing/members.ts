@@ -105,7 +105,7 @@ export class Members {
         if (unknown && !repeatable) throw unknown;
         if (this.#clock.elapsed() + restMs >= deadline || signal?.aborted) throw unknown ?? error;
       }
-      await this.#rest(group, { ms: restMs, signal });
+      await this.rest(group, { ms: restMs, signal });
     }
   }
 
@@ -119,12 +119,12 @@ export class Members {
       if (leader) return leader;
       const ms = deadline - this.#clock.elapsed();
       if (ms <= 0 || signal?.aborted) return undefined;
-      await this.#rest(group, { ms, signal });
+      await this.rest(group, { ms, signal });
     }
   }
 
   /** Until another may lead, or the time is up. */
-  async #rest(
+  async rest(
     group: number,
     { ms, signal }: { readonly ms: number; readonly signal: AbortSignal | undefined },
   ): Promise<void> {

@@ -13,6 +13,9 @@
  * others have is given all the same, never as if it were all there is; when they have
  * nothing, the reader hears that one is away.
  *
+ * A wait is held at every broker group until one of them has something, whoever leads it
+ * meanwhile (keep_waiting.ts), and no longer than was asked for, whoever does not answer.
+ *
  * @module
  */
 
@@ -20,6 +23,7 @@ import type { CallOptions, ReadPage, ReadRequest, StoredMessage } from "../broke
 import { decodeCursor, encodeStreamCursor, type GroupPosition } from "../broker/cursor.ts";
 import type { Cluster } from "./cluster.ts";
 import { ownerOf, type TopicDefinition } from "./definition.ts";
+import { keepWaiting } from "./keep_waiting.ts";
 import { Lane, positionIn } from "./lane.ts";
 import { mostOf } from "./most_of.ts";
 import { relocated } from "./relocated.ts";
@@ -98,7 +102,7 @@ async function readMerged(cluster: Cluster, call: Call): Promise<ReadPage> {
     const passedOver = lanes.filter((lane) => lane.isScanning && !lane.away);
     if (passedOver.length > 0) {
       await merge.fill(passedOver, { waitMs: 0, deadline: clock.elapsed(), signal });
-    } else if (waitMs > 0) await merge.waitFor(lanes, { waitMs, deadline, signal });
+    } else if (waitMs > 0) await merge.waitFor(lanes, { until, signal });
     else await merge.fill(away, { waitMs: 0, deadline, signal });
   }
 }
@@ -173,19 +177,30 @@ class Merge {
     this.#checkKept();
   }
 
-  /** Waits until one of the lanes has something. */
-  async waitFor(lanes: readonly Lane[], { waitMs, deadline, signal }: Fill): Promise<void> {
+  /** Waits until one of the lanes has something; at each for as long as none has. */
+  async waitFor(
+    lanes: readonly Lane[],
+    { until, signal }: { readonly until: number; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { clock, members } = this.#cluster;
     const found = new AbortController();
     const all = AbortSignal.any([signal, found.signal]);
     const limit = this.#share();
     const asked = lanes.map(async (lane) => {
-      await this.#ask(lane, { limit, waitMs, deadline, signal: all });
-      if (lane.head) found.abort();
-      return lane.head !== undefined;
+      const ask = (waitMs: number) =>
+        this.#ask(lane, { limit, waitMs, deadline: until, signal: all });
+      const counts = () => lane.head !== undefined || lane.expired !== undefined;
+      await keepWaiting(members, { group: lane.group, until, signal: all, ask, counts });
+      if (counts()) found.abort();
+      return counts() || clock.elapsed() >= until;
     });
-    const { clock } = this.#cluster;
-    const late = await mostOf(asked, { clock, graceMs: GRACE_MS, counts: (hasSome) => hasSome });
-    for (const i of late) lanes[i]?.giveUp();
+    const counts = (isOver: boolean) => isOver;
+    try {
+      const late = await mostOf(asked, { clock, graceMs: GRACE_MS, counts });
+      for (const i of late) lanes[i]?.giveUp();
+    } finally {
+      found.abort();
+    }
     this.#checkKept();
   }
 

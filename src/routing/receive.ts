@@ -3,7 +3,7 @@
  *
  *   what an attempt, or a consumer that is back, holds already ─▶ that
  *   else each broker group in turn, until there is enough
- *   nothing anywhere: all are waited at; the first that has something ends it
+ *   nothing anywhere: all are waited at (keep_waiting.ts); the first that has something ends it
  *
  * Broker groups are asked one after another, beginning with another one each time, so no
  * more is leased than was asked for. Only where two answer a wait at the same moment may
@@ -20,6 +20,7 @@ import { stableHash } from "../../storage/base/hash.ts";
 import type { BrokerGroupApi, CallOptions, Delivery, ReceiveRequest } from "../broker/api.ts";
 import type { Cluster } from "./cluster.ts";
 import { askEach, concernedBy } from "./consumer_group.ts";
+import { keepWaiting } from "./keep_waiting.ts";
 import { isAway } from "./members.ts";
 import { mostOf } from "./most_of.ts";
 import { homeOfReceipt } from "./settle.ts";
@@ -193,21 +194,32 @@ class Receive {
     this.#held = new Map(counts);
   }
 
-  /** All are waited at, until one has something. */
+  /**
+   * All are waited at, until one has something. A broker group whose answer was lost is asked
+   * again, for other messages: what it had leased comes back when those leases end.
+   */
   async #wait(): Promise<void> {
+    const { clock, members } = this.#cluster;
     const found = new AbortController();
     const signal = this.#signal ? AbortSignal.any([this.#signal, found.signal]) : found.signal;
     const waitMs = this.#isCapped ? Math.min(this.#left, ROOM_MS) : this.#left;
+    const until = clock.elapsed() + waitMs;
+    const isSome = (given: readonly Delivery[]) => given.length > 0;
     const asked = this.#groups.map(async (group) => {
-      const given = await this.#ask(group, { waitMs, signal });
-      if (given.length > 0) found.abort();
+      const ask = (ms: number) => this.#ask(group, { waitMs: ms, signal });
+      const given = await keepWaiting(members, { group, until, signal, ask, counts: isSome });
+      if (isSome(given)) found.abort();
       return given;
     });
-    const counts = (given: readonly Delivery[]) => given.length > 0;
-    const late = await mostOf(asked, { clock: this.#cluster.clock, graceMs: GRACE_MS, counts });
-    for (const [i, one] of asked.entries()) {
-      if (late.includes(i)) void one.then((given) => this.#giveBack(given));
-      else this.#take(await one);
+    const counts = (given: readonly Delivery[]) => isSome(given) || clock.elapsed() >= until;
+    try {
+      const late = await mostOf(asked, { clock, graceMs: GRACE_MS, counts });
+      for (const [i, one] of asked.entries()) {
+        if (late.includes(i)) void one.then((given) => this.#giveBack(given));
+        else this.#take(await one);
+      }
+    } finally {
+      found.abort();
     }
   }
 

@@ -107,6 +107,19 @@ export async function replaceFileBy(
   await disk.syncDir(path.slice(0, Math.max(0, path.lastIndexOf("/"))));
 }
 
+/**
+ * A file whose bytes are written where they lie, after a sync of it failed: opened as a
+ * new one with the first `size` bytes of the old. What is written to the old one where
+ * nothing had been before would be synced with a yes and not be on the disk.
+ */
+export async function openAnew(disk: Disk, path: string, size: number): Promise<DiskFile> {
+  const old = await disk.open(path, { create: false });
+  const bytes = await readRange(old, 0, size);
+  await old.close();
+  await replaceFile(disk, path, [bytes]);
+  return disk.open(path, { create: false });
+}
+
 /** Removes what a crash left of {@linkcode replaceFile} in a directory. */
 export async function removeAsides(disk: Disk, dir: string): Promise<void> {
   for (const name of await disk.list(dir)) {

@@ -13,7 +13,10 @@
  *
  * `failSync` and `failWrite` make the next calls fail, as a disk would. A sync
  * that fails loses what it was to write, as Linux does: the cache goes on
- * showing it, calls it clean, and a second sync says yes without writing it.
+ * showing it, calls it clean, and a second sync says yes without writing it. Where
+ * nothing had been written before, it is worse, as ext4 has it: the file's blocks stay
+ * marked as unwritten, and whatever is written there later is synced with a yes and
+ * reads as zeros after the next mount, until the file is cut before it.
  * `shortWrites` makes the system take less than it is given now and then, and
  * `spoil`, `damage` and `lose` are the medium's own doing.
  *

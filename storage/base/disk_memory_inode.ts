@@ -21,6 +21,10 @@ export class Inode {
   readonly bad = new Set<number>();
   /** Sectors that take room: those ever written, since the file was last cut before them. */
   readonly #taken = new Set<number>();
+  /** Sectors whose blocks were written at least once: they are the file's whatever comes. */
+  readonly #written = new Set<number>();
+  /** Sectors whose first sync was lost: what is written there never lands, though no sync says so. */
+  readonly #unwritten = new Set<number>();
   /** What was done to the cache and not to the platter, oldest first. */
   #pending: Pending[] = [];
   #order = 0;
@@ -28,7 +32,9 @@ export class Inode {
   resize(size: number): void {
     if (size === this.cached.length) return;
     this.cached = resized(this.cached, size);
-    for (const sector of this.#taken) if (sector * SECTOR >= size) this.#taken.delete(sector);
+    for (const sectors of [this.#taken, this.#written, this.#unwritten]) {
+      for (const sector of sectors) if (sector * SECTOR >= size) sectors.delete(sector);
+    }
     this.#pending.push({ kind: "size", size, order: this.#order++ });
   }
 
@@ -68,24 +74,38 @@ export class Inode {
     const before = this.#order;
     return (outcome) => {
       const covered = this.#pending.filter(({ order }) => order < before);
-      const lands = ({ kind }: Pending) => outcome === "written" || kind === "size";
-      this.durable = applied(this.durable, covered.filter(lands));
+      this.durable = applied(
+        this.durable,
+        covered.filter((change) => change.kind === "size" || this.#lands(change.at, outcome)),
+      );
       this.#pending = this.#pending.filter(({ order }) => order >= before);
     };
+  }
+
+  #lands(at: number, outcome: "written" | "lost"): boolean {
+    const sector = at / SECTOR;
+    if (outcome === "written" && !this.#unwritten.has(sector)) this.#written.add(sector);
+    else if (!this.#written.has(sector)) this.#unwritten.add(sector);
+    return outcome === "written" && this.#written.has(sector);
   }
 
   /** What the platter holds after power loss. */
   survivor(prng: Prng): Inode {
     const sizes = this.#pending.filter(({ kind }) => kind === "size").length;
     let sizesKept = prng.below(sizes + 1);
-    const landed = this.#pending.filter(({ kind }) =>
-      kind === "size" ? sizesKept-- > 0 : prng.chance(50),
+    const landed = this.#pending.filter((change) =>
+      change.kind === "size"
+        ? sizesKept-- > 0
+        : prng.chance(50) && this.#lands(change.at, "written"),
     );
-    const survivor = new Inode();
+    const survivor = new Inode(); // what is unwritten is known to be, once it is mounted anew
     survivor.durable = applied(this.durable, landed);
     survivor.cached = survivor.durable.slice();
     for (const sector of this.#taken) {
       if (sector * SECTOR < survivor.cached.length) survivor.#taken.add(sector);
+    }
+    for (const sector of this.#written) {
+      if (sector * SECTOR < survivor.cached.length) survivor.#written.add(sector);
     }
     for (const sector of this.bad) survivor.bad.add(sector);
     return survivor;
@@ -98,6 +118,8 @@ export class Inode {
     twin.#pending = [...this.#pending];
     twin.#order = this.#order;
     for (const sector of this.#taken) twin.#taken.add(sector);
+    for (const sector of this.#written) twin.#written.add(sector);
+    for (const sector of this.#unwritten) twin.#unwritten.add(sector);
     for (const sector of this.bad) twin.bad.add(sector);
     return twin;
   }

@@ -1,6 +1,7 @@
 /**
  * A member that follows, in the places where its log may begin anew: behind a cut, and
- * behind the last part of what it takes in.
+ * behind the last part of what it takes in; and one that leads before it has taken in all
+ * that was confirmed.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { describe, it } from "node:test";
 import type { Standby } from "../../src/broker/mod.ts";
 import type { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { segmentBases } from "../../storage/segment.ts";
-import { ids, message, readAll, TOPIC, turn } from "../suites/broker_api_kit.ts";
+import { after, ids, message, read, readAll, TOPIC, turn } from "../suites/broker_api_kit.ts";
 import { openTestStandby } from "../suites/open_broker.ts";
 import { type Member, ReplicatedPair } from "../suites/replicated_pair.ts";
 
@@ -102,5 +103,60 @@ describe("a member that follows", () => {
       for (let turns = 0; turns < 50; turns++) await turn();
       assert.equal(standby.confirmOffset, leader.end, `${between} turns between`);
     }
+  });
+});
+
+describe("a member that begins to lead", () => {
+  const settle = async () => {
+    for (let turns = 0; turns < 50; turns++) await turn();
+  };
+
+  it("has started when it shows all that was confirmed, not when it is told of it", async () => {
+    const disk = await unconfirmed(await filledLeader());
+    const { standby } = await openTestStandby({ disk, segmentBytes: SEGMENT_BYTES });
+    const broker = await standby.lead(2);
+    let started = false;
+    const starting = broker.started().then(() => {
+      started = true;
+    });
+    await settle();
+    assert.equal(started, false);
+    standby.confirm(Number.MAX_SAFE_INTEGER);
+    const shown = ids(await readAll(broker.api, { topic: "orders" }));
+    assert(shown.length < MESSAGES.length, "it is taken in part by part");
+    assert.equal(started, false);
+    await starting;
+    const found = ids(await readAll(broker.api, { topic: "orders" }));
+    assert.deepEqual(found.toSorted(), MESSAGES.toSorted());
+    await broker.close();
+  });
+
+  it("takes no reader back who has read further", async () => {
+    const disk = await unconfirmed(await filledLeader());
+    const open = () => openTestStandby({ disk: disk.clone(), segmentBytes: SEGMENT_BYTES });
+    const { standby: whole } = await open();
+    const { api: all } = await whole.lead(2);
+    whole.confirm(Number.MAX_SAFE_INTEGER);
+    await settle();
+    const { messages, cursors = [], cursor: last } = await read(all, { cursors: true });
+    assert.equal(messages.length, MESSAGES.length);
+    const { standby } = await open();
+    const { api, close } = await standby.lead(2);
+    standby.confirm(segmentBases(disk.names("log"))[3] as number);
+    await settle();
+    const shown = await readAll(api);
+    assert(shown.length > 0 && shown.length < MESSAGES.length);
+    const behind = [...cursors.slice(shown.length), last];
+    const pages = await Promise.all(behind.map((cursor) => read(api, after(cursor))));
+    for (const [i, page] of pages.entries()) {
+      assert.deepEqual([page.messages, page.cursor], [[], behind[i]]);
+    }
+    standby.confirm(Number.MAX_SAFE_INTEGER);
+    await settle();
+    for (const [i, { cursor }] of pages.entries()) {
+      const rest = ids(await readAll(api, after(cursor)));
+      assert.deepEqual(rest, ids(messages.slice(shown.length + i + 1)), `from ${cursor}`);
+    }
+    await close();
   });
 });

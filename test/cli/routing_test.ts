@@ -21,8 +21,22 @@ function view(leader: string | undefined, more: Partial<GroupView> = {}): GroupV
 }
 
 async function open(first: readonly GroupView[]) {
+  const opening = begin(first);
+  await opening.started;
+  return opening;
+}
+
+/** It may still be looking for the first time. */
+function begin(first: readonly GroupView[], slow = Promise.resolve()) {
   const clock = new ManualClock();
-  const world = { views: first, looks: 0, away: false, hint: () => {} };
+  const world = {
+    views: first,
+    looks: 0,
+    away: false,
+    /** What is asked from now on is answered then, as of when it was asked. */
+    slow,
+    hint: () => {},
+  };
   const connected: string[] = [];
   const closed: string[] = [];
   const routing = new ClusterRouting({
@@ -30,8 +44,9 @@ async function open(first: readonly GroupView[]) {
     directory: {
       groups: () => {
         world.looks++;
+        const { away, views, slow } = world;
         const lost = new TidegateError("outcome-unknown", "the coordinator is away");
-        return world.away ? Promise.reject(lost) : Promise.resolve(world.views);
+        return slow.then(() => (away ? Promise.reject(lost) : views));
       },
       watch(onHint) {
         world.hint = onHint;
@@ -48,9 +63,9 @@ async function open(first: readonly GroupView[]) {
     },
     report() {},
   });
-  await routing.start();
+  const started = routing.start();
   const leader = () => routing.status().groups.map((one) => one.leader);
-  return { clock, world, routing, connected, closed, leader };
+  return { clock, world, routing, connected, closed, leader, started };
 }
 
 const notLeading = (leader?: string) => new TidegateError("unavailable", "not here", { leader });
@@ -83,6 +98,50 @@ describe("the routing of a gateway", () => {
     assert.deepEqual(closed, ["n1"]);
     routing.close();
     assert.deepEqual(closed, ["n1", "n2"]);
+  });
+
+  for (const away of [false, true]) {
+    const how = away ? "comes to nothing" : "is too early";
+    it(`looks again when a watch hints during a look that ${how}`, async () => {
+      const { clock, world, routing, leader } = await open([view(undefined)]);
+      const look = Promise.withResolvers<void>();
+      world.slow = look.promise;
+      world.away = away;
+      world.hint();
+      clock.advance(100);
+      world.views = [view("n2", { epoch: 2 })];
+      world.away = false;
+      world.hint();
+      world.hint();
+      const { looks } = world;
+      look.resolve();
+      await turn();
+      assert.deepEqual(leader(), [undefined]);
+      clock.advance(100);
+      await turn();
+      assert.deepEqual(leader(), ["n2"]);
+      clock.advance(4000);
+      await turn();
+      assert.equal(world.looks, looks + 1, "once is enough");
+      clock.advance(1000);
+      await turn();
+      assert.equal(world.looks, looks + 2, "and goes on looking");
+      routing.close();
+    });
+  }
+
+  it("looks again when a watch hints during the first look", async () => {
+    const look = Promise.withResolvers<void>();
+    const { clock, world, routing, leader, started } = begin([view("n1")], look.promise);
+    world.views = [view("n2", { epoch: 2 })];
+    world.hint();
+    look.resolve();
+    await started;
+    assert.deepEqual(leader(), ["n1"]);
+    clock.advance(100);
+    await turn();
+    assert.deepEqual(leader(), ["n2"]);
+    routing.close();
   });
 
   it("tries whom a broker names before it has looked", async () => {

@@ -27,7 +27,7 @@ import { MemoryLogDisk, MemoryReplicaLog } from "../fakes/replica_log.ts";
 const GROUP = "g";
 
 /** A log as a node asks for it: the broker of it publishes texts and does nothing else. */
-function nodeLog(log: MemoryReplicaLog): NodeLog {
+function nodeLog(log: MemoryReplicaLog, started: () => Promise<void>): NodeLog {
   const api = {
     status: () => ({ ready: true }) as NodeStatus,
     messages: { publish: (_: string, { id }: { id: string }) => log.publish(id) },
@@ -40,7 +40,7 @@ function nodeLog(log: MemoryReplicaLog): NodeLog {
     beginning: () => log.beginning(),
     async lead(epoch) {
       log.lead(epoch);
-      return { api, drain() {} };
+      return { api, started, drain() {} };
     },
     close: async () => log.close(),
     listen: (events) => log.listen(events),
@@ -65,6 +65,8 @@ class Member {
   /** What is on the disk cannot be opened. */
   unusable = false;
   readonly logs: MemoryReplicaLog[] = [];
+  /** Its broker shows all that was confirmed before it led. */
+  started = Promise.resolve();
 
   constructor(world: World, name: string) {
     const { clock, coordinator } = world;
@@ -81,10 +83,13 @@ class Member {
           if (this.unusable) throw new TidegateError("data-damaged", "Cannot open the log");
           const log = new MemoryReplicaLog(this.disk, { clock, syncMs: () => 2 });
           this.logs.push(log);
-          return nodeLog(log);
+          return nodeLog(log, () => this.started);
         },
         replaceLog: async () => this.#replaceLog(),
-        connect: ({ node }) => world.peer(name, node),
+        connect({ node, address }) {
+          world.connected.push(`${name} ${address}`);
+          return world.peer(name, node);
+        },
         fatal: (error) => void world.failed.push(error),
       },
       { group: GROUP, node: name, minSync: 2, catchUpRate: world.catchUpRate },
@@ -152,6 +157,8 @@ class World {
   readonly logged: string[] = [];
   /** Who called whom, and what. */
   readonly called: string[] = [];
+  /** Who made a line to which address. */
+  readonly connected: string[] = [];
   readonly failed: unknown[] = [];
   readonly cuts = new Set<string>();
   readonly catchUpRate: number;
@@ -263,6 +270,38 @@ describe("BrokerNode", () => {
     assert(world.logged.some((line) => line.includes("knows nothing of the broker group")));
   });
 
+  it("serves once its broker shows what was confirmed before it led", async () => {
+    const world = new World(["a", "b"]);
+    const started = Promise.withResolvers<void>();
+    for (const member of world.members) member.started = started.promise;
+    for (const { name, node } of world.members) await node.start(`${name}:1`);
+    const leader = () => world.members.find(({ node }) => node.life?.driver.replica.serves);
+    await world.until(() => leader() !== undefined, "the core would serve");
+    await world.run(1000);
+    const { node } = leader() as Member;
+    assert.equal(node.gate.status().ready, false);
+    await assert.rejects(
+      node.gate.run("none", (api) => api.messages.publish("t", {} as never)),
+      {
+        code: "unavailable",
+      },
+    );
+    started.resolve();
+    await world.until(() => node.gate.status().ready, "it serves");
+  });
+
+  it("ends a life whose broker never came to serve", async () => {
+    const world = new World(["a"]);
+    const [a] = world.members as [Member];
+    a.started = new Promise(() => {});
+    await a.node.start("a:1");
+    await world.until(() => a.node.counts.led === 1, "it leads");
+    const drained = a.node.drain();
+    await world.run(12_000);
+    await drained;
+    assert.equal(a.node.state, "stopped");
+  });
+
   it("answers elsewhere with who leads", async () => {
     const world = new World(["a", "b"]);
     await world.start();
@@ -294,6 +333,27 @@ describe("BrokerNode", () => {
     world.cuts.clear();
     await world.until(() => world.setSize === 3, "all count again");
     assert(!old.disk.texts().includes("lost"));
+  });
+
+  it("finds a node where it came to be while it looked where the others are", async () => {
+    const world = new World(["a", "b"]);
+    await world.start();
+    const { coordinator } = world;
+    const directory = new Directory(coordinator);
+    const look = coordinator.definitions.bind(coordinator);
+    const slow = Promise.withResolvers<void>();
+    coordinator.definitions = async (page) => {
+      const found = await look(page);
+      await slow.promise;
+      return found;
+    };
+    await directory.announce({ node: "c", group: GROUP, address: "c:1" });
+    await world.run(50); // everybody looks
+    await directory.announce({ node: "b", group: GROUP, address: "b:2" });
+    await world.run(50);
+    slow.resolve();
+    await world.run(50);
+    assert(world.connected.includes("a b:2"), world.connected.join(", "));
   });
 
   it("hands over when it drains, ends its lease, and takes no more", async () => {

@@ -45,7 +45,6 @@ function withGroup(body: (opened: Opened) => Promise<void>): Promise<void> {
       dir,
       net: await openLoopback([...NODES, ETCD]),
       gateways: 1,
-      disks: false,
       clocks: false,
       flags: (name) => ["--admin-port", `${admin.get(name)}`],
     });

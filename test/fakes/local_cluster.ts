@@ -11,7 +11,7 @@
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { Prng } from "../../storage/base/prng.ts";
-import type { BrokerGroupApi, ClusterStatus } from "../../src/broker/api.ts";
+import type { BrokerApi, BrokerGroupApi, ClusterStatus } from "../../src/broker/api.ts";
 import { EmbeddedCoordinator } from "../../src/cluster/mod.ts";
 import {
   type DefinitionStore,
@@ -196,6 +196,31 @@ export class LocalCluster {
 
   bringBack(number: number): void {
     this.routing.lead(number, this.member(number).door.api);
+  }
+
+  /** The leader of the group drains, as before a planned stop, and is closed; another leads over the same log. */
+  async handOver(number: number): Promise<void> {
+    const { broker } = this.member(number);
+    this.takeAway(number);
+    broker.drain();
+    await broker.close();
+    const next = await broker.reopen();
+    this.members[number - 1] = { number, broker: next, door: new Door(next.api) };
+    this.bringBack(number);
+  }
+
+  /** Of each broker group a key whose messages lie there; the topic is empty afterwards. */
+  async keysOf(api: BrokerApi, topic: string): Promise<ReadonlyMap<number, string>> {
+    const keys = new Map<number, string>();
+    for (let i = 0; keys.size < this.members.length; i++) {
+      for (const { door } of this.members) door.calls.length = 0;
+      const probe = { id: `probe-${i}`, key: `k${i}`, body: new Uint8Array(1) };
+      await api.messages.publish(topic, probe);
+      const owner = this.members.find(({ door }) => door.calls.includes("messages.publish"));
+      if (owner) keys.set(owner.number, `k${i}`);
+    }
+    await api.topics.purge(topic);
+    return keys;
   }
 
   drain(): void {

@@ -8,6 +8,8 @@
  *           mounted anew: ext4 (or XFS) on a loop device
  *   sync    the n-th fdatasync of a thread is answered EIO
  *   write   the n-th pwrite is answered ENOSPC, or EIO
+ *   errors  no block is taken for a while; the next server finds in the page cache what
+ *           the disk does not have, or the disk is mounted anew
  *   full    a tmpfs of a few MiB fills up, by the server's doing or another's, to
  *           the last byte: short writes, ENOSPC; it stays so for a while, then there
  *           is room, and the server must publish again within ten seconds, without a
@@ -24,7 +26,9 @@ import { join } from "node:path";
 import type { Prng } from "../../storage/base/prng.ts";
 import { type RuntimeName, type Server, startServer } from "../e2e/server.ts";
 import { needs } from "../fakes/needs.ts";
-import { cannotLoop, LoopDisk, sh } from "./loop_disk.ts";
+import { cannotFail, FailingDisk } from "./failing_disk.ts";
+import { cannotLoop, LoopDisk } from "./loop_disk.ts";
+import { sh } from "./own_disk.ts";
 import { pause } from "./target.ts";
 
 export interface Breaker {
@@ -46,7 +50,7 @@ export interface Place {
   readonly dir: string;
 }
 
-export const FAULTS = ["kill", "power", "sync", "write", "full"] as const;
+export const FAULTS = ["kill", "power", "sync", "write", "errors", "full"] as const;
 export type Fault = (typeof FAULTS)[number];
 
 export function openBreaker(fault: Fault, place: Place): { breaker: Breaker; dataDir: string } {
@@ -62,6 +66,7 @@ const BREAKERS: Readonly<Record<Fault, (place: Place, on: On) => Breaker>> = {
   sync: (place, on) => tracer(place, on, { call: "fdatasync", errors: ["EIO"], most: 40 }),
   write: (place, on) =>
     tracer(place, on, { call: "pwrite64", errors: ["ENOSPC", "EIO"], most: 400 }),
+  errors: refusedBlocks,
   full: fullDisk,
 };
 
@@ -70,6 +75,7 @@ export function cannot(fault: Fault): string | false {
   if (fault === "kill") return false;
   if (fault === "sync" || fault === "write") return needs("strace");
   if (fault === "power") return cannotLoop();
+  if (fault === "errors") return cannotFail();
   if (process.getuid?.() !== 0) return "needs root, to mount a file system";
   return canMount(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
 }
@@ -166,6 +172,33 @@ function tracer({ dir }: Place, on: On, { call, errors, most }: Injected): Break
       return injected();
     },
     mend: () => Promise.resolve(),
+  };
+}
+
+function refusedBlocks({ dir }: Place, on: On): Breaker {
+  const disk = new FailingDisk({ path: join(dir, "disk") });
+  let isAfresh = false;
+  return {
+    start({ prng }) {
+      isAfresh = prng.chance(50);
+      return startServer({ ...on, ...PATIENCE });
+    },
+    async strike(server) {
+      disk.refuseWrites();
+      let ended = false;
+      void server.exited.then(() => {
+        ended = true;
+      });
+      for (let left = STRIKES_WITHIN_MS; !ended && left > 0; left -= 50) await pause(50);
+      return ended;
+    },
+    async mend() {
+      disk.acceptWrites();
+      if (!isAfresh && !disk.isReadOnly) return;
+      await disk.unmount();
+      disk.mount();
+    },
+    close: () => disk.close(),
   };
 }
 

@@ -7,8 +7,8 @@
  *   ordered     queue offsets 0..n−1 without gaps; a key on one queue, in the
  *               order it was sent
  *   read        a log reader sees each message once, without gaps, and nothing
- *               that is gone later
- *   consumed    every message is delivered, a delayed one not before it is due;
+ *               that is gone later; all that was visible when it was told to stop
+ *   consumed    every such message is delivered, a delayed one not before it is due;
  *               an answered ack is final; no second lease while the first one
  *               runs; attempts only grow
  *   started     every start is ready in time, every request is answered
@@ -20,7 +20,7 @@
  */
 
 import { checkConsumption } from "./check_consumption.ts";
-import type { FinalState, History, Publish, Stored } from "./history.ts";
+import { type FinalState, type History, inTime, type Publish, type Stored } from "./history.ts";
 
 export type Rule =
   | "lost"
@@ -180,7 +180,7 @@ function checkReaders(history: History, final: FinalState, report: Report): void
       }
       next[message.queueId] = Math.max(expected, message.queueOffset + 1);
     }
-    for (const [queueId, messages] of final.queues.entries()) {
+    for (const [queueId, messages] of inTime(history, final).entries()) {
       const missed = messages.length - (next[queueId] ?? 0);
       if (missed > 0) report("reader-missed", `${name} missed the last ${missed} of ${queueId}`);
     }

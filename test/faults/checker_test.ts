@@ -32,6 +32,7 @@ function cleanWorld(): World {
     deliveries: all.map((message, index) => delivery(message.id, { step: 10 + index })),
     settlements: all.map((message, index) => settlement(`${message.id}#1`, { step: 20 + index })),
     readers: [{ name: "the reader", seen: [...all] }],
+    reach: [],
     complaints: [],
     startsMs: [120, 300],
   };
@@ -71,6 +72,14 @@ function dropFromLog(world: World, id: string): void {
     }
   }
   world.history.readers[0]?.seen.splice(0, Infinity, ...world.final.queues.flat());
+}
+
+/** One more becomes visible when readers and consumers have been told to stop. */
+function comeLate({ history, final }: World, id: string): void {
+  history.reach = final.queues.map(({ length }) => length);
+  const late = stored(id, 0, final.queues[0]?.length ?? 0);
+  final.queues[0]?.push(late);
+  history.publishes.push({ ...late, keySeq: Number(id.slice(2)), outcome: "unknown" });
 }
 
 /** Undoes the ack of a message, so that a later delivery of it is fair. */
@@ -192,10 +201,26 @@ const mutations: [rule: Rule, how: string, mutate: (world: World) => void][] = [
     },
   ],
   [
+    "reader-missed",
+    "a reader never saw the last that was there in time",
+    (world) => {
+      comeLate(world, "a-3");
+      world.history.readers[0]?.seen.splice(2, 1);
+    },
+  ],
+  [
     "undelivered",
     "no consumer ever got one",
     ({ history }) => {
       history.deliveries.splice(3, 1);
+    },
+  ],
+  [
+    "undelivered",
+    "no consumer ever got the last that was there in time",
+    (world) => {
+      comeLate(world, "a-3");
+      world.history.deliveries.splice(2, 1);
     },
   ],
   [
@@ -254,6 +279,14 @@ const mutations: [rule: Rule, how: string, mutate: (world: World) => void][] = [
       final.lag = 1;
     },
   ],
+  [
+    "lag",
+    "the group owes more than what came late",
+    (world) => {
+      comeLate(world, "a-3");
+      world.final.lag = 2;
+    },
+  ],
   ["slow-start", "a start took long", ({ history }) => history.startsMs.push(10_500)],
   ["complaint", "a client complained", ({ history }) => history.complaints.push("no answer")],
 ];
@@ -286,6 +319,21 @@ describe("check()", () => {
           publishOf(world, id).outcome = "unknown";
           dropFromLog(world, id);
         }
+      },
+    ],
+    [
+      "a message that came when readers and consumers had stopped",
+      (world) => {
+        comeLate(world, "a-3");
+        world.final.lag = 1;
+      },
+    ],
+    [
+      "a message that came then, and was seen all the same",
+      (world) => {
+        comeLate(world, "a-3");
+        world.history.readers[0]?.seen.push(world.final.queues[0]?.at(-1) as Stored);
+        world.history.deliveries.push(delivery("a-3", { step: 40 }));
       },
     ],
     [

@@ -8,10 +8,10 @@
 
 import { Prng } from "../../storage/base/prng.ts";
 import { until } from "../e2e/server.ts";
-import { client, lagOf, putGroup, putTopic, readAll } from "../e2e/wire.ts";
+import { client, lagOf, putGroup, putTopic, readAll, type WireMessage } from "../e2e/wire.ts";
 import { Consumer } from "./consumers.ts";
 import { Delayer } from "./delayers.ts";
-import type { FinalState } from "./history.ts";
+import type { FinalState, History } from "./history.ts";
 import { Producer } from "./producers.ts";
 import { type RepeatBy, Repeater } from "./repeaters.ts";
 import { followByPolling, followByStream } from "./readers.ts";
@@ -108,29 +108,43 @@ export function startClients(
   };
 }
 
+/** Those that do not catch up have met a fault, and the checker names it. */
 async function catchUp(port: number, recorder: Recorder): Promise<void> {
   const sender = client(port);
-  const decided = async () => (await undecided(sender)) === 0;
+  const { history } = recorder;
+  const decided = async () => (await patiently(() => undecided(sender))) === 0;
   await until(decided, "every transaction is asked about", CATCH_UP_MS).catch(() => {
     recorder.complain("a transaction was not decided, or nobody was asked about it");
   });
-  const lastDue = recorder.history.publishes.reduce(
-    (last, one) => Math.max(last, one.dueAtMs ?? 0),
-    0,
-  );
-  const settled = async () => Date.now() > lastDue && (await lagOf(sender, GROUP)) === 0;
-  // Those that do not catch up have met a fault, and the checker names it.
+  const lastDue = history.publishes.reduce((last, one) => Math.max(last, one.dueAtMs ?? 0), 0);
+  // Its broker counts a delay from when the publish arrived, which may be seconds later: so it is looked.
+  const isThere = async () =>
+    Date.now() > lastDue && hasAcked(history, await patiently(() => readAll(sender, TOPIC)));
+  await until(isThere, "what was acknowledged is there", CATCH_UP_MS).catch(() => {});
+  const settled = async () => (await patiently(() => lagOf(sender, GROUP))) === 0;
   await until(settled, "consumers catch up", CATCH_UP_MS).catch(() => {});
-  const count = async () => (await patiently(() => readAll(sender, TOPIC))).length;
-  let stored = await count();
-  const read = async () => {
-    if (!recorder.history.readers.every(({ seen }) => seen.length >= stored)) return false;
+  const caughtUp = async () => {
+    const before = history.reach;
+    history.reach = reachOf(await patiently(() => readAll(sender, TOPIC)));
+    const count = history.reach.reduce((sum, one) => sum + one, 0);
     // What a gateway still tried for a publisher that had given up may have come meanwhile.
-    const before = stored;
-    stored = await count();
-    return stored === before;
+    const quiet = history.reach.join() === before.join();
+    return quiet && history.readers.every(({ seen }) => seen.length >= count) && (await settled());
   };
-  await until(read, "readers catch up", CATCH_UP_MS).catch(() => {});
+  await until(caughtUp, "readers catch up", CATCH_UP_MS).catch(() => {});
+}
+
+function hasAcked({ publishes }: History, messages: readonly WireMessage[]): boolean {
+  const ids = new Set(messages.map(({ id }) => id));
+  return publishes.every(({ id, outcome }) => outcome !== "acked" || ids.has(id));
+}
+
+function reachOf(messages: readonly WireMessage[]): readonly number[] {
+  const reach = Array.from({ length: QUEUES }, () => 0);
+  for (const { queueId, queueOffset } of messages) {
+    reach[queueId] = Math.max(reach[queueId] ?? 0, Number(queueOffset) + 1);
+  }
+  return reach;
 }
 
 export async function readBack(port: number): Promise<FinalState> {

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { join } from "node:path";
 import { Prng } from "../../storage/base/prng.ts";
 import { request } from "../e2e/http.ts";
 import { type RuntimeName, until } from "../e2e/server.ts";
@@ -30,7 +31,9 @@ import {
 import { ETCD } from "./cluster_etcd.ts";
 import { BrokerGroup, NODES } from "./cluster_group.ts";
 import { cannotNamespace, openLoopback, openNamespaces } from "./cluster_net.ts";
-import { cannotLoop } from "./loop_disk.ts";
+import { cannotFail, FailingDisk } from "./failing_disk.ts";
+import { cannotLoop, LoopDisk } from "./loop_disk.ts";
+import type { OwnDisk } from "./own_disk.ts";
 import { needs } from "../fakes/needs.ts";
 import { Recorder } from "./recorder.ts";
 import { pause, Target } from "./target.ts";
@@ -105,6 +108,7 @@ export function cannotInCluster(
 const CANNOT: Readonly<Record<Means, () => string | false>> = {
   cuts: cannotNamespace,
   disks: cannotLoop,
+  errors: cannotFail,
   clocks: () => needs("faketime"),
   others: () => false,
   tracer: () => needs("strace"),
@@ -122,10 +126,10 @@ export async function runClusterCampaign(options: ClusterCampaign): Promise<Clus
   const net = cannotNamespace() === false ? openNamespaces(names) : await openLoopback(names);
   if (!net.cuts) options.log(`!!!! everything on loopback: this machine ${cannotNamespace()}`);
   const means = meansOf(faults);
-  const [disks, clocks] = [means.has("disks"), means.has("clocks")];
+  const [openDisk, clocks] = [diskOf(means), means.has("clocks")];
   let group: BrokerGroup | undefined;
   try {
-    group = await BrokerGroup.open({ runtime, dir, net, nodes, gateways: 2, disks, clocks });
+    group = await BrokerGroup.open({ runtime, dir, net, nodes, gateways: 2, openDisk, clocks });
     await prepare(group.ports[0] as number);
     target.up(...group.ports);
     const clients = startClients(target, { recorder, prng, crowd: CROWD });
@@ -159,6 +163,13 @@ export async function runClusterCampaign(options: ClusterCampaign): Promise<Clus
     await group?.close();
     net.close();
   }
+}
+
+/** What each node's data lies on; undefined: a directory like any other. */
+function diskOf(means: ReadonlySet<Means>): ((home: string) => OwnDisk) | undefined {
+  if (means.has("errors")) return (home) => new FailingDisk({ path: join(home, "disk") });
+  if (!means.has("disks")) return undefined;
+  return (home) => new LoopDisk({ image: join(home, "disk.img"), path: join(home, "disk") });
 }
 
 async function strikeOften(

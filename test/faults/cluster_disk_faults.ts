@@ -4,6 +4,8 @@
  *   power, all-power   the file system goes down unwritten (loop_disk.ts)
  *   power-pause        the power of one, while another is stopped
  *   sync               an fdatasync is answered EIO
+ *   block-errors       for some seconds no block is taken (failing_disk.ts), and whoever
+ *                      ends for it is started again, into the same
  *   full               no room is left, and then there is again
  *   slow               whoever writes waits for some seconds
  *   damage             bits, blocks and ends of files, of one node, of any kind
@@ -29,14 +31,15 @@ import {
 import { join } from "node:path";
 import type { Prng } from "../../storage/base/prng.ts";
 import type { BrokerNode } from "./cluster_group.ts";
-import { type Blow, type ClusterFault, pickNode } from "./cluster_faults.ts";
-import { type LoopDisk, sh } from "./loop_disk.ts";
+import { type Blow, type ClusterFault, pickNode, some } from "./cluster_faults.ts";
+import type { FailingDisk } from "./failing_disk.ts";
+import { type OwnDisk, sh } from "./own_disk.ts";
 import { pause } from "./target.ts";
 
 const KiB = 1024;
 
 async function powerCycle(nodes: readonly BrokerNode[], downMs: number): Promise<void> {
-  const disks = nodes.map(({ disk }) => disk as LoopDisk);
+  const disks = nodes.map(({ disk }) => disk as OwnDisk);
   for (const disk of disks) disk.cutPower();
   await Promise.all(nodes.map((node) => node.kill()));
   await pause(downMs);
@@ -103,12 +106,47 @@ const sync: ClusterFault = {
   },
 };
 
+const blockErrors: ClusterFault = {
+  needs: ["errors"],
+  async strike(blow) {
+    const { prng } = blow;
+    const node = await pickNode(blow);
+    const disk = node.disk as FailingDisk;
+    blow.acks.mark();
+    disk.refuseWrites();
+    let ended = 0;
+    for (let leftMs = 100 + prng.below(4900); leftMs > 0; leftMs -= 100) {
+      await pause(100);
+      if (node.running) continue;
+      ended++;
+      node.start();
+    }
+    disk.acceptWrites();
+    await some(prng, 0, 1000);
+    if (disk.isReadOnly) await afresh(node);
+    else if (!node.running) node.start(); // with whatever the page cache makes of its files
+    if (prng.chance(50)) {
+      await some(prng, 0, 3000);
+      await afresh(node); // with what is on the disk
+    }
+    return ended > 0;
+  },
+};
+
+/** The node is started again, and sees what its disk has. */
+async function afresh(node: BrokerNode): Promise<void> {
+  await node.kill();
+  await node.disk?.unmount();
+  node.disk?.mount();
+  node.start();
+}
+
 const full: ClusterFault = {
   needs: ["disks"],
   async strike(blow) {
     const { prng } = blow;
     const node = await pickNode(blow);
-    const path = (node.disk as LoopDisk).path;
+    const path = (node.disk as OwnDisk).path;
     const filler = join(path, "filler");
     const free = () => {
       const { bavail, bsize } = statfsSync(path);
@@ -129,7 +167,7 @@ const slow: ClusterFault = {
   needs: ["disks"],
   async strike(blow) {
     const node = await pickNode(blow);
-    const disk = node.disk as LoopDisk;
+    const disk = node.disk as OwnDisk;
     blow.acks.mark();
     disk.freeze();
     await pause(500 + blow.prng.below(8000));
@@ -225,6 +263,7 @@ export const DISK_FAULTS = {
   "all-power": allPower,
   "power-pause": powerPause,
   sync,
+  "block-errors": blockErrors,
   full,
   slow,
   damage,

@@ -37,8 +37,8 @@ export interface Blow {
   readonly doubts: () => number;
 }
 
-/** What it takes beside processes; `others`: more nodes than one. */
-export type Means = "cuts" | "disks" | "clocks" | "tracer" | "others";
+/** What it takes beside processes; `disks`: whose power can be cut, `errors`: which refuse, `others`: more nodes than one. */
+export type Means = "cuts" | "disks" | "errors" | "clocks" | "tracer" | "others";
 
 export interface ClusterFault {
   readonly needs: readonly Means[];

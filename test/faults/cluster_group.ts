@@ -23,7 +23,7 @@ import { freePort } from "../fakes/etcd_server.ts";
 import { faketimeLibrary } from "../fakes/faketime.ts";
 import { EtcdNode, etcdUrl } from "./cluster_etcd.ts";
 import type { ClusterNet } from "./cluster_net.ts";
-import { LoopDisk } from "./loop_disk.ts";
+import type { OwnDisk } from "./own_disk.ts";
 
 export const NODES = ["n1", "n2", "n3"] as const;
 export const CLUSTER = "faults";
@@ -38,8 +38,8 @@ export interface GroupOptions {
   readonly gateways: number;
   /** Three when absent. */
   readonly nodes?: readonly string[] | undefined;
-  /** Each node's data on a disk of its own, whose power can be cut. */
-  readonly disks: boolean;
+  /** Each node's data on a disk of its own, made there. */
+  readonly openDisk?: ((home: string) => OwnDisk) | undefined;
   /** Clocks of nodes can be set. */
   readonly clocks: boolean;
   /** More settings of a node, as flags. */
@@ -50,7 +50,7 @@ export interface GroupOptions {
 export class BrokerNode {
   readonly name: string;
   readonly dataDir: string;
-  readonly disk: LoopDisk | undefined;
+  readonly disk: OwnDisk | undefined;
   readonly #options: GroupOptions;
   readonly #clockFile: string;
   #script: Script | undefined;
@@ -62,9 +62,7 @@ export class BrokerNode {
     this.#options = options;
     const home = join(options.dir, name);
     mkdirSync(home, { recursive: true });
-    if (options.disks) {
-      this.disk = new LoopDisk({ image: join(home, "disk.img"), path: join(home, "disk") });
-    }
+    this.disk = options.openDisk?.(home);
     this.dataDir = join(home, "disk", "data");
     this.#clockFile = join(home, "clock");
     this.setClock(0);

@@ -19,7 +19,7 @@ import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { needs } from "../fakes/needs.ts";
 import { freePort } from "../fakes/etcd_server.ts";
-import { sh } from "./loop_disk.ts";
+import { sh } from "./own_disk.ts";
 
 /** Of whoever starts things and asks: the namespace this process is in. */
 export const OUTSIDE = "outside";

@@ -73,6 +73,12 @@ export interface History {
   readonly deliveries: Delivery[];
   readonly settlements: Settlement[];
   readonly readers: Reader[];
+  /**
+   * How far each queue reached when readers and consumers were told to stop, for they had all of it:
+   * what became visible later, of publishes that nobody waited for any more, they need not have seen.
+   * All of it where that is not known.
+   */
+  reach: readonly number[];
   /** Requests that got no answer, or one against the contract, from a server that was up. */
   readonly complaints: string[];
   /** How long each start took until the ready line. */
@@ -91,7 +97,13 @@ export function emptyHistory(): History {
     deliveries: [],
     settlements: [],
     readers: [],
+    reach: [],
     complaints: [],
     startsMs: [],
   };
+}
+
+/** Of each queue, what readers and consumers must have seen. */
+export function inTime({ reach }: History, { queues }: FinalState): (readonly Stored[])[] {
+  return queues.map((messages, queueId) => messages.slice(0, reach[queueId]));
 }

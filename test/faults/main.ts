@@ -2,9 +2,9 @@
  * `npm run faults -- --fault kill --count 20 --runtime bun --seed 1`: faults by
  * hand, as long as wanted.
  *
- *   kill, power, sync, write, full   under load, judged by the history (breakers.ts)
- *   flip, cut                        at rest, in every kind of file (at_rest.ts)
- *   all                              one after the other
+ *   kill, power, sync, write, errors, full   under load, judged by the history (breakers.ts)
+ *   flip, cut                                at rest, in every kind of file (at_rest.ts)
+ *   all                                      one after the other
  *
  * `npm run faults -- --world cluster --fault leader-kill --count 100`: the same of a
  * broker group, three brokers, etcd and two gateways (cluster_campaign.ts)
@@ -61,9 +61,15 @@ const values = argumentsOf(
 type Counts = Readonly<Record<Fault | AtRest, number>>;
 
 /** What one more costs is seconds for the first few, milliseconds for the last two. */
-const SLICE: Counts = { kill: 0, power: 4, sync: 4, write: 4, full: 2, flip: 120, cut: 120 }; // kills have a test of their own
+const SLICE: Counts = {
+  ...{ kill: 0, power: 4, sync: 4, write: 4, errors: 4, full: 2 },
+  ...{ flip: 120, cut: 120 },
+}; // kills have a test of their own
 /** A thousand and more. */
-const RECORD: Counts = { kill: 40, power: 80, sync: 60, write: 60, full: 20, flip: 400, cut: 400 };
+const RECORD: Counts = {
+  ...{ kill: 40, power: 80, sync: 60, write: 60, errors: 40, full: 20 },
+  ...{ flip: 400, cut: 400 },
+};
 
 const runtime = RUNTIMES.find((one): one is RuntimeName => one === values.runtime);
 const [count, seed] = [Number(values.count ?? values.kills ?? "20"), Number(values.seed)];

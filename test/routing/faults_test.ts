@@ -35,14 +35,7 @@ async function open(groups = 3, options = {}) {
 
 /** Where messages of a topic lie: of each broker group, one of its keys. */
 async function keysOf(cluster: LocalCluster, api: BrokerApi, topic: string) {
-  const keys = new Map<number, string>();
-  for (let i = 0; keys.size < cluster.members.length; i++) {
-    for (const { door } of cluster.members) door.calls.length = 0;
-    await api.messages.publish(topic, message(`probe-${i}`, { key: `k${i}` }));
-    const owner = cluster.members.find(({ door }) => door.calls.includes("messages.publish"));
-    if (owner) keys.set(owner.number, `k${i}`);
-  }
-  await api.topics.purge(topic);
+  const keys = await cluster.keysOf(api, topic);
   return (group: number) => keys.get(group) ?? assert.fail("it has a key");
 }
 

@@ -188,7 +188,7 @@ const PLANTED: readonly Plant[] = [
     name: "M24",
     about: "moves to the dead letters in two records",
     world: "broker",
-    seeds: 500,
+    seeds: 2000,
     patches: [
       {
         file: "src/broker/grant.ts",

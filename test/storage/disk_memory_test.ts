@@ -213,6 +213,31 @@ describe("a failing MemoryDisk", () => {
     assert.equal(content("f")(disk.crash()), "1");
   });
 
+  it("never takes what is written where nothing was before the failed sync, and says yes", async () => {
+    const disk = new MemoryDisk();
+    const file = await disk.open("f", { create: true });
+    await disk.syncDir("");
+    file.write(filled(SECTOR, 1), 0);
+    await file.sync();
+    file.write(filled(SECTOR, 2), SECTOR);
+    disk.failSync = 0;
+    await assert.rejects(file.sync(), /input\/output error/);
+    const next = disk.clone();
+    const again = await next.open("f", { create: false });
+    again.write(filled(2 * SECTOR, 3), 0);
+    await again.sync();
+    assert.equal(content("f")(next), "33");
+    assert.equal(content("f")(next.crash()), "30");
+
+    await again.truncate(SECTOR);
+    again.write(filled(SECTOR, 4), SECTOR);
+    await again.sync();
+    assert.equal(content("f")(next.crash()), "34", "cut and written anew it is a new place");
+    const mounted = next.crash();
+    await durable(mounted, "f", filled(2 * SECTOR, 5));
+    assert.equal(content("f")(mounted.crash()), "55", "mounted anew it is known what is there");
+  });
+
   it("fails the call it was told to, once, and writes half of it", async () => {
     const disk = new MemoryDisk();
     const file = await disk.open("f", { create: true });

@@ -164,6 +164,12 @@ describe("the files", () => {
     assert.equal(hex(bytes.subarray(32, 44)), "00000001000000036d5acab2");
     assert(bytes.subarray(44).every((byte) => byte === 0));
     assert.deepEqual(decodeCheckpoints(bytes, crc32), checkpoint);
+    const failed = encodeCheckpoint({ ...checkpoint, failed: true }, crc32);
+    assert.equal(hex(failed.subarray(0, 44)), hex(bytes.subarray(0, 44)));
+    assert.equal(hex(failed.subarray(44, 52)), "01000000fba8544b");
+    assert.deepEqual(decodeCheckpoints(failed, crc32), { ...checkpoint, failed: true });
+    failed[51] = (failed[51] as number) ^ 1;
+    assert.deepEqual(decodeCheckpoints(failed, crc32), checkpoint, "it is not said to have failed");
     bytes.fill(0, 32); // as an earlier build wrote it
     assert.deepEqual(decodeCheckpoints(bytes, crc32), { ...checkpoint, confirmOffset: 0 });
   });
