@@ -3,7 +3,7 @@
  * the wrong place, sectors that cannot be read, files that are gone.
  *
  * Only where damage can be told from a torn tail: below the checkpoint, or in a
- * segment that another follows. A synced last batch that nothing vouches for looks
+ * segment that another follows, whatever the next power cut takes. A synced last batch that nothing vouches for looks
  * like one that was never synced, and no node alone can tell.
  *
  * What rotted is told to the byte: a record all of whose bytes read as before has no
@@ -41,9 +41,16 @@ interface Segment {
 /** Undefined where nothing lies that could rot. */
 export function rot(
   disk: MemoryDisk,
-  { prng, files }: { readonly prng: Prng /** Whole ones as well. */; readonly files: boolean },
+  options: {
+    readonly prng: Prng;
+    /** Whole ones as well. */
+    readonly files: boolean;
+    /** No name is there that a power cut could take. */
+    readonly settled: boolean;
+  },
 ): Rot | undefined {
-  const segments = segmentsOf(disk).filter(({ base, limit }) => limit > base);
+  const { prng, files, settled } = options;
+  const segments = segmentsOf(disk, settled).filter(({ base, limit }) => limit > base);
   if (segments.length === 0) return undefined;
   const segment = prng.pick(segments);
   const roll = prng.below(100);
@@ -58,18 +65,14 @@ export function rot(
   return spoil(disk, { segment, at });
 }
 
-function segmentsOf(disk: MemoryDisk): Segment[] {
+function segmentsOf(disk: MemoryDisk, settled: boolean): Segment[] {
   if (!disk.has(CHECKPOINT_PATH)) return [];
   const { durableEnd } = decodeCheckpoints(disk.platter(CHECKPOINT_PATH), crc32);
   const bases = segmentBases(disk.names(LOG_DIR)).filter((base) => hasHeader(disk, base));
   return bases.map((base, i) => {
     const next = bases[i + 1];
-    return {
-      base,
-      path: segmentPath(base),
-      limit: next ?? durableEnd,
-      sealed: next !== undefined,
-    };
+    const sealed = next !== undefined && (settled || next <= durableEnd);
+    return { base, path: segmentPath(base), limit: sealed ? next : durableEnd, sealed };
   });
 }
 
