@@ -317,7 +317,7 @@ class StorageWorld {
   // Time and trouble
 
   async #pass(): Promise<void> {
-    if (this.#prng.chance(20)) this.#rot({ files: false });
+    if (this.#prng.chance(20)) this.#rot({ files: false, settled: false });
     if (this.#prng.chance(20)) this.#spoilSnapshot();
     for (let left = 5; left > 0; left--) {
       this.#clock.advance(this.#prng.below(300));
@@ -397,7 +397,7 @@ class StorageWorld {
     this.#spareTaken = false;
     this.#clock.advance(this.#prng.below(5000));
     if (this.#prng.chance(20)) await this.#spoilDerived();
-    if (this.#prng.chance(15)) this.#rot();
+    if (this.#prng.chance(15)) this.#rot({ files: true, settled: how === "power cut" });
     while (this.#prng.chance(15)) await this.#stopWhileOpening();
     if (this.#prng.chance(3)) this.#fillUp();
     if (this.#disk.capacity !== undefined) this.seen.add("started on a full disk");
@@ -426,7 +426,7 @@ class StorageWorld {
   }
 
   /** The medium loses what had been synced; where it cannot be told from a torn tail, nobody could. */
-  #rot(options = { files: true }): void {
+  #rot(options: { readonly files: boolean; readonly settled: boolean }): void {
     const rotten: Rot | undefined = rot(this.#disk, { prng: this.#prng, ...options });
     if (!rotten) return;
     this.seen.add(rotten.what);
