@@ -35,7 +35,7 @@ describe("readConfig()", () => {
       autoCreate: true,
       delayMax: 40 * 86_400_000,
       retentionMax: 7 * 86_400_000,
-      segmentBytes: 134_217_728,
+      segmentBytes: 67_108_864,
       diskHigh: 85,
       diskFull: 95,
       diskReserve: 67_108_864,
