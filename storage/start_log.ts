@@ -56,7 +56,9 @@ export async function startLog(ports: LogPorts, options: StartOptions): Promise<
   try {
     return await start(ports, options, checkpoint);
   } catch (error) {
-    if (!(error instanceof NoRoom)) checkpoint.markFailed(); // it may have been a sync
+    // It may have been a sync; what we say ourselves was none, and changes nothing.
+    const isOurs = error instanceof NoRoom || error instanceof TidegateError;
+    if (!isOurs) checkpoint.markFailed();
     throw error;
   }
 }

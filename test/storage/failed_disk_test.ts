@@ -78,6 +78,14 @@ describe("a start after the disk has failed", () => {
     assert.deepEqual(await offsetsOn(disk), numbers(2 + YOUNG));
   });
 
+  it("that is refused for what the log holds changes nothing", async () => {
+    const { disk } = await write([[1], [1]], { segmentBytes, checkpoint: true });
+    for (const path of disk.names("log")) disk.lose(`log/${path}`);
+    const before = disk.bytes(CHECKPOINT_PATH).slice();
+    await assert.rejects(OpenStore.on({ disk, segmentBytes }), { code: "data-damaged" });
+    assert.deepEqual(disk.bytes(CHECKPOINT_PATH), before);
+  });
+
   it("that failed itself is told to the next one", async () => {
     for (let syncs = 0; syncs < 100; syncs++) {
       const disk = await killed();
