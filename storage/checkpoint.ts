@@ -128,7 +128,7 @@ export class CheckpointFile {
 
   /** @throws what the disk says; the caller treats it as a failed log sync. */
   async write(next: Omit<Checkpoint, "sequence" | "failed">): Promise<void> {
-    const checkpoint = { sequence: this.#latest.sequence + 1, ...next };
+    const checkpoint = { ...next, sequence: this.#latest.sequence + 1 };
     const slot = checkpoint.sequence % 2;
     this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * CHECKPOINT_SLOT_SIZE);
     await this.#file.sync();

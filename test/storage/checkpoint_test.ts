@@ -52,6 +52,14 @@ describe("decodeCheckpoints()", () => {
 });
 
 describe("CheckpointFile", () => {
+  it("writes what was changed of the latest into the other slot", async () => {
+    const checkpoint = await CheckpointFile.open(new MemoryDisk(), crc32);
+    await checkpoint.write({ durableEnd: 9, confirmOffset: 9, epoch: 1 });
+    await checkpoint.write({ ...checkpoint.latest, durableEnd: 5 });
+    assert.equal(checkpoint.latest.sequence, 2);
+    await checkpoint.close();
+  });
+
   it("never falls back further than to the write before, however the power goes", async () => {
     let disk = new MemoryDisk(3);
     let written = 0;
