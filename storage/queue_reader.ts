@@ -147,11 +147,18 @@ export class QueueReader {
       if (run) return run;
     }
     let base = links.previous?.base;
-    for (; base !== undefined; base = this.#sidecars.before(base)) {
+    for (; base !== undefined; base = this.#before(queue, base)) {
       const run = await this.#run(queue, base);
       if (run) return run;
     }
     return undefined;
+  }
+
+  /** An old segment is read from memory as well, while its sidecar is built again. */
+  #before(queue: ConsumeQueue, base: number): number | undefined {
+    const sealed = this.#sidecars.before(base);
+    const young = queue.runs.findLast((run) => run.base < base)?.base;
+    return sealed === undefined || (young !== undefined && young > sealed) ? young : sealed;
   }
 
   async #run(queue: ConsumeQueue, base: number): Promise<Run | undefined> {

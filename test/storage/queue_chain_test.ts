@@ -353,6 +353,19 @@ describe("a consume queue that lost a run to damage", () => {
     );
   });
 
+  it("has what is older and still in memory", async () => {
+    const history = new History();
+    const bases = Array.from({ length: 9 }, (_, ordinal) => history.addSegment(ordinal));
+    for (const base of bases.slice(1, -1)) await history.seal(base);
+    history.lose(bases[1] as number);
+    const slice = await history.reader.read({ topicGen: 1, queueId: 0 }, { from: 0, max: 10 });
+    assert.equal(slice.firstOffset, 0);
+    assert.equal(
+      slice.units.length,
+      history.rows[0].filter(({ base }) => base === bases[0]).length,
+    );
+  });
+
   it("ends where it ended, when its last run is lost", async () => {
     const history = new History();
     const bases = Array.from({ length: 9 }, (_, ordinal) => history.addSegment(ordinal));
