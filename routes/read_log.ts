@@ -66,7 +66,8 @@ async function tail(
   return new Response(null, { headers });
 }
 
-async function readPage(
+/** Not `async` itself: thousands of these wait, and each function that does keeps half a kilobyte. */
+function readPage(
   { broker, holds }: Ports,
   about: { call: Call; request: Request; topic: string; wanted: LogRead },
 ): Promise<ReadPage> {
@@ -76,11 +77,7 @@ async function readPage(
   if (waitMs === 0) return broker.messages.read(read);
   call.held = true;
   const hold = holds.begin(call, request);
-  try {
-    return await broker.messages.read(read, { signal: hold.signal });
-  } finally {
-    hold.end();
-  }
+  return broker.messages.read(read, { signal: hold.signal }).finally(() => hold.end());
 }
 
 async function pageResponse(
