@@ -21,7 +21,8 @@ import { threadTime } from "./thread_time.ts";
 
 const TOPIC_GEN = 1;
 const BATCH = 500;
-const FIRST_ID = 10 ** 9;
+/** Made before: to make them is not the storage's work. More than a segment has messages. */
+const IDS = Array.from({ length: 2 ** 18 }, (_, i) => String(10 ** 9 + i));
 const PAGE = 1000;
 const BODY = new Uint8Array(256).fill(0x78);
 /** Not confirmed yet, at most: about four batches of the flusher. */
@@ -88,7 +89,7 @@ function turn(): Promise<void> {
 function putBatch(store: MessageStore, first: number): void {
   const now = systemClock.now();
   for (let at = first; at < Math.min(first + BATCH, count); at++) {
-    const attributes = { id: String(FIRST_ID + at) };
+    const attributes = { id: IDS[at % IDS.length] as string };
     const queueId = at % queues;
     const queueOffset = Math.floor(at / queues);
     const envelope = {

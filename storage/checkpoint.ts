@@ -100,6 +100,8 @@ export class CheckpointFile {
   readonly #file: DiskFile;
   readonly #crc32: Crc32;
   #latest: Checkpoint;
+  /** On its way to the disk, or perhaps there when that failed. */
+  #begun: Checkpoint | undefined;
 
   private constructor(file: DiskFile, crc32: Crc32, latest: Checkpoint) {
     this.#file = file;
@@ -129,18 +131,25 @@ export class CheckpointFile {
   /** @throws what the disk says; the caller treats it as a failed log sync. */
   async write(next: Omit<Checkpoint, "sequence" | "failed">): Promise<void> {
     const checkpoint = { ...next, sequence: this.#latest.sequence + 1 };
-    const slot = checkpoint.sequence % 2;
-    this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), slot * CHECKPOINT_SLOT_SIZE);
+    this.#begun = checkpoint;
+    this.#put(checkpoint);
     await this.#file.sync();
     this.#latest = checkpoint;
+    this.#begun = undefined;
+  }
+
+  #put(checkpoint: Checkpoint): void {
+    const at = (checkpoint.sequence % 2) * CHECKPOINT_SLOT_SIZE;
+    this.#file.write(encodeCheckpoint(checkpoint, this.#crc32), at);
   }
 
   /** The disk failed, and the process is about to end: as well as it can be told. */
   markFailed(): void {
-    const slot = { ...this.#latest, sequence: this.#latest.sequence + 1, failed: true };
-    const at = (slot.sequence % 2) * CHECKPOINT_SLOT_SIZE;
+    const { sequence } = this.#latest;
+    // One that was begun says what is so, and may be durable already: less must not take its place.
+    const last = this.#begun ?? { ...this.#latest, sequence: sequence + 1 };
     try {
-      this.#file.write(encodeCheckpoint(slot, this.#crc32), at);
+      this.#put({ ...last, failed: true });
     } catch {
       // a file system that takes nothing shows nothing either, once it is mounted anew
     }

@@ -75,6 +75,7 @@ export class Intake {
     const { log } = this.#parts;
     const from = this.#shownTo;
     const base = log.segmentAt(from)?.base ?? from;
+    if (!this.#decides) log.tail.lend(from, end); // the state may keep parts of a record
     const parts = frames
       ? [{ chunk: frames, from: 0, to: frames.filled }]
       : log.tail.slices(from, end);

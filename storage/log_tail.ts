@@ -2,12 +2,9 @@
  * The youngest part of the log, in memory: where appends land, from which the
  * flusher writes, and where readers find what was just written.
  *
- * Frames are encoded in place into chunks of contiguous log bytes. A chunk is
- * kept until it is both flushed and pushed out by younger ones, so a reader at
- * the tail costs no I/O, and bytes are copied once: from the request to here.
- *
- *   chunks   [base ─ filled) [base ─ filled) … [base ──── end
- *   log      kept for readers      │ flushed │ not yet written
+ * Frames are encoded in place into chunks of contiguous log bytes (tail_chunks.ts).
+ * A chunk is kept until it is both flushed and pushed out by younger ones, so a reader
+ * at the tail costs no I/O, and bytes are copied once: from the request to here.
  *
  * A unit is announced with `begin`, which moves on to a new segment when the
  * unit would not fit the current one; then each frame is `reserve`d, its payload
@@ -20,22 +17,14 @@
  */
 
 import { assert } from "./base/assert.ts";
-import { indexOf, viewOf } from "./base/bytes.ts";
+import { viewOf } from "./base/bytes.ts";
 import type { Crc32 } from "./base/checksum.ts";
 import { TidegateError } from "./base/errors.ts";
 import { Epochs } from "./epochs.ts";
 import { FLAG_CONTINUED, Frame, FRAME_HEADER_SIZE, type FrameSource, sealFrame } from "./frame.ts";
+import { type Chunk, type Slice, TailChunks } from "./tail_chunks.ts";
 
-const CHUNK_SIZE = 1024 * 1024;
-/** So much of the log stays at hand when flushed: readers at the tail cost no I/O. */
-const KEPT_SIZE = 8 * 1024 * 1024;
-
-export interface Chunk {
-  readonly base: number;
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-  filled: number;
-}
+export type { Chunk } from "./tail_chunks.ts";
 
 /** Where a segment begins that does not exist yet. */
 export interface Roll {
@@ -68,8 +57,7 @@ export class LogTail {
   readonly #segmentBytes: number;
   /** Of the present segment. */
   #segmentBytesMax: number;
-  readonly #chunks: Chunk[] = [];
-  #chunksSize = 0;
+  readonly #chunks = new TailChunks();
   readonly rolls: Roll[] = [];
   readonly epochs: Epochs;
   /** Of this life of the node: how many records were appended, by kind, and their bytes. */
@@ -164,14 +152,7 @@ export class LogTail {
 
   /** A chunk with room for a frame; its payload goes to {@linkcode payloadAt}. */
   reserve(payloadSizeMax: number): Chunk {
-    const size = FRAME_HEADER_SIZE + payloadSizeMax;
-    const chunk = this.#chunks.at(-1);
-    if (chunk && chunk.filled + size <= chunk.bytes.length) return chunk;
-    const bytes = new Uint8Array(Math.max(size, CHUNK_SIZE));
-    const fresh = { base: this.#end, bytes, view: viewOf(bytes), filled: 0 };
-    this.#chunks.push(fresh);
-    this.#chunksSize += bytes.length;
-    return fresh;
+    return this.#chunks.reserve(FRAME_HEADER_SIZE + payloadSizeMax, this.#end);
   }
 
   payloadAt(chunk: Chunk): number {
@@ -241,16 +222,7 @@ export class LogTail {
   /** The log ends there now: what lay behind is forgotten. All of it was flushed. */
   cut(to: LogEnd): void {
     assert(this.rolls.length === 0, "what is cut was flushed");
-    while ((this.#chunks.at(-1)?.base ?? 0) >= to.end && this.#chunks.length > 0) {
-      this.#chunksSize -= this.#chunks.pop()?.bytes.length ?? 0;
-    }
-    // Not filled any further: somebody may still be sending the bytes behind the cut.
-    const last = this.#chunks.at(-1);
-    if (last && last.base + last.filled > to.end) {
-      const bytes = last.bytes.subarray(0, to.end - last.base);
-      this.#chunksSize -= last.bytes.length - bytes.length;
-      this.#chunks[this.#chunks.length - 1] = { ...last, bytes, filled: bytes.length };
-    }
+    this.#chunks.cut(to.end);
     this.epochs.cut(to.end);
     this.#end = to.end;
     this.#lastCrc = to.lastCrc;
@@ -262,7 +234,7 @@ export class LogTail {
 
   /** From here on all of the log is at hand. */
   get base(): number {
-    return this.#chunks[0]?.base ?? this.#end;
+    return this.#chunks.base ?? this.#end;
   }
 
   /** crc32 of the frame that ends at a logOffset; undefined where that is not at hand, or none does. */
@@ -281,14 +253,17 @@ export class LogTail {
     bytes[kind] = (bytes[kind] as number) + size;
   }
 
-  /** The bytes `[from, to)` in order; they must not have been dropped. */
-  *slices(from: number, to: number): Generator<{ chunk: Chunk; from: number; to: number }> {
-    for (const chunk of this.#chunks) {
-      const start = Math.max(from, chunk.base);
-      const end = Math.min(to, chunk.base + chunk.filled);
-      if (start >= end) continue;
-      yield { chunk, from: indexOf(start - chunk.base), to: indexOf(end - chunk.base) };
-    }
+  /**
+   * The bytes `[from, to)` in order; they must not have been dropped. For this turn of the
+   * event loop: who keeps a view {@linkcode lend}s them first.
+   */
+  slices(from: number, to: number): Iterable<Slice> {
+    return this.#chunks.slices(from, to);
+  }
+
+  /** Views of the bytes `[from, to)` may be kept from now on. */
+  lend(from: number, to: number): void {
+    this.#chunks.lend(from, to);
   }
 
   /** The last end of a unit at most `sizeMax` bytes behind `from`; of a larger unit, its end. */
@@ -307,7 +282,7 @@ export class LogTail {
     return found;
   }
 
-  /** The bytes of a frame that is still at hand; a view. */
+  /** The bytes of a frame that is still at hand; a view, lent. */
   find(logOffset: number, size: number): Uint8Array | undefined {
     const found = this.locate(logOffset, size);
     return found?.bytes.subarray(found.at, found.at + size);
@@ -315,27 +290,12 @@ export class LogTail {
 
   /** Where they lie, among others. */
   locate(logOffset: number, size: number): FrameSource | undefined {
-    if (logOffset < this.base) return undefined;
-    for (let i = this.#chunks.length - 1; i >= 0; i--) {
-      const chunk = this.#chunks[i] as Chunk;
-      if (logOffset < chunk.base) continue;
-      const at = indexOf(logOffset - chunk.base);
-      const { bytes, view, filled } = chunk;
-      return at + size <= filled ? { bytes, view, at } : undefined;
-    }
-    return undefined;
+    return this.#chunks.locate(logOffset, size);
   }
 
   /** Lets go of chunks that are flushed up to `durableEnd` and no longer young. */
   trim(durableEnd: number): void {
-    let drop = 0;
-    while (this.#chunksSize > KEPT_SIZE) {
-      const chunk = this.#chunks[drop];
-      if (!chunk || chunk.base + chunk.filled > durableEnd) break;
-      this.#chunksSize -= chunk.bytes.length;
-      drop++;
-    }
-    if (drop > 0) this.#chunks.splice(0, drop);
+    this.#chunks.trim(durableEnd);
   }
 }
 

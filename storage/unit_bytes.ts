@@ -54,6 +54,7 @@ function unitsAtHand({ tail }: CommitLog, wish: UnitsWish): UnitBytes | undefine
   }
   const units = walked.units;
   if (!units) return undefined;
+  tail.lend(from, units.to);
   const parts = [...tail.slices(from, units.to)].map(({ chunk, from: start, to }) =>
     chunk.bytes.subarray(start, to),
   );

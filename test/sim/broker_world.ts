@@ -21,12 +21,14 @@ import type {
   StoredMessage,
 } from "../../src/broker/api.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import { crc32 } from "../../storage/base/checksum_node.ts";
 import { ManualClock } from "../../storage/base/clock_manual.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import { decodeMessage } from "../../storage/base/message.ts";
 import { Prng } from "../../storage/base/prng.ts";
 import { runPath, runRanges } from "../../storage/dedupe_run.ts";
+import { readLogStart } from "../../storage/log_start.ts";
 import { segmentBases } from "../../storage/segment.ts";
 import { checkToldAlike } from "../broker/fold_dump.ts";
 import { GROUP, TOPIC, utf8 } from "../suites/broker_api_kit.ts";
@@ -669,6 +671,7 @@ class World {
     this.seen.add(how);
     if (this.#underWay > 0) this.seen.add("stopped with calls under way");
     this.#closing = how === "clean close";
+    if (this.#closing && this.#wasShort) await this.#retryWrites();
     if (this.#closing) await this.#drive(this.#broker.close());
     await rest();
     this.#hearAll();
@@ -700,7 +703,7 @@ class World {
     disk.shortWrites = this.#broker.disk.shortWrites;
     disk.capacity = undefined;
     await this.#shorten(disk);
-    if (this.#prng.chance(20)) this.#spoilDerived(disk);
+    if (this.#prng.chance(20)) await this.#spoilDerived(disk);
     this.#aborts.length = 0;
     if ((await disk.list("snapshots")).length > 0) this.seen.add("from a snapshot");
     if ((await disk.list("dedupe")).length > 0) this.seen.add("dedupe runs");
@@ -714,10 +717,10 @@ class World {
 
   /**
    * Files derived from the log: one is gone, or has a bit flipped. Keys of segments that
-   * went are in their run and nowhere else.
+   * went, or will with the next start, are in their run and nowhere else.
    */
-  #spoilDerived(disk: TestBroker["disk"]): void {
-    const [start = 0] = segmentBases(disk.names("log"));
+  async #spoilDerived(disk: TestBroker["disk"]): Promise<void> {
+    const start = await readLogStart(disk.clone({ paced: false }), crc32);
     const lone = runRanges(disk.names("dedupe")).filter(({ from }) => from < start);
     const paths = ["log", "snapshots", "dedupe", "timers"]
       .flatMap((dir) => disk.names(dir).map((name) => `${dir}/${name}`))
@@ -767,6 +770,14 @@ class World {
       fatal: deaf ? () => {} : this.#fatal(),
       ...(checks && { checks }),
     });
+  }
+
+  /** A write that found no room is tried again when some time has gone by. */
+  async #retryWrites(): Promise<void> {
+    for (let left = 3; left > 0; left--) {
+      await this.#pacer.settle();
+      this.#broker.clock.advance(500);
+    }
   }
 
   /** Long enough for every check there is, and for the last one to be over. */

@@ -247,7 +247,7 @@ const PLANTED: readonly Plant[] = [
     patches: [
       {
         file: "storage/queue_reader.ts",
-        find: "base !== undefined; base = this.#sidecars.before(base)",
+        find: "base !== undefined; base = this.#before(queue, base)",
         put: "base !== undefined; base = undefined",
       },
     ],

@@ -15,7 +15,7 @@ import { simulate as simulateStorage } from "./storage_world.ts";
 
 const TRACES = {
   storage: ["b2383781", "d3e01eb0", "81ae9221", "3571bfbe", "1a6a3a41", "8d451f0c"],
-  broker: ["cee1395d", "56437046", "2e45d2cc", "f6d08915", "1f7e6a12", "4cf7caab"],
+  broker: ["cee1395d", "56437046", "d0fdef13", "f6d08915", "1f7e6a12", "4cf7caab"],
 } as const;
 
 describe("a seed", () => {

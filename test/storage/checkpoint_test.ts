@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { crc32 } from "../../storage/base/checksum_node.ts";
 import { MemoryDisk } from "../../storage/base/disk_memory.ts";
-import { CheckpointFile, decodeCheckpoints, encodeCheckpoint } from "../../storage/checkpoint.ts";
+import {
+  CHECKPOINT_PATH,
+  CheckpointFile,
+  decodeCheckpoints,
+  encodeCheckpoint,
+} from "../../storage/checkpoint.ts";
 
 const SLOT = 512;
 const slot = (sequence: number, durableEnd: number) =>
@@ -73,5 +78,24 @@ describe("CheckpointFile", () => {
       written = found + 2;
       disk = disk.crash();
     }
+  });
+
+  it("says no less of a failed disk than the write says that was under way", async () => {
+    const disk = new MemoryDisk();
+    const checkpoint = await CheckpointFile.open(disk, crc32);
+    await checkpoint.write({ durableEnd: 3, confirmOffset: 3, epoch: 1 });
+    void checkpoint.write({ durableEnd: 7, confirmOffset: 7, epoch: 1 });
+    checkpoint.markFailed();
+    const { durableEnd, failed } = decodeCheckpoints(disk.bytes(CHECKPOINT_PATH), crc32);
+    assert.deepEqual([durableEnd, failed], [7, true]);
+  });
+
+  it("says what is known of a failed disk when nothing was under way", async () => {
+    const disk = new MemoryDisk();
+    const checkpoint = await CheckpointFile.open(disk, crc32);
+    await checkpoint.write({ durableEnd: 3, confirmOffset: 3, epoch: 1 });
+    checkpoint.markFailed();
+    const { durableEnd, failed } = decodeCheckpoints(disk.bytes(CHECKPOINT_PATH), crc32);
+    assert.deepEqual([durableEnd, failed], [3, true]);
   });
 });

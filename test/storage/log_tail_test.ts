@@ -191,4 +191,54 @@ describe("LogTail", () => {
     );
     assert(kept <= 8 * MiB + FRAME_SIZE_MAX, `keeps ${kept} bytes`);
   });
+
+  it("fills memory anew that it let go of", () => {
+    const tail = tailAt(0, 1024 * MiB);
+    const memories = new Set<Uint8Array>();
+    for (let i = 0; i < 100; i++) {
+      append(tail, 300 * KiB, { fill: i });
+      tail.trim(tail.end);
+      for (const { chunk } of tail.slices(0, tail.end)) memories.add(chunk.bytes);
+    }
+    assert(memories.size <= 10, `${memories.size} chunks were made`);
+    const size = 300 * KiB;
+    assert(
+      tail
+        .find(99 * size, size)
+        ?.subarray(FRAME_HEADER_SIZE)
+        .every((byte) => byte === 99),
+    );
+  });
+
+  it("leaves a view as it is that may have been kept, however it was come by", () => {
+    const size = 300 * KiB;
+    const keepers = {
+      find: (tail: LogTail, at: number) => tail.find(at, size),
+      locate: (tail: LogTail, at: number) => {
+        const found = tail.locate(at, size);
+        return found?.bytes.subarray(found.at, found.at + size);
+      },
+      lend: (tail: LogTail, at: number) => {
+        tail.lend(at, at + size);
+        const [slice] = tail.slices(at, at + size);
+        return slice?.chunk.bytes.subarray(slice.from, slice.to);
+      },
+    };
+    for (const [name, keep] of Object.entries(keepers)) {
+      const tail = tailAt(0, 1024 * MiB);
+      const kept: Uint8Array[] = [];
+      for (let i = 0; i < 100; i++) {
+        const at = append(tail, size, { fill: i });
+        if (i % 7 === 0) kept.push(keep(tail, at) as Uint8Array);
+        tail.trim(tail.end);
+      }
+      for (const [i, view] of kept.entries()) {
+        const payload = view.subarray(FRAME_HEADER_SIZE);
+        assert(
+          payload.length === size - FRAME_HEADER_SIZE && payload.every((b) => b === 7 * i),
+          name,
+        );
+      }
+    }
+  });
 });
