@@ -28,11 +28,20 @@ import type { RequestHead } from "./request_head.ts";
 
 const TRACESTATE_SIZE_MAX = 512;
 
-/** @throws `invalid-request`, `not-implemented`, `unsupported-media-type` */
-export function attributesOf(
+/** A message whose body is still to come. */
+export type Draft = { -readonly [K in keyof NewMessage]: NewMessage[K] };
+
+const EMPTY = new Uint8Array(0);
+
+/**
+ * What a publish says of its message, in the object that gets the rest: no copy is made later.
+ *
+ * @throws `invalid-request`, `not-implemented`, `unsupported-media-type`
+ */
+export function draftOf(
   head: RequestHead,
   about: { query: ReadonlyMap<string, string>; now: number },
-): Omit<NewMessage, "body"> {
+): Draft {
   const { query } = about;
   const id = attribute(head.messageId, query, {
     name: "Message-Id",
@@ -61,6 +70,9 @@ export function attributesOf(
     deliverAt,
     delayMs,
     idGenerated: id === undefined,
+    idempotencyKey: undefined,
+    producer: undefined,
+    body: EMPTY,
   };
 }
 
@@ -106,8 +118,12 @@ function propertiesOf(
   return properties;
 }
 
+/** It was found good: most messages are of the type of the one before. */
+let lastContentType: string | undefined;
+
 function contentTypeOf(head: RequestHead): string | undefined {
   const { contentType } = head;
+  if (contentType === lastContentType && !head.cloudEvent) return contentType;
   if (head.cloudEvent || isCloudEvents(contentType)) {
     throw new TidegateError(
       "unsupported-media-type",
@@ -117,6 +133,7 @@ function contentTypeOf(head: RequestHead): string | undefined {
   if (contentType === undefined || contentType === "") return undefined;
   const fault = contentTypeFault(contentType);
   if (fault !== undefined) throw malformed("/header/Content-Type", `Content-Type ${fault}`);
+  lastContentType = contentType;
   return contentType;
 }
 
