@@ -671,6 +671,7 @@ class World {
     this.seen.add(how);
     if (this.#underWay > 0) this.seen.add("stopped with calls under way");
     this.#closing = how === "clean close";
+    if (this.#closing && this.#wasShort) await this.#retryWrites();
     if (this.#closing) await this.#drive(this.#broker.close());
     await rest();
     this.#hearAll();
@@ -769,6 +770,14 @@ class World {
       fatal: deaf ? () => {} : this.#fatal(),
       ...(checks && { checks }),
     });
+  }
+
+  /** A write that found no room is tried again when some time has gone by. */
+  async #retryWrites(): Promise<void> {
+    for (let left = 3; left > 0; left--) {
+      await this.#pacer.settle();
+      this.#broker.clock.advance(500);
+    }
   }
 
   /** Long enough for every check there is, and for the last one to be over. */
