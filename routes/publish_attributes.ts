@@ -43,25 +43,13 @@ export function draftOf(
   about: { query: ReadonlyMap<string, string>; now: number },
 ): Draft {
   const { query } = about;
-  const id = attribute(head.messageId, query, {
-    name: "Message-Id",
-    parameter: "id",
-    fault: idFault,
-  });
+  const id = attribute(head.messageId, query, ID);
   const traceparent = traceparentOf(head);
   const { deliverAt, delayMs } = delayOf(head, query);
   return {
     id: id ?? newMessageId(about.now),
-    key: attribute(head.messageKey, query, {
-      name: "Message-Key",
-      parameter: "key",
-      fault: keyFault,
-    }),
-    tag: attribute(head.messageTag, query, {
-      name: "Message-Tag",
-      parameter: "tag",
-      fault: tagFault,
-    }),
+    key: attribute(head.messageKey, query, KEY),
+    tag: attribute(head.messageTag, query, TAG),
     index: indexOf(head.messageIndex, query),
     properties: propertiesOf(head.messageProperties),
     contentType: contentTypeOf(head),
@@ -76,10 +64,20 @@ export function draftOf(
   };
 }
 
+interface Rule {
+  readonly name: string;
+  readonly parameter: string;
+  readonly fault: (value: string) => string | undefined;
+}
+
+const ID: Rule = { name: "Message-Id", parameter: "id", fault: idFault };
+const KEY: Rule = { name: "Message-Key", parameter: "key", fault: keyFault };
+const TAG: Rule = { name: "Message-Tag", parameter: "tag", fault: tagFault };
+
 function attribute(
   header: string | undefined,
   query: ReadonlyMap<string, string>,
-  rule: { name: string; parameter: string; fault: (value: string) => string | undefined },
+  rule: Rule,
 ): string | undefined {
   const value = header === undefined ? query.get(rule.parameter) : decodeHeader(header, rule.name);
   if (value === undefined) return undefined;
