@@ -104,8 +104,19 @@ export function traceparentOf(head: RequestHead): string | undefined {
   return traceparent !== undefined && TRACEPARENT.test(traceparent) ? traceparent : undefined;
 }
 
-/** From the slash behind the authority to the query; `%` stays as it is. */
+let lastUrl = "";
+let lastPath = "/";
+
+/** As {@linkcode findPath}; remembers the last one: under load most requests ask for what the one before did. */
 function pathOf(url: string): string {
+  if (url === lastUrl) return lastPath;
+  lastUrl = url;
+  lastPath = findPath(url);
+  return lastPath;
+}
+
+/** From the slash behind the authority to the query; `%` stays as it is. */
+function findPath(url: string): string {
   const from = url.indexOf("/", url.indexOf("://") + 3);
   if (from < 0) return "/";
   for (let at = from; at < url.length; at++) {

@@ -16,7 +16,7 @@ import { refuseOtherNamespace } from "./namespace.ts";
 import { onceOf, REPLAYED } from "./once.ts";
 import type { Ports } from "./ports.ts";
 import { preferences } from "./prefer.ts";
-import { attributesOf } from "./publish_attributes.ts";
+import { draftOf } from "./publish_attributes.ts";
 import { readQuery } from "./query.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
@@ -28,11 +28,12 @@ export function publishing(ports: Ports): Publish {
     const { head } = call;
     const query = readQuery(call.url);
     refuseOtherNamespace(head, query);
-    const attributes = attributesOf(head, { query, now: ports.now() });
+    const message = draftOf(head, { query, now: ports.now() });
     const once = onceOf(head);
+    if (once) Object.assign(message, once);
 
-    const body = await bodies.read(request, { call, limit: MESSAGE_BODY });
-    const published = await broker.messages.publish(topic, { ...attributes, ...once, body });
+    message.body = await bodies.read(request, { call, limit: MESSAGE_BODY });
+    const published = await broker.messages.publish(topic, message);
 
     const location = `/v1/topics/${topic}/messages/${published.id}`;
     if (head.prefer !== undefined && preferences(head.prefer).returnMinimal) {

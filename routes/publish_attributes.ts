@@ -28,31 +28,28 @@ import type { RequestHead } from "./request_head.ts";
 
 const TRACESTATE_SIZE_MAX = 512;
 
-/** @throws `invalid-request`, `not-implemented`, `unsupported-media-type` */
-export function attributesOf(
+/** A message whose body is still to come. */
+export type Draft = { -readonly [K in keyof NewMessage]: NewMessage[K] };
+
+const EMPTY = new Uint8Array(0);
+
+/**
+ * What a publish says of its message, in the object that gets the rest: no copy is made later.
+ *
+ * @throws `invalid-request`, `not-implemented`, `unsupported-media-type`
+ */
+export function draftOf(
   head: RequestHead,
   about: { query: ReadonlyMap<string, string>; now: number },
-): Omit<NewMessage, "body"> {
+): Draft {
   const { query } = about;
-  const id = attribute(head.messageId, query, {
-    name: "Message-Id",
-    parameter: "id",
-    fault: idFault,
-  });
+  const id = attribute(head.messageId, query, ID);
   const traceparent = traceparentOf(head);
   const { deliverAt, delayMs } = delayOf(head, query);
   return {
     id: id ?? newMessageId(about.now),
-    key: attribute(head.messageKey, query, {
-      name: "Message-Key",
-      parameter: "key",
-      fault: keyFault,
-    }),
-    tag: attribute(head.messageTag, query, {
-      name: "Message-Tag",
-      parameter: "tag",
-      fault: tagFault,
-    }),
+    key: attribute(head.messageKey, query, KEY),
+    tag: attribute(head.messageTag, query, TAG),
     index: indexOf(head.messageIndex, query),
     properties: propertiesOf(head.messageProperties),
     contentType: contentTypeOf(head),
@@ -61,13 +58,26 @@ export function attributesOf(
     deliverAt,
     delayMs,
     idGenerated: id === undefined,
+    idempotencyKey: undefined,
+    producer: undefined,
+    body: EMPTY,
   };
 }
+
+interface Rule {
+  readonly name: string;
+  readonly parameter: string;
+  readonly fault: (value: string) => string | undefined;
+}
+
+const ID: Rule = { name: "Message-Id", parameter: "id", fault: idFault };
+const KEY: Rule = { name: "Message-Key", parameter: "key", fault: keyFault };
+const TAG: Rule = { name: "Message-Tag", parameter: "tag", fault: tagFault };
 
 function attribute(
   header: string | undefined,
   query: ReadonlyMap<string, string>,
-  rule: { name: string; parameter: string; fault: (value: string) => string | undefined },
+  rule: Rule,
 ): string | undefined {
   const value = header === undefined ? query.get(rule.parameter) : decodeHeader(header, rule.name);
   if (value === undefined) return undefined;
@@ -106,8 +116,12 @@ function propertiesOf(
   return properties;
 }
 
+/** It was found good: most messages are of the type of the one before. */
+let lastContentType: string | undefined;
+
 function contentTypeOf(head: RequestHead): string | undefined {
   const { contentType } = head;
+  if (contentType === lastContentType && !head.cloudEvent) return contentType;
   if (head.cloudEvent || isCloudEvents(contentType)) {
     throw new TidegateError(
       "unsupported-media-type",
@@ -117,6 +131,7 @@ function contentTypeOf(head: RequestHead): string | undefined {
   if (contentType === undefined || contentType === "") return undefined;
   const fault = contentTypeFault(contentType);
   if (fault !== undefined) throw malformed("/header/Content-Type", `Content-Type ${fault}`);
+  lastContentType = contentType;
   return contentType;
 }
 

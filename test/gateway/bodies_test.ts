@@ -128,6 +128,38 @@ describe("Deadlines", () => {
     assert.deepEqual(expired, ["missed"]);
   });
 
+  it("leave in any order, and twice without harm", () => {
+    const { clock, expired, begin: at, deadlines } = begin();
+    const [first, second, third] = [at("first"), at("second"), at("third")];
+    at("fourth");
+    for (const one of [second, second, first, second, third, second]) deadlines.end(one);
+    clock.advance(99);
+    const late = at("late");
+    clock.advance(1);
+    assert.deepEqual(expired, ["fourth"]);
+    clock.advance(99);
+    assert.deepEqual(expired, ["fourth", "late"]);
+    deadlines.end(late);
+    at("after");
+    clock.advance(100);
+    assert.deepEqual(expired, ["fourth", "late", "after"]);
+  });
+
+  it("may be met by what another one that expires does", () => {
+    const clock = new ManualClock();
+    const deadlines = new Deadlines(100, clock);
+    const expired: string[] = [];
+    const met = deadlines.begin(() => {
+      expired.push("first");
+      deadlines.end(second);
+    });
+    const second = deadlines.begin(() => expired.push("second"));
+    deadlines.begin(() => expired.push("third"));
+    clock.advance(100);
+    deadlines.end(met);
+    assert.deepEqual(expired, ["first", "third"]);
+  });
+
   it("begin anew after a quiet time", () => {
     const { clock, expired, begin: at, deadlines } = begin();
     deadlines.end(at("first"));

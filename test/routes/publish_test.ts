@@ -57,6 +57,36 @@ describe("POST /v1/topics/{topic}/messages", () => {
     assert.equal(message?.contentType, "application/json");
   });
 
+  it("takes each request for what it says itself, whatever the one before said", async () => {
+    const gateway = new TestGateway();
+    const asked: [path: string, type: string | undefined, status: number][] = [
+      ["orders", "text/plain", 201],
+      ["orders", "text/plain", 201],
+      ["parcels", "text/plain", 201],
+      ["orders", "image/png", 201],
+      ["orders", undefined, 201],
+      ["parcels", "text/pläin", 400],
+      ["parcels", "text/pläin", 400],
+      ["-", "text/plain", 400],
+      ["-", "text/plain", 400],
+      ["parcels", "text/plain", 201],
+    ];
+    const body = new Uint8Array(1); // text would bring a type of its own
+    for (const [topic, type, status] of asked) {
+      const path = `/v1/topics/${topic}/messages`;
+      const response = await gateway.ask(path, post(body, type ? { "content-type": type } : {}));
+      assert.equal(response.status, status, `${topic} ${type}`);
+      if (status !== 201) continue;
+      const { id, topic: told } = (await response.json()) as Record<string, string>;
+      assert.equal(told, topic);
+      assert.equal(response.headers.get("location"), `${path}/${id}`);
+      assert.equal((await gateway.json(`${path}/${id}`))["contentType"], type);
+    }
+    const event = { "content-type": "text/plain", "ce-specversion": "1.0" };
+    assert.equal((await gateway.ask(PATH, post(body, event))).status, 415);
+    assert.deepEqual([await gateway.stored("orders"), await gateway.stored("parcels")], [4, 2]);
+  });
+
   it("takes an empty body", async () => {
     const gateway = new TestGateway();
     assert.equal((await gateway.ask(PATH, post(""))).status, 201);
