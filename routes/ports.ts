@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { BrokerApi, Filter, Start } from "../src/broker/api.ts";
+import type { BrokerApi, Filter, Start, StopSignal } from "../src/broker/api.ts";
 import type { Call } from "./call.ts";
 
 export interface Ports {
@@ -106,7 +106,7 @@ export interface Holds {
 }
 
 export interface Hold {
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** The wait is over, whatever came of it. */
   end(): void;
 }

@@ -8,6 +8,8 @@
 import { malformed } from "./problem.ts";
 
 const NONE: ReadonlyMap<string, string> = new Map();
+const WHOLE = /^\d{1,15}$/;
+const DECIMAL = /^\d{1,9}(?:\.\d{1,9})?$/;
 
 /** The first value of each parameter. @throws `invalid-request` */
 export function readQuery(url: string): ReadonlyMap<string, string> {
@@ -37,9 +39,7 @@ export function numberParameter(
 ): number {
   const text = query.get(name);
   if (text === undefined) return rule.default;
-  const value = (rule.whole ? /^\d{1,15}$/ : /^\d{1,9}(?:\.\d{1,9})?$/).test(text)
-    ? Number(text)
-    : Number.NaN;
+  const value = (rule.whole ? WHOLE : DECIMAL).test(text) ? Number(text) : Number.NaN;
   if (value >= rule.min && value <= rule.max) return value;
   const kind = rule.whole ? "a whole number" : "a number";
   throw malformed(`/query/${name}`, `${name} must be ${kind} from ${rule.min} to ${rule.max}`);

@@ -36,8 +36,20 @@ export interface BrokerApi {
 
 /** Aborting ends the wait, never the work: what was logged stays logged. */
 export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: StopSignal | undefined;
 }
+
+/**
+ * What a call needs of an `AbortSignal`. A caller with thousands of calls that wait
+ * may have smaller ones.
+ */
+export interface StopSignal {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: StopListener): void;
+  removeEventListener(type: "abort", listener: StopListener): void;
+}
+
+export type StopListener = (() => void) | { handleEvent(): void };
 
 // Topics
 

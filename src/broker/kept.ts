@@ -28,7 +28,7 @@ export interface StreamPlace {
 export function checkQueueKept(
   { queues }: Store,
   at: { readonly topic: TopicState; readonly queueId: number; readonly queueOffset: number },
-): void {
+): undefined {
   const { topic, queueId, queueOffset } = at;
   const { generation: topicGen } = topic;
   const start = queues.find(topicGen, queueId)?.start ?? 0;
@@ -37,12 +37,15 @@ export function checkQueueKept(
 }
 
 /** @throws `cursor-expired` when messages behind the position were removed. */
-export async function checkStreamKept(
+export function checkStreamKept(store: Store, place: StreamPlace): Promise<void> | undefined {
+  const cut = cutQueues(store, place.topic);
+  return cut.length === 0 ? undefined : checkAgainstCut(store, { ...place, cut });
+}
+
+async function checkAgainstCut(
   store: Store,
-  { topic, position, brokerGroup }: StreamPlace,
+  { topic, position, brokerGroup, cut }: StreamPlace & { readonly cut: readonly CutQueue[] },
 ): Promise<void> {
-  const cut = cutQueues(store, topic);
-  if (cut.length === 0) return;
   const keptFrom = await keptFromOf(store, topic);
   if (position.logOffset >= keptFrom || !(await hasLost(store, { topic, cut, position }))) return;
   const logOffset = Math.min(keptFrom, store.log.confirmOffset);

@@ -6,17 +6,10 @@
 
 import { TidegateError } from "../../storage/base/errors.ts";
 import { FilterCache } from "../filter/mod.ts";
-import type {
-  CallOptions,
-  MessagesApi,
-  NewMessage,
-  Published,
-  ReadPage,
-  ReadRequest,
-} from "./api.ts";
-import { getById, recallById, topicToRead } from "./by_id.ts";
+import type { MessagesApi, NewMessage, Published } from "./api.ts";
+import { getById, recallById } from "./by_id.ts";
 import type { Core } from "./core.ts";
-import { topicNamed } from "./define.ts";
+import { readLog } from "./log_read.ts";
 import {
   checkIds,
   checkMessage,
@@ -27,7 +20,6 @@ import {
   storeMessage,
   topicForPublish,
 } from "./publish.ts";
-import { removedCount } from "./kept.ts";
 import { isRepeatable, publishBatchOnce, publishOnce } from "./publish_once.ts";
 import { LogReader } from "./reading.ts";
 import { idInUse } from "./scheduled_ids.ts";
@@ -41,7 +33,7 @@ export function messagesApi(shell: Shell): MessagesApi {
     brokerGroup: shell.core.brokerGroup,
     pause: () => shell.pause(),
   });
-  const filters = new FilterCache();
+  const ports = { shell, reader, filters: new FilterCache() };
 
   return {
     publish(name, message) {
@@ -62,7 +54,7 @@ export function messagesApi(shell: Shell): MessagesApi {
       );
     },
 
-    read: (request, options) => read(shell, { reader, filters, request, options }),
+    read: (request, options) => readLog(ports, { request, signal: options?.signal }),
 
     get: (name, id) => getById(shell, { name, id }),
     recall: (name, id) => recallById(shell, { name, id }),
@@ -159,60 +151,4 @@ function storeOne(
     if (error instanceof TidegateError) return error;
     throw error;
   }
-}
-
-async function read(
-  shell: Shell,
-  call: {
-    readonly reader: LogReader;
-    readonly filters: FilterCache;
-    readonly request: ReadRequest;
-    readonly options: CallOptions | undefined;
-  },
-): Promise<ReadPage> {
-  const { reader, request } = call;
-  const filter = request.filter && call.filters.compile(request.filter);
-  const wanted = { key: request.key, filter };
-  const signal = call.options?.signal;
-  const topic = await topicToRead(shell, request.topic);
-  const deadline = shell.now() + request.waitMs;
-  let removed = removedCount(shell.store, topic);
-  let position = await reader.start(topic, request);
-  let isPlace = request.start.kind === "cursor"; // others begin at what is left
-  for (;;) {
-    const seen = shell.store.log.confirmOffset;
-    const page = await reader.page(topic, { position, request, wanted }).catch(asError);
-    if (removedCount(shell.store, topic) !== removed) {
-      // What went meanwhile must not be missed unnoticed, nor be called damaged.
-      removed = removedCount(shell.store, topic);
-      if (isPlace) await reader.check(topic, position);
-      else position = await reader.start(topic, request);
-      if (!isPlace || page instanceof Error) continue;
-    }
-    if (page instanceof Error) throw page;
-    isPlace = true;
-    const moved = reader.encode(topic, position) !== page.cursor;
-    position = page.position;
-    const waitMs = deadline - shell.now();
-    const over = waitMs <= 0 || signal?.aborted || shell.room.draining;
-    if (page.messages.length > 0 || over) {
-      shell.traffic.read(page.messages);
-      return page;
-    }
-    const more = (!page.upToDate && moved) || shell.store.log.confirmOffset !== seen;
-    if (more) continue;
-    await shell.readers.wait(topic.generation, { waitMs, signal });
-    checkStill(shell, topic);
-  }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
-}
-
-/** @throws `topic-not-found`, `cursor-generation` when the topic went while its reader waited. */
-function checkStill(shell: Shell, topic: TopicState): void {
-  if (topicNamed(shell.core, topic.name) === topic) return;
-  const detail = `Cannot go on reading "${topic.name}": it was deleted and made again`;
-  throw new TidegateError("cursor-generation", detail);
 }

@@ -25,7 +25,7 @@ import {
 } from "./cursor.ts";
 import { checkQueueKept, checkStreamKept } from "./kept.ts";
 import { MergedQueues } from "./merge.ts";
-import { fillPage, PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
+import { fillPage, type Kept, PageBuilder, readAhead, type Step, type Wanted } from "./page.ts";
 import type { TopicState } from "./topics.ts";
 import { QueueSource, StreamSource, type UnitSource } from "./unit_source.ts";
 
@@ -33,6 +33,8 @@ import { QueueSource, StreamSource, type UnitSource } from "./unit_source.ts";
 export type Position =
   | { readonly kind: "queue"; readonly queueId: number; readonly queueOffset: number }
   | { readonly kind: "stream"; readonly position: StreamPosition };
+
+export type LogPage = ReadPage & { readonly position: Position };
 
 /** Whose positions they are. */
 interface Scope {
@@ -78,16 +80,14 @@ export class LogReader {
   }
 
   /** @throws `cursor-expired` when messages behind the position were removed. */
-  async check(topic: TopicState, at: Position): Promise<void> {
-    if (at.kind === "queue") checkQueueKept(this.#store, { topic, ...at });
-    else {
-      const { position } = at;
-      await checkStreamKept(this.#store, { topic, position, brokerGroup: this.#brokerGroup });
-    }
+  check(topic: TopicState, at: Position): Promise<void> | undefined {
+    if (at.kind === "queue") return checkQueueKept(this.#store, { topic, ...at });
+    const { position } = at;
+    return checkStreamKept(this.#store, { topic, position, brokerGroup: this.#brokerGroup });
   }
 
-  encode({ generation: topicGen }: TopicState, position: Position): string {
-    return encodePosition({ topicGen, brokerGroup: this.#brokerGroup }, position);
+  encode(topic: TopicState, position: Position): string {
+    return encodePosition(this.#scope(topic), position);
   }
 
   #fromCursor(topic: TopicState, text: string): Position {
@@ -159,8 +159,8 @@ export class LogReader {
   async page(
     topic: TopicState,
     { position, request, wanted }: { position: Position; request: ReadRequest; wanted: Wanted },
-  ): Promise<ReadPage & { readonly position: Position }> {
-    const scope = { topicGen: topic.generation, brokerGroup: this.#brokerGroup };
+  ): Promise<LogPage> {
+    const scope = this.#scope(topic);
     const page = new PageBuilder(request, { position, wanted });
     const source = await this.#source(topic, { position, limit: request.limit, wanted });
     await fillPage(page, {
@@ -173,7 +173,27 @@ export class LogReader {
     await source.fill();
     const upToDate = !page.cutShort && source.peek() === undefined && source.exhausted;
     const end = upToDate ? source.end : page.position;
-    return pageOf(topic, { page, request, upToDate, scope, from: position, position: end });
+    const { kept } = page;
+    return pageOf(topic, { kept, request, upToDate, scope, from: position, position: end });
+  }
+
+  /** Nothing lies behind the position: so most reads begin that wait, and it is known at once. */
+  isLast({ generation }: TopicState, at: Position): boolean {
+    if (at.kind === "stream") return at.position.logOffset >= this.#store.log.confirmOffset;
+    return at.queueOffset >= (this.#store.queues.find(generation, at.queueId)?.end ?? 0);
+  }
+
+  /** What a reader is told who has seen all there is. */
+  lastPage(
+    topic: TopicState,
+    { position, request }: { position: Position; request: ReadRequest },
+  ): LogPage {
+    const scope = this.#scope(topic);
+    return pageOf(topic, { kept: [], request, upToDate: true, scope, from: position, position });
+  }
+
+  #scope({ generation: topicGen }: TopicState): Scope {
+    return { topicGen, brokerGroup: this.#brokerGroup };
   }
 
   async #source(
@@ -206,20 +226,21 @@ export class LogReader {
 function pageOf(
   topic: TopicState,
   about: {
-    readonly page: PageBuilder;
+    readonly kept: readonly Kept[];
     readonly request: ReadRequest;
     readonly upToDate: boolean;
     readonly scope: Scope;
     readonly from: Position;
     readonly position: Position;
   },
-): ReadPage & { readonly position: Position } {
+): LogPage {
   const { generation } = topic;
-  const { page, request, upToDate, scope, position } = about;
-  const messages = page.kept.map((kept) => storedMessage(topic, kept));
-  const cursors = request.cursors && page.kept.map(({ after }) => encodePosition(scope, after));
-  const places = cursors && { cursors, from: encodePosition(scope, about.from) };
+  const { kept, request, upToDate, scope, position } = about;
+  const messages = kept.map((one) => storedMessage(topic, one));
+  const cursors = request.cursors && kept.map(({ after }) => encodePosition(scope, after));
   const cursor = encodePosition(scope, position);
+  const from = about.from === position ? cursor : encodePosition(scope, about.from);
+  const places = cursors && { cursors, from };
   const of = position.kind === "queue" ? { queueId: position.queueId } : {};
   return { messages, cursor, upToDate, generation, position, ...of, ...places };
 }

@@ -10,7 +10,7 @@
  * @module
  */
 
-import type { CallOptions, Delivery, ReceiveRequest, StoredMessage } from "./api.ts";
+import type { CallOptions, Delivery, ReceiveRequest, StopSignal, StoredMessage } from "./api.ts";
 import { messagesAt } from "./bodies.ts";
 import { groupNamed, subscriptionTo } from "./define.ts";
 import {
@@ -85,7 +85,7 @@ export async function receiveAgain(
 /** Leases what is ready, or what becomes so while the caller waits. */
 async function lease(
   shell: Shell,
-  wish: { group: GroupState; request: ReceiveRequest; signal: AbortSignal | undefined },
+  wish: { group: GroupState; request: ReceiveRequest; signal: StopSignal | undefined },
 ): Promise<readonly Leased[]> {
   const { group, request, signal } = wish;
   const { max, topic, attemptId, consumerId, consumerMaxInFlight, waitMs } = request;

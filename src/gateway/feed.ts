@@ -27,6 +27,7 @@ import type { FeedLog, LogPage, Reading } from "./feed_log.ts";
 import { startOf } from "./feed_log.ts";
 import type { FeedReader, Followed } from "./feed_reader.ts";
 import { type Bytes, encodeControl, encodeMessages, type EventChunk } from "./sse.ts";
+import { Stop } from "./stop.ts";
 import { CODES, TidegateError } from "../../storage/base/errors.ts";
 
 /** The broker's longest wait is 60 s; a shorter one moves the position of a quiet feed sooner. */
@@ -76,7 +77,7 @@ export class Feed implements Followed {
   #fences: Fence[] = [];
   #cursor: string | undefined;
   #control: { readonly cursor: string; readonly bytes: Bytes } | undefined;
-  #waiting: AbortController | undefined;
+  #waiting: Stop | undefined;
   #reads = 0;
   #state: "new" | "running" | "ended" = "new";
 
@@ -183,12 +184,12 @@ export class Feed implements Followed {
   /** @returns undefined when the wait was cut short: a fence was set, or nobody is left. */
   async #read(waitMs: number): Promise<Reading | undefined> {
     const start = this.#cursor === undefined ? { kind: "latest" as const } : startOf(this.#cursor);
-    const waiting = new AbortController();
-    this.#waiting = waitMs > 0 ? waiting : undefined;
+    const waiting = waitMs > 0 ? new Stop() : undefined;
+    this.#waiting = waiting;
     try {
-      return await this.#log.read(start, { waitMs, signal: waiting.signal });
+      return await this.#log.read(start, { waitMs, signal: waiting });
     } catch (error) {
-      if (waiting.signal.aborted) return undefined;
+      if (waiting?.aborted) return undefined;
       throw error;
     } finally {
       this.#waiting = undefined;

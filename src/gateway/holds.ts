@@ -16,6 +16,7 @@
 import type { Call } from "../../routes/call.ts";
 import type { Hold, Holds } from "../../routes/ports.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
+import { Stop } from "./stop.ts";
 
 export class WaitingRequests implements Holds {
   readonly #perCredentialMax: number;
@@ -37,7 +38,7 @@ export class WaitingRequests implements Holds {
     call.connection.holdOpen(request);
     const waiting = new Waiting(this, request.signal, credential);
     this.#waiting.add(waiting);
-    if (this.#draining) waiting.stop();
+    if (this.#draining) waiting.signal.abort();
     return waiting;
   }
 
@@ -52,7 +53,7 @@ export class WaitingRequests implements Holds {
   /** Ends every wait, also those yet to begin: what they find then is their answer. */
   drain(): void {
     this.#draining = true;
-    for (const waiting of this.#waiting) waiting.stop();
+    for (const waiting of this.#waiting) waiting.signal.abort();
   }
 
   #count(credential: string): void {
@@ -71,7 +72,7 @@ export class WaitingRequests implements Holds {
 /** There are thousands: it is its own abort listener and owns no closure. */
 class Waiting implements Hold, EventListenerObject {
   readonly credential: string | undefined;
-  readonly #controller = new AbortController();
+  readonly signal = new Stop();
   readonly #owner: WaitingRequests;
   readonly #gone: AbortSignal;
 
@@ -79,21 +80,13 @@ class Waiting implements Hold, EventListenerObject {
     this.#owner = owner;
     this.#gone = gone;
     this.credential = credential;
-    if (gone.aborted) this.stop();
+    if (gone.aborted) this.signal.abort();
     else gone.addEventListener("abort", this);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  stop(): void {
-    this.#controller.abort();
   }
 
   /** The client has gone. */
   handleEvent(): void {
-    this.stop();
+    this.signal.abort();
   }
 
   end(): void {

@@ -9,8 +9,8 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { BrokerGroupApi, TransactionCheck } from "../broker/api.ts";
-import type { Cluster } from "./cluster.ts";
+import type { BrokerGroupApi, StopSignal, TransactionCheck } from "../broker/api.ts";
+import { type Cluster, leftAlready } from "./cluster.ts";
 import { keepWaiting } from "./keep_waiting.ts";
 import { isAway } from "./members.ts";
 
@@ -32,10 +32,15 @@ export class CheckReceiver {
     this.#cluster = cluster;
   }
 
-  async receive(wish: ChecksWish): Promise<readonly TransactionCheck[]> {
+  async receive({
+    signal: given,
+    ...wish
+  }: Omit<ChecksWish, "signal"> & { readonly signal: StopSignal | undefined }): Promise<
+    readonly TransactionCheck[]
+  > {
     const waits = wish.waitMs > 0 && !this.#cluster.isDraining;
-    if (!waits) return await this.#receive({ ...wish, waitMs: 0 });
-    return await this.#cluster.waiting(wish.signal, (signal) => this.#receive({ ...wish, signal }));
+    if (!waits) return await this.#receive({ ...wish, waitMs: 0, signal: leftAlready(given) });
+    return await this.#cluster.waiting(given, (signal) => this.#receive({ ...wish, signal }));
   }
 
   async #receive(wish: ChecksWish): Promise<readonly TransactionCheck[]> {

@@ -8,7 +8,7 @@
 import type { Clock } from "../../storage/base/clock.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import { DEFAULT_TOPIC, noGroup, noTopic } from "../broker/definitions.ts";
-import type { BrokerGroupApi } from "../broker/api.ts";
+import type { BrokerGroupApi, StopSignal } from "../broker/api.ts";
 import { Copies } from "./copies.ts";
 import { type GroupDefinition, placeTopic, type TopicDefinition } from "./definition.ts";
 import { Definitions } from "./definitions.ts";
@@ -52,7 +52,7 @@ export class Cluster {
 
   /** A wait that ends when its caller leaves, or when this gateway does; it leaves nothing with either. */
   async waiting<T>(
-    signal: AbortSignal | undefined,
+    signal: StopSignal | undefined,
     wait: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const over = new AbortController();
@@ -182,4 +182,9 @@ export function isMoved({ code, details }: TidegateError): boolean {
 export function overSeveralGroups(what: string, feature: string): TidegateError {
   const detail = `Cannot ${what}: it would need more than one broker group, which this build does not do`;
   return new TidegateError("not-implemented", detail, { feature });
+}
+
+/** Of a call that does not wait, all its caller could still end is what it has left already. */
+export function leftAlready(signal: StopSignal | undefined): AbortSignal | undefined {
+  return signal?.aborted ? AbortSignal.abort() : undefined;
 }

@@ -21,7 +21,7 @@
 
 import type { CallOptions, ReadPage, ReadRequest, StoredMessage } from "../broker/api.ts";
 import { decodeCursor, encodeStreamCursor, type GroupPosition } from "../broker/cursor.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, leftAlready } from "./cluster.ts";
 import { ownerOf, type TopicDefinition } from "./definition.ts";
 import { keepWaiting } from "./keep_waiting.ts";
 import { Lane, positionIn } from "./lane.ts";
@@ -36,7 +36,8 @@ export async function read(
   { request, options }: { request: ReadRequest; options: CallOptions | undefined },
 ): Promise<ReadPage> {
   const waits = request.waitMs > 0 && !cluster.isDraining;
-  if (!waits) return await readNow(cluster, { ...request, waitMs: 0 }, options?.signal);
+  if (!waits)
+    return await readNow(cluster, { ...request, waitMs: 0 }, leftAlready(options?.signal));
   return await cluster.waiting(options?.signal, (signal) => readNow(cluster, request, signal));
 }
 

@@ -18,7 +18,7 @@
 import { TidegateError } from "../../storage/base/errors.ts";
 import { stableHash } from "../../storage/base/hash.ts";
 import type { BrokerGroupApi, CallOptions, Delivery, ReceiveRequest } from "../broker/api.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, leftAlready } from "./cluster.ts";
 import { askEach, concernedBy } from "./consumer_group.ts";
 import { keepWaiting } from "./keep_waiting.ts";
 import { isAway } from "./members.ts";
@@ -50,7 +50,8 @@ export class Receiver {
     const groups = await this.#groupsFor(call.request);
     const { request, options } = call;
     const waits = request.waitMs > 0 && !this.#cluster.isDraining;
-    if (!waits) return await this.#from(groups, { ...request, waitMs: 0 }, options?.signal);
+    if (!waits)
+      return await this.#from(groups, { ...request, waitMs: 0 }, leftAlready(options?.signal));
     return await this.#cluster.waiting(options?.signal, (signal) =>
       this.#from(groups, request, signal),
     );

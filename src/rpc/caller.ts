@@ -13,6 +13,7 @@
  */
 
 import { TidegateError } from "../../storage/base/errors.ts";
+import type { StopSignal } from "../broker/api.ts";
 import type { CallMethod, StreamMethod } from "./method.ts";
 
 /** How long an answer may take when the caller does not say. */
@@ -20,13 +21,13 @@ export const CALL_TIMEOUT_MS = 30_000;
 
 export interface RpcOptions {
   /** Aborting ends the wait at the server; the answer that it then gives is still awaited. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: StopSignal | undefined;
   /** Milliseconds until the answer must be there; {@linkcode CALL_TIMEOUT_MS} when absent. */
   readonly timeoutMs?: number | undefined;
 }
 
 export interface SubscribeOptions {
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: StopSignal | undefined;
   /** Bytes of items that may be on their way or unread; one item more at most. 256 KiB when absent. */
   readonly creditBytes?: number | undefined;
 }

@@ -11,11 +11,12 @@
  * @module
  */
 
+import type { Due } from "../../storage/base/deadlines.ts";
 import type { TidegateError } from "../../storage/base/errors.ts";
+import type { StopSignal } from "../broker/api.ts";
 import type { ByteReader } from "./byte_reader.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import { outcomeUnknown, unavailable } from "./caller.ts";
-import type { Due } from "./deadlines.ts";
 import { errorCodec } from "./error_codec.ts";
 import { type CallMethod, type Effect, effectOf } from "./method.ts";
 import { ProtocolError } from "./protocol_error.ts";
@@ -65,7 +66,7 @@ export class ClientCall<Request, Response> implements UnderWay, Due, EventListen
   link: CallLink | undefined;
   isOver = false;
   readonly #method: CallMethod<Request, Response>;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: StopSignal | undefined;
   readonly #effect: Effect;
   #request: Request | undefined;
   #payload: Uint8Array | undefined;
@@ -76,7 +77,7 @@ export class ClientCall<Request, Response> implements UnderWay, Due, EventListen
   constructor(
     method: CallMethod<Request, Response>,
     request: Request,
-    options: { readonly signal: AbortSignal | undefined; readonly deadlineAt: number },
+    options: { readonly signal: StopSignal | undefined; readonly deadlineAt: number },
   ) {
     this.#method = method;
     this.#request = request;

@@ -12,6 +12,7 @@
  * @module
  */
 
+import type { StopSignal } from "../broker/api.ts";
 import type { ByteReader } from "./byte_reader.ts";
 import type { ByteWriter } from "./byte_writer.ts";
 import { unavailable } from "./caller.ts";
@@ -35,7 +36,7 @@ export class ClientStream<Request, Item>
   readonly #method: StreamMethod<Request, Item>;
   readonly #request: Request;
   readonly #creditBytes: number;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: StopSignal | undefined;
   #link: CallLink | undefined;
   readonly #items: { readonly item: Item; readonly size: number }[] = [];
   /** Granted and not used, as the server must see it. */
@@ -47,7 +48,7 @@ export class ClientStream<Request, Item>
   constructor(
     method: StreamMethod<Request, Item>,
     request: Request,
-    options: { readonly signal: AbortSignal | undefined; readonly creditBytes: number },
+    options: { readonly signal: StopSignal | undefined; readonly creditBytes: number },
   ) {
     this.#method = method;
     this.#request = request;

@@ -14,6 +14,7 @@
 
 import type { Crc32 } from "../../storage/base/checksum.ts";
 import type { Clock } from "../../storage/base/clock.ts";
+import type { StopSignal } from "../broker/api.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import {
   CALL_TIMEOUT_MS,
@@ -109,7 +110,7 @@ export class HttpCaller implements Caller {
   /** @throws {NoAnswer} */
   async #exchange(
     body: Uint8Array<ArrayBuffer>,
-    { signal, timeoutMs }: { readonly signal: AbortSignal | undefined; readonly timeoutMs: number },
+    { signal, timeoutMs }: { readonly signal: StopSignal | undefined; readonly timeoutMs: number },
   ): Promise<Frame> {
     const { clock } = this.#ports;
     const end = new AbortController();

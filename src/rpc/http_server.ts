@@ -16,10 +16,10 @@
 
 import type { Crc32 } from "../../storage/base/checksum.ts";
 import type { Clock } from "../../storage/base/clock.ts";
+import { Deadlines } from "../../storage/base/deadlines.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { Log } from "../../storage/base/logger.ts";
 import { ByteWriter } from "./byte_writer.ts";
-import { Deadlines } from "./deadlines.ts";
 import { errorCodec, tellable } from "./error_codec.ts";
 import { decodeWhole, FLAG, FRAME, type Frame, FRAME_SIZE_MAX, writeFrame } from "./frame.ts";
 import { readBody } from "./http_body.ts";

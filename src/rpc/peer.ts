@@ -22,6 +22,7 @@
  */
 
 import type { Clock } from "../../storage/base/clock.ts";
+import { Deadlines } from "../../storage/base/deadlines.ts";
 import { Backoff } from "./backoff.ts";
 import type { Dial } from "./carrier.ts";
 import {
@@ -35,7 +36,6 @@ import { ClientCall, type UnderWay } from "./client_call.ts";
 import { ClientConnection } from "./client_connection.ts";
 import { ClientStream } from "./client_stream.ts";
 import type { ConversationPorts } from "./conversation.ts";
-import { Deadlines } from "./deadlines.ts";
 import {
   type ClientExpectation,
   ClientHandshake,

@@ -11,8 +11,8 @@
  */
 
 import { assert } from "../../storage/base/assert.ts";
+import type { Due } from "../../storage/base/deadlines.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
-import type { Due } from "./deadlines.ts";
 import type { CallContext, ItemSink } from "./method.ts";
 
 /** What a stream asks of its connection. */

@@ -19,11 +19,11 @@
  */
 
 import type { Clock } from "../../storage/base/clock.ts";
+import { Deadlines } from "../../storage/base/deadlines.ts";
 import { TidegateError } from "../../storage/base/errors.ts";
 import type { ByteReader } from "./byte_reader.ts";
 import type { Carrier, CarrierEvents } from "./carrier.ts";
 import { Conversation, type ConversationPorts } from "./conversation.ts";
-import { Deadlines } from "./deadlines.ts";
 import { errorCodec, tellable } from "./error_codec.ts";
 import { FLAG, FRAME, type Frame } from "./frame.ts";
 import type { Handshake, Refusal } from "./handshake.ts";

@@ -12,6 +12,7 @@
 
 import type {
   BrokerApi,
+  CallOptions,
   HalfMessage,
   MessagesApi,
   NewMessage,
@@ -159,10 +160,7 @@ export class FakeMessages implements MessagesApi {
     return results;
   }
 
-  async read(
-    request: ReadRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<ReadPage> {
+  async read(request: ReadRequest, options: CallOptions = {}): Promise<ReadPage> {
     const filter = request.filter && compileFilter(request.filter);
     const start = this.#resolve(request);
     return await this.wakeups.until(() => this.#page({ ...request, wants: filter }, start), {

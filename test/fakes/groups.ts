@@ -7,6 +7,7 @@
  */
 
 import type {
+  CallOptions,
   ConnectedConsumer,
   DeadLetterChoice,
   Delivery,
@@ -107,7 +108,7 @@ export class FakeGroups implements GroupsApi {
 
   async receive(
     request: ReceiveRequest,
-    { signal }: { signal?: AbortSignal | undefined } = {},
+    { signal }: CallOptions = {},
   ): Promise<readonly Delivery[]> {
     const look = () => (signal?.aborted ? [] : this.#looked(request.group).grant(request));
     const first = look();

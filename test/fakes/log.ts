@@ -13,10 +13,12 @@
 
 import { setImmediate } from "node:timers";
 import type {
+  CallOptions,
   Filter,
   MessagesApi,
   ReadPage,
   ReadRequest,
+  StopSignal,
   StoredMessage,
 } from "../../src/broker/api.ts";
 import { type CompiledFilter, compileFilter } from "../../src/filter/mod.ts";
@@ -31,7 +33,7 @@ interface Entry {
 
 interface Call {
   readonly request: ReadRequest;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: StopSignal | undefined;
   readonly settle: (answer: ReadPage | Error) => void;
   answer: ReadPage | Error | undefined;
 }
@@ -113,10 +115,7 @@ export class FakeLog implements Pick<MessagesApi, "read"> {
     return this.#entries.length;
   }
 
-  read(
-    request: ReadRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<ReadPage> {
+  read(request: ReadRequest, options: CallOptions = {}): Promise<ReadPage> {
     this.reads++;
     return new Promise((resolve, reject) => {
       const call: Call = {
@@ -260,7 +259,7 @@ export class FakeLogs implements Pick<MessagesApi, "read"> {
     return log;
   }
 
-  read(request: ReadRequest, options?: { signal?: AbortSignal | undefined }): Promise<ReadPage> {
+  read(request: ReadRequest, options?: CallOptions): Promise<ReadPage> {
     return this.of(request.topic).read(request, options);
   }
 }

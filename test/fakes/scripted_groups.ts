@@ -8,18 +8,20 @@
  */
 
 import type {
+  CallOptions,
   Delivery,
   GroupsApi,
   ReceiveRequest,
   SettleRequest,
   SettleResult,
+  StopSignal,
 } from "../../src/broker/api.ts";
 import type { TidegateError } from "../../storage/base/errors.ts";
 import { encodeMessage, messageSizeMax } from "../../storage/base/message.ts";
 
 interface Receive {
   readonly request: ReceiveRequest;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: StopSignal | undefined;
   answer(answer: readonly Delivery[] | TidegateError): void;
 }
 
@@ -48,10 +50,7 @@ export class ScriptedGroups implements Pick<GroupsApi, "receive" | "settle"> {
     return last;
   }
 
-  receive(
-    request: ReceiveRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<readonly Delivery[]> {
+  receive(request: ReceiveRequest, options: CallOptions = {}): Promise<readonly Delivery[]> {
     this.#open++;
     return new Promise((resolve, reject) => {
       let open = true;

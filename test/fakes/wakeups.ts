@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { StopSignal } from "../../src/broker/api.ts";
+
 export class Wakeups {
   readonly #waiting = new Set<() => void>();
 
@@ -18,7 +20,7 @@ export class Wakeups {
   /** What `look` sees once it is `done`, or when the wait ends; an abort ends it like time does. */
   async until<T>(
     look: () => T,
-    wait: { done: (seen: T) => boolean; waitMs: number; signal?: AbortSignal | undefined },
+    wait: { done: (seen: T) => boolean; waitMs: number; signal?: StopSignal | undefined },
   ): Promise<T> {
     const { done, waitMs, signal } = wait;
     let over = waitMs === 0;
@@ -37,7 +39,7 @@ export class Wakeups {
           resolve();
         };
         this.#waiting.add(wake);
-        signal?.addEventListener("abort", wake, { once: true });
+        signal?.addEventListener("abort", wake);
       });
     }
   }

@@ -8,8 +8,8 @@
  * @module
  */
 
-import type { Clock } from "../../storage/base/clock.ts";
-import { Heap } from "../../storage/base/heap.ts";
+import type { Clock } from "./clock.ts";
+import { Heap } from "./heap.ts";
 
 export interface Due {
   /** Its time counts no more. */
