@@ -392,3 +392,24 @@ describe("/v1/cluster", () => {
     });
   });
 });
+
+describe("a client that leaves", () => {
+  const asks: [path: string, ask: Ask][] = [
+    [`${PATH}?wait=60`, { method: "GET" }],
+    ["/v1/groups/g/receive", { method: "POST" }],
+  ];
+  for (const [path, ask] of asks) {
+    it(`ends its wait: ${ask.method} ${path}`, { timeout: 10_000 }, async () => {
+      const gateway = new TestGateway();
+      await gateway.ask("/v1/topics/orders", { method: "PUT" });
+      const json = { subscriptions: [{ topic: "orders" }] };
+      await gateway.ask("/v1/groups/g", { method: "PUT", json });
+      const client = new AbortController();
+      const asked = gateway.ask(path, { ...ask, signal: client.signal });
+      await until(() => gateway.broker.waiting === 1, "it waits");
+      client.abort();
+      await until(() => gateway.broker.waiting === 0, "it waits no more");
+      await asked;
+    });
+  }
+});
