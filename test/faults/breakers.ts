@@ -117,7 +117,7 @@ function powerCut({ dir }: Place, on: On): Breaker {
   return {
     start: () => startServer({ ...on, ...PATIENCE }),
     async strike(server) {
-      disk.cutPower();
+      disk.cutPower([server.pid]);
       await server.kill("SIGKILL");
       return true;
     },

@@ -40,7 +40,8 @@ const KiB = 1024;
 
 async function powerCycle(nodes: readonly BrokerNode[], downMs: number): Promise<void> {
   const disks = nodes.map(({ disk }) => disk as OwnDisk);
-  for (const disk of disks) disk.cutPower();
+  const users = nodes.filter(({ running }) => running).map(({ pid }) => pid);
+  for (const disk of disks) disk.cutPower(users);
   await Promise.all(nodes.map((node) => node.kill()));
   await pause(downMs);
   for (const disk of disks) {

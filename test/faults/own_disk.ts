@@ -13,9 +13,9 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { needs } from "../fakes/needs.ts";
 import { pause } from "./target.ts";
 
-/** FS_IOC_GOINGDOWN, flag 2: without flushing the journal. */
-const GO_DOWN = `use Fcntl; sysopen(my $d, $ARGV[0], O_RDONLY | 0200000) or die "open: $!";
-my $flag = pack("L", 2); ioctl($d, 0x8004587d, $flag) or die "ioctl: $!";`;
+/** FS_IOC_GOINGDOWN, flag 2: without flushing the journal; in the moment after the users were stopped. */
+const GO_DOWN = `use Fcntl; sysopen(my $d, shift, O_RDONLY | 0200000) or die "open: $!";
+my $flag = pack("L", 2); kill "STOP", @ARGV; ioctl($d, 0x8004587d, $flag) or die "ioctl: $!";`;
 
 const UNMOUNT_TRIES = 100;
 
@@ -58,9 +58,14 @@ export class OwnDisk {
     return options.split(",").some((option) => option === "ro" || option === "emergency_ro");
   }
 
-  /** From now on nothing reaches it. Whoever writes gets an error: end it at once. */
-  cutPower(): void {
-    sh("perl", "-e", GO_DOWN, this.path);
+  /**
+   * From now on nothing reaches it, and nothing can be read.
+   *
+   * @param users processes to be ended next. They are stopped: one without power tells nobody
+   * that what it cannot read any more is damaged.
+   */
+  cutPower(users: readonly number[]): void {
+    sh("perl", "-e", GO_DOWN, this.path, ...users.map(String));
   }
 
   /** Writers wait from now on, until it is thawed. */
